@@ -1,0 +1,29 @@
+# The map of the study: data -> reference -> aligned adapters -> decoded policies -> tables -> claims and figures.
+from snakemake.utils import min_version
+
+from study import config as study_config, modules
+
+min_version("9.0")
+
+if "study" not in config:  # a --configfile replaces the default study; it is not laid over it
+
+    configfile: "config/laptop.yaml"
+
+
+OBJECTIVES = {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")}
+study_config.check_or_exit(config, tasks=modules.names("tasks"), objectives=OBJECTIVES)
+RESULTS = f"results/{config['study']}"
+
+shell.prefix(f"export PYTHONPATH='{workflow.basedir}' TOKENIZERS_PARALLELISM=false HF_DATASETS_DISABLE_PROGRESS_BARS=1; ")
+
+
+include: "training/training.smk"
+include: "eval/eval.smk"
+include: "figures/figures.smk"
+
+
+rule figures:
+    default_target: True
+    input:
+        FIGURES,
+        f"{RESULTS}/claims.md",

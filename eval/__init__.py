@@ -1,0 +1,1 @@
+"""How policies are compared: sampling, scoring, statistics, claims."""

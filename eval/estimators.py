@@ -1,0 +1,98 @@
+"""Estimates per prompt, and their mean over prompts with a bootstrap interval that resamples prompts.
+
+A target distribution that cannot be sampled is reached by reweighting samples of one that can: the true optimum from
+the reference (weights `exp(r / beta)`), the exact mixture from the sampler (weights `prod_t Z_t`). Weights are
+self-normalised within each prompt, because the target is a distribution over completions of that prompt, and the bias this leaves,
+of order one over the samples, is removed to first order by the jackknife.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts with its 95% bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(per_prompt: Array, resamples: int, seed: int, confidence: float = 0.95) -> Estimate:
+    """Mean of one number a prompt, with a percentile interval from resampled prompts.
+
+    Args:
+        per_prompt: shape (prompts,), already averaged over the prompt's samples and over seeds.
+        resamples: bootstrap resamples.
+        seed: of the resampling.
+        confidence: level of the interval.
+
+    Raises:
+        ValueError: if there are fewer than two prompts.
+    """
+    if len(per_prompt) < 2:
+        raise ValueError(f"an interval needs at least two prompts, got {len(per_prompt)}")
+    value = float(per_prompt.mean())
+    if np.ptp(per_prompt) == 0:  # scipy warns and returns NaN where nothing varies
+        return Estimate(value, value, value)
+    interval = stats.bootstrap(
+        (per_prompt,),
+        np.mean,
+        n_resamples=resamples,
+        batch=500,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high))
+
+
+def reweighted_mean(values: Array, log_weights: Array) -> Array:
+    """Self-normalised expectation of `values` under the reweighted distribution, jackknifed, one a prompt.
+
+    Args:
+        values, log_weights: shape (prompts, samples), at least two samples.
+    """
+    return _jackknife(_normalised_mean, values, log_weights)
+
+
+def log_normalizer(log_weights: Array) -> Array:
+    """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,)."""
+    return _jackknife(lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights)
+
+
+def kl_to_reference(log_ratio: Array, log_weights: Array) -> Array:
+    """KL to the reference of the distribution proportional to `pi_ref * exp(log_ratio)`, one a prompt, in nats.
+
+    Args:
+        log_ratio: log of the unnormalised target over the reference, of samples from a proposal; (prompts, samples).
+        log_weights: log of the unnormalised target over that proposal, same shape.
+    """
+    # The normaliser of the target is E_proposal[exp(log_weights)]: both logs are of the same unnormalised target.
+    return reweighted_mean(log_ratio, log_weights) - log_normalizer(log_weights)
+
+
+def effective_sample_size(log_weights: Array) -> Array:
+    """Kish's effective sample size within each prompt, `(sum w)^2 / sum w^2`; between 1 and the number of samples."""
+    return np.exp(2 * special.logsumexp(log_weights, -1) - special.logsumexp(2 * log_weights, -1))
+
+
+def _normalised_mean(values: Array, log_weights: Array) -> Array:
+    return (special.softmax(log_weights, -1) * values).sum(-1)
+
+
+def _jackknife(estimator, values: Array, log_weights: Array) -> Array:
+    """`n * full - (n - 1) * mean of leave-one-out`, over the last axis."""
+    count = values.shape[-1]
+    if count < 2:
+        raise ValueError(f"reweighting needs at least two samples a prompt, got {count}")
+    left_out = [estimator(np.delete(values, i, -1), np.delete(log_weights, i, -1)) for i in range(count)]
+    return count * estimator(values, log_weights) - (count - 1) * np.mean(left_out, axis=0)

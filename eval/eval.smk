@@ -1,0 +1,169 @@
+# How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
+DECODING = section(max_new_tokens=config["model"]["max_new_tokens"], **config["evaluation"])
+SEEDS = config["alignment"]["seeds"]
+TRAINED = {name: [study_config.label(b) for b in s["betas"]] for name, s in config["alignment"]["objectives"].items()}
+ANCHORS = {name: [study_config.label(b) for b in s["anchors"]] for name, s in config["alignment"]["objectives"].items()}
+ADAPTERS = [
+    f"{RESULTS}/models/{objective}/beta={beta}/seed={seed}"
+    for objective, betas in TRAINED.items()
+    for beta in ANCHORS[objective] + [b for b in betas if b not in ANCHORS[objective]]
+    for seed in SEEDS
+]
+SAMPLES = [f"{RESULTS}/samples/reference"] + [
+    f"{RESULTS}/samples/{policy}/{objective}-beta={beta}-seed={seed}"
+    for policy, strengths in (("retrained", TRAINED), ("dera", ANCHORS))
+    for objective, betas in strengths.items()
+    for beta in betas
+    for seed in SEEDS
+]
+JUDGING = section("statistics", betas=sorted({beta for betas in TRAINED.values() for beta in betas}, key=float))
+
+
+def sampling_seed(wildcards):
+    """Another seed for each adapter, so that no two policies share their random numbers."""
+    number = list(TRAINED).index(wildcards.objective) * 1000 + TRAINED[wildcards.objective].index(wildcards.beta)
+    return config["seed"] + 100_000 * (1 + int(wildcards.seed)) + number
+
+
+rule sample_reference:
+    input:
+        reference=rules.train_reference.output,
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        directory(f"{RESULTS}/samples/reference"),
+    log:
+        f"{RESULTS}/logs/sample/reference.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sample/reference.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=DECODING,
+        code=source_digest("eval.sample"),
+    shell:
+        "python -m eval.sample reference --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        " --reference {input.reference} --prompts {input.prompts} --output {output}"
+
+
+rule sample_adapter:
+    input:
+        reference=rules.train_reference.output,
+        adapter=f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}",
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        directory(f"{RESULTS}/samples/{{policy}}/{{objective}}-beta={{beta}}-seed={{seed}}"),
+    log:
+        f"{RESULTS}/logs/sample/{{policy}}-{{objective}}-beta={{beta}}-seed={{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sample/{{policy}}-{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    wildcard_constraints:
+        policy="retrained|dera",
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=DECODING,
+        code=source_digest("eval.sample"),
+        seed=sampling_seed,
+        lams=lambda wildcards: (
+            "--lams=" + ",".join(map(str, study_config.lams(config, wildcards.objective, wildcards.beta)))
+            if wildcards.policy == "dera"
+            else ""
+        ),
+        labels=lambda wildcards: json.dumps(
+            {"objective": wildcards.objective, "adapter_beta": wildcards.beta, "seed": int(wildcards.seed)}
+        ),
+    shell:
+        "python -m eval.sample {wildcards.policy} {params.lams} --labels {params.labels:q} --settings {params.settings:q}"
+        " --seed {params.seed} --log {log} --reference {input.reference} --adapter {input.adapter}"
+        " --prompts {input.prompts} --output {output}"
+
+
+rule score_completions:
+    input:
+        samples=SAMPLES,
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        f"{RESULTS}/tables/completions.parquet",
+    log:
+        f"{RESULTS}/logs/score_completions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_completions.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=section("task"),
+        code=source_digest(
+            "eval.score", TASK, *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))
+        ),
+    shell:
+        "python -m eval.score {input.samples} --settings {params.settings:q} --log {log}"
+        " --prompts {input.prompts} --output {output}"
+
+
+rule summarize_policies:
+    input:
+        rules.score_completions.output,
+    output:
+        policies=report(
+            f"{RESULTS}/tables/policies.csv", category="Tables", caption="../report/policies.rst", labels={"table": "policies"}
+        ),
+        lengths=f"{RESULTS}/tables/lengths.csv",
+    log:
+        f"{RESULTS}/logs/summarize_policies.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarize_policies.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=JUDGING,
+        code=source_digest("eval.summarize"),
+    shell:
+        "python -m eval.summarize {input} --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        " --policies {output.policies} --lengths {output.lengths}"
+
+
+rule collect_training:
+    input:
+        reference=rules.train_reference.output,
+        adapters=ADAPTERS,
+    output:
+        f"{RESULTS}/tables/training.csv",
+    log:
+        f"{RESULTS}/logs/collect_training.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_training.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("eval.collect_training"),
+    shell:
+        "python -m eval.collect_training {input.reference} {input.adapters} --log {log} --output {output}"
+
+
+rule decide_claims:
+    input:
+        completions=rules.score_completions.output,
+        reference=rules.train_reference.output,
+        adapters=ADAPTERS,
+        samples=SAMPLES,
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        json=f"{RESULTS}/claims.json",
+        table=report(f"{RESULTS}/claims.md", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
+    log:
+        f"{RESULTS}/logs/decide_claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/decide_claims.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=JUDGING,
+        code=source_digest("eval.decide"),
+    shell:
+        "python -m eval.decide {input.completions} --study {config[study]} --settings {params.settings:q} --seed {config[seed]}"
+        " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
+        " --prompts {input.prompts} --output {output.json}"

@@ -1,0 +1,116 @@
+"""Decode one policy, or the whole lam grid of one anchor, on the held-out prompts.
+
+Policies: `reference` (no adapter), `retrained` (an adapter alone) and `dera` (an adapter as the anchor, at every lam of
+`--lams`). A row a completion goes to the output, with log-probabilities under the policy, the reference and the adapter.
+
+Settings: the config's `evaluation` section.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dera import RealignedModel, log_probabilities, sample_completions, score_completions
+from dera.decoding import Completions
+from study import job, provenance
+
+
+def rows_to_decode(prompts: int, samples: int, lams: list[Fraction | None]) -> Iterator[dict[str, Any]]:
+    """One row a completion, prompt by prompt, so that a batch holds like prompts and many lam."""
+    for prompt_id in range(prompts):
+        for lam in lams:
+            for sample_id in range(samples):
+                yield {"prompt_id": prompt_id, "sample_id": sample_id, "lam": lam}
+
+
+def decode_batch(model: Any, tokenizer: Any, prompts: list[str], lams: list[Fraction | None], room: int) -> dict[str, list]:
+    """Sample and score one batch; `lams` is None throughout for the reference or for an adapter alone."""
+    if lams[0] is not None:
+        weights = torch.tensor([float(lam) for lam in lams if lam is not None])
+        completions = sample_completions(model, tokenizer, prompts, room, lam=weights)
+        return {**text_of(completions, tokenizer), **scores_of(model, completions, weights)}
+    if isinstance(model, RealignedModel):
+        completions = sample_completions(model.aligned, tokenizer, prompts, room)
+        return {**text_of(completions, tokenizer), **scores_of(model, completions, 1.0)}
+    completions = sample_completions(model, tokenizer, prompts, room)
+    log_prob = log_probabilities(model, completions).tolist()
+    return {**text_of(completions, tokenizer), "logp_policy": log_prob, "logp_reference": log_prob}
+
+
+def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
+    """Completions as text and token ids, and whether they ended by themselves."""
+    ids = completions.token_ids()
+    return {"completion": tokenizer.batch_decode(ids), "token_ids": ids, "finished": completions.finished()}
+
+
+def scores_of(model: RealignedModel, completions: Completions, lam: Any) -> dict[str, list]:
+    """Sequence log-probabilities, and the log importance weight toward the exact mixture."""
+    scores = score_completions(model, completions, lam)
+    return {
+        "logp_policy": scores.sampler.tolist(),
+        "logp_reference": scores.reference.tolist(),
+        "logp_aligned": scores.aligned.tolist(),
+        "log_weight": scores.log_weight.tolist(),
+    }
+
+
+def main() -> None:
+    parser = job.parser(__doc__)
+    parser.add_argument("policy", choices=["reference", "retrained", "dera"])
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--adapter", type=Path, help="folder of the adapter; not for the reference")
+    parser.add_argument("--lams", type=lambda text: [Fraction(part) for part in text.split(",")], default=[None])
+    parser.add_argument("--labels", type=json.loads, default={}, help="columns to add to every row, as JSON")
+    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument("--output", type=Path, required=True, help="folder for completions.parquet and sampling.json")
+    args = parser.parse_args()
+    if (args.policy == "reference") != (args.adapter is None):
+        parser.error("--adapter is needed for retrained and dera, and has no meaning for reference")
+    if (args.policy == "dera") != (args.lams != [None]):
+        parser.error("--lams is needed for dera, and has no meaning for the other policies")
+    settings, label = args.settings, " ".join(["sample", args.policy, *map(str, args.labels.values())])
+    with job.running(label, args) as progress:
+        prompts = Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]]
+        tokenizer = AutoTokenizer.from_pretrained(args.reference)
+        if args.adapter is None:
+            model = AutoModelForCausalLM.from_pretrained(args.reference, use_safetensors=True).eval()
+        else:
+            model = RealignedModel.from_pretrained(args.reference, args.adapter)
+        samples = settings["reference_samples" if args.policy == "reference" else "samples"]
+        rows = list(rows_to_decode(len(prompts), samples, args.lams))
+        torch.manual_seed(args.seed)
+        started, tables = time.monotonic(), []
+        for start in range(0, len(rows), settings["batch_size"]):
+            batch = rows[start : start + settings["batch_size"]]
+            texts = [prompts[row["prompt_id"]] for row in batch]
+            decoded = decode_batch(model, tokenizer, texts, [row["lam"] for row in batch], settings["max_new_tokens"])
+            tables.append(pd.DataFrame(batch).assign(**decoded))
+            progress.update(start + len(batch), len(rows), "completions")
+        table = pd.concat(tables, ignore_index=True).assign(policy=args.policy, **args.labels)
+        table["lam"] = [None if lam is None else str(lam) for lam in table["lam"]]
+        record = {
+            "policy": args.policy,
+            "labels": args.labels,
+            "lams": len(args.lams),
+            "completions": len(table),
+            "seconds": time.monotonic() - started,
+            "seed": args.seed,
+        }
+        with job.atomic_path(args.output) as folder:
+            folder.mkdir()
+            table.to_parquet(folder / "completions.parquet", index=False)
+            job.write_json(folder / "sampling.json", {**record, "settings": settings, "versions": provenance.versions()})
+
+
+if __name__ == "__main__":
+    main()

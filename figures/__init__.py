@@ -1,0 +1,1 @@
+"""One script a figure, one shared style; they read tables and nothing else."""

@@ -1,0 +1,34 @@
+# One rule for every figure: a script, the table it reads, and its caption in the report.
+READS = {
+    "length_distributions": "lengths",
+    "reward_kl_by_beta": "policies",
+    "frontier": "policies",
+    "training_curves": "training",
+}
+FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=READS, kind=["pdf", "png"])
+
+
+rule draw_figure:
+    input:
+        lambda wildcards: f"{RESULTS}/tables/{READS[wildcards.figure]}.csv",
+    output:
+        pdf=f"{RESULTS}/figures/{{figure}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/{{figure}}.png",
+            category="Figures",
+            caption="../report/{figure}.rst",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{RESULTS}/logs/draw_figure/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_figure/{{figure}}.tsv"
+    wildcard_constraints:
+        figure="|".join(READS),
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
+        table=lambda wildcards: READS[wildcards.figure],
+    shell:
+        "python -m figures.{wildcards.figure} --{params.table} {input} --pdf {output.pdf} --png {output.png} > {log} 2>&1"

@@ -1,0 +1,39 @@
+"""The reward-KL frontier: how much reward each policy buys for its distance from the reference."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from figures import style
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One panel an objective; every anchor's DeRa curve, its exact mixture, the retrained models and the optimum."""
+    policies = tables["policies"]
+    mean = policies[policies["seed"] == "mean"]
+    objectives = sorted(mean["objective"].dropna().unique(), key=lambda name: -len(mean[mean["objective"] == name]))
+    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.1), squeeze=False, sharey=True, sharex=True)
+    for axes, objective in zip(grid[0], objectives, strict=True):
+        style.with_interval(axes, mean[mean["kind"] == "optimum"], "kl", "reward", "optimum", x_interval=True)
+        mine = mean[mean["objective"] == objective]
+        for kind in ("mixture", "dera"):
+            for number, (anchor, rows) in enumerate(mine[mine["kind"] == kind].groupby("anchor")):
+                style.with_interval(axes, rows, "kl", "reward", kind, x_interval=True)
+                line = axes.containers[-1]
+                line[0].set_linestyle(("-", "--", ":")[number % 3])
+                line.set_label(f"{style.POLICIES[kind]['label']}, β₀ = {anchor:g}")
+        style.with_interval(axes, mine[mine["kind"] == "retrained"], "kl", "reward", "retrained", line=False, x_interval=True)
+        style.with_interval(axes, mean[mean["kind"] == "reference"], "kl", "reward", "reference", line=False)
+        axes.set_xscale("symlog", linthresh=0.1)
+        axes.set_xlim(left=-0.02)
+        axes.set_title(objective.upper())
+        axes.set_xlabel(style.QUANTITIES["kl"])
+        axes.legend(loc="lower right")
+    grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
+    return figure
+
+
+if __name__ == "__main__":
+    style.run(draw, __doc__ or "", ["policies"])

@@ -1,0 +1,19 @@
+"""Where documents and their summaries come from: one module a kind, each offering `load(settings, seed)`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from datasets import Dataset
+
+
+def available() -> list[str]:
+    """Names that can stand as the `kind` of a corpus in a config."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(settings: dict[str, Any], seed: int) -> dict[str, Dataset]:
+    """Load the corpus `settings["kind"]`: one Dataset with columns `prompt` and `completion` for each split."""
+    return importlib.import_module(f"tasks.corpora.{settings['kind']}").load(settings, seed)

@@ -1,0 +1,79 @@
+"""Documents and summaries from files on this machine: JSONL, JSONL gzipped, or Parquet."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+FOLDER_VARIABLE = "DERA_CORPUS"
+
+
+def folder_of(settings: dict[str, Any]) -> Path:
+    """The folder the corpus lies in: the config's `corpus.folder`, else the environment variable DERA_CORPUS.
+
+    Raises:
+        ValueError: if neither names a folder, or it does not exist.
+    """
+    folder = settings.get("folder") or os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        raise ValueError(
+            f"corpus.folder is not set: name the folder with your files, either in the environment "
+            f"({FOLDER_VARIABLE}=/path/to/files) or on the command line (--config corpus.folder=/path/to/files is not read "
+            f"by Snakemake as a nested key, so write --config 'corpus={{folder: /path/to/files}}')"
+        )
+    if not Path(folder).is_dir():
+        raise ValueError(f"corpus.folder = {folder}: no such folder")
+    return Path(folder)
+
+
+def load(settings: dict[str, Any], seed: int) -> dict[str, Dataset]:
+    """Read each split of `settings["files"]`, in the files' own order; `seed` is not used.
+
+    `columns` maps `prompt` and `completion` to the files' own column names. Prompts are cut to
+    `max_prompt_words` words, if given; rows with an empty prompt or completion are left out.
+
+    Raises:
+        ValueError: if a file or a column is missing, or a split is left empty.
+    """
+    folder = folder_of(settings)
+    return {split: _read(folder / name, settings) for split, name in settings["files"].items()}
+
+
+def _read(path: Path, settings: dict[str, Any]) -> Dataset:
+    if not path.is_file():
+        raise ValueError(f"corpus.files: {path} does not exist")
+    with tempfile.TemporaryDirectory() as cache:
+        read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
+        rows = read(str(path), cache_dir=cache, keep_in_memory=True)
+    columns = settings["columns"]
+    for column in columns.values():
+        if column not in rows.column_names:
+            raise ValueError(f"corpus.columns: {path.name} has no column {column!r}; it has {sorted(rows.column_names)}")
+    limit = settings.get("max_prompt_words")
+    pairs = [
+        (_first_words(str(prompt or ""), limit), str(completion or "").strip())
+        for prompt, completion in zip(rows[columns["prompt"]], rows[columns["completion"]], strict=True)
+    ]
+    pairs = [pair for pair in pairs if all(pair)]
+    if not pairs:
+        raise ValueError(f"corpus.files: {path.name} has no row with both a prompt and a completion")
+    prompts, completions = zip(*pairs, strict=True)
+    return Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)})
+
+
+def _first_words(text: str, limit: int | None) -> str:
+    """The first `limit` words with the line breaks between them kept."""
+    if limit is None:
+        return text.strip()
+    kept, room = [], limit
+    for line in text.strip().splitlines():
+        words = line.split()[:room]
+        kept.append(" ".join(words))
+        room -= len(words)
+        if room <= 0:
+            break
+    return "\n".join(kept)

@@ -1,0 +1,1 @@
+"""How models are made: data, tokenizer, reference (SFT), preference pairs, and alignment."""

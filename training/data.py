@@ -1,0 +1,27 @@
+"""Make the study's data: one Parquet file a split, with columns `prompt` and `completion`.
+
+Settings: {"task": ..., "corpus": ...}, the config's sections of these names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tasks
+from study import job
+
+
+def main() -> None:
+    parser = job.parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the splits")
+    args = parser.parse_args()
+    with job.running("data", args) as progress:
+        splits = tasks.make_splits(tasks.create(args.settings["task"]), args.settings["corpus"], args.seed)
+        for name, split in splits.items():
+            with job.atomic_path(args.output / f"{name}.parquet") as path:
+                split.to_parquet(path)
+            progress.say(f"{name}: {len(split)} documents")
+
+
+if __name__ == "__main__":
+    main()

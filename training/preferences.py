@@ -1,0 +1,72 @@
+"""Draw preference pairs: two completions of each training prompt from the reference, labelled by the task's reward.
+
+Labels follow Bradley-Terry, P(first preferred) = sigmoid(r_first - r_second), so that the optimum of DPO at beta is
+`pi_ref * exp(r / beta)`. Ties are labelled by a fair coin: they say that equal rewards are equally good.
+
+Settings: {"task": ..., "pairs": ..., "max_new_tokens": ..., "batch_size": ...}.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+
+import tasks
+from dera import sample_completions
+from study import job
+from training import trainer as shared
+
+
+def label(rng: random.Random, first: float, second: float) -> bool:
+    """True if the first of two completions with these rewards is preferred, by Bradley-Terry."""
+    return rng.random() < 1.0 / (1.0 + math.exp(second - first))
+
+
+def main() -> None:
+    parser = job.parser(__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file for the pairs")
+    args = parser.parse_args()
+    settings = args.settings
+    with job.running("preferences", args) as progress:
+        model, tokenizer = shared.load_model(args.reference)
+        prompts = Dataset.from_parquet(str(args.prompts))["prompt"]
+        rng = random.Random(f"preferences {args.seed}")
+        torch.manual_seed(args.seed)
+        chosen_prompts = [prompts[i % len(prompts)] for i in range(settings["pairs"])]
+        task, rows, unfinished = tasks.create(settings["task"]), [], 0
+        for start in range(0, len(chosen_prompts), settings["batch_size"]):
+            batch = chosen_prompts[start : start + settings["batch_size"]]
+            twice = [prompt for prompt in batch for _ in range(2)]
+            completions = sample_completions(model, tokenizer, twice, settings["max_new_tokens"])
+            ids, finished = completions.token_ids(), completions.finished()
+            texts = tokenizer.batch_decode(ids)
+            rewards = task.reward(twice, texts, ids)
+            for i in range(0, len(twice), 2):
+                if not (finished[i] and finished[i + 1]):  # TRL would append an end that was never sampled
+                    unfinished += 1
+                    continue
+                first = label(rng, rewards[i], rewards[i + 1])
+                better, worse = (i, i + 1) if first else (i + 1, i)
+                rows.append(
+                    {
+                        "prompt": twice[i],
+                        "chosen": texts[better],
+                        "rejected": texts[worse],
+                        "chosen_reward": rewards[better],
+                        "rejected_reward": rewards[worse],
+                    }
+                )
+            progress.update(start + len(batch), len(chosen_prompts), "pairs")
+        progress.say(f"{len(rows)} pairs kept, {unfinished} left out because a completion did not end in time")
+        with job.atomic_path(args.output) as path:
+            Dataset.from_list(rows).to_parquet(path)
+
+
+if __name__ == "__main__":
+    main()

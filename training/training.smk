@@ -1,0 +1,137 @@
+# How models are made: one reference, and one adapter for each objective, beta and seed.
+import json
+from pathlib import Path
+
+from study import config as study_config
+from study.provenance import source_digest
+
+
+def section(*keys, **more):
+    """These sections of the config as JSON: a job sees only its own, so only its own can make it run again."""
+    return json.dumps({**{key: config[key] for key in keys}, **more}, sort_keys=True)
+
+
+def examples(wildcards):
+    """What an objective learns from: the training prompts, or preference pairs."""
+    if OBJECTIVES[wildcards.objective] == "preferences":
+        return f"{RESULTS}/data/preferences.parquet"
+    return f"{RESULTS}/data/train.parquet"
+
+
+def checkpoints(job, settings, code):
+    """Outside the declared outputs, which Snakemake deletes before a job runs again, and apart for each setting."""
+    return f"{RESULTS}/checkpoints/{job}-{study_config.digest(settings, code)}"
+
+
+def align_settings(wildcards):
+    """What one alignment is asked to do, apart from its beta and seed."""
+    return section(
+        "task",
+        "lora",
+        max_new_tokens=config["model"]["max_new_tokens"],
+        objective=study_config.trainer_settings(config, wildcards.objective),
+    )
+
+
+def align_code(wildcards):
+    """Digest of the code that an alignment depends on."""
+    return source_digest("training.align", f"training.objectives.{wildcards.objective}", TASK)
+
+
+TASK = f"tasks.{config['task']['name']}"
+SFT = (section("model", "sft"), source_digest("training.sft"))
+
+
+wildcard_constraints:
+    objective="|".join(OBJECTIVES),
+    beta=r"[0-9.e+-]+",
+    seed="[0-9]+",
+
+
+rule make_data:
+    output:
+        expand(f"{RESULTS}/data/{{split}}.parquet", split=["train", "validation", "test"]),
+    log:
+        f"{RESULTS}/logs/make_data.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_data.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=section("task", "corpus"),
+        code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "python -m training.data --settings {params.settings:q} --seed {config[seed]} --log {log} --output {params.folder}"
+
+
+rule train_reference:
+    input:
+        train=f"{RESULTS}/data/train.parquet",
+        validation=f"{RESULTS}/data/validation.parquet",
+    output:
+        directory(f"{RESULTS}/models/reference"),
+    log:
+        f"{RESULTS}/logs/train_reference.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_reference.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+    params:
+        settings=SFT[0],
+        code=SFT[1],
+        checkpoints=checkpoints("reference", *SFT),
+    shell:
+        "python -m training.sft --settings {params.settings:q} --seed {config[seed]} --threads {threads} --log {log}"
+        " --train {input.train} --validation {input.validation} --checkpoints {params.checkpoints} --output {output}"
+
+
+rule draw_preferences:
+    input:
+        reference=rules.train_reference.output,
+        prompts=f"{RESULTS}/data/train.parquet",
+    output:
+        f"{RESULTS}/data/preferences.parquet",
+    log:
+        f"{RESULTS}/logs/draw_preferences.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_preferences.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config["preferences"]),
+        code=source_digest("training.preferences", TASK),
+    shell:
+        "python -m training.preferences --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        " --reference {input.reference} --prompts {input.prompts} --output {output}"
+
+
+rule align:
+    input:
+        reference=rules.train_reference.output,
+        examples=examples,
+    output:
+        directory(f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}"),
+    log:
+        f"{RESULTS}/logs/align/{{objective}}-beta={{beta}}-seed={{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/align/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=align_settings,
+        code=align_code,
+        checkpoints=lambda wildcards: checkpoints(
+            f"{wildcards.objective}-{wildcards.beta}-{wildcards.seed}", align_settings(wildcards), align_code(wildcards)
+        ),
+    shell:
+        "python -m training.align {wildcards.objective} --beta {wildcards.beta} --seed {wildcards.seed} --log {log}"
+        " --settings {params.settings:q} --threads {threads} --reference {input.reference} --examples {input.examples}"
+        " --checkpoints {params.checkpoints} --output {output}"
