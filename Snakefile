@@ -11,7 +11,7 @@ if "study" not in config:  # a --configfile replaces the default study; it is no
 
 
 OBJECTIVES = {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")}
-study_config.check_or_exit(config, tasks=modules.names("tasks"), objectives=OBJECTIVES)
+CORPUS_FILES = study_config.check_or_exit(config, tasks=modules.names("tasks"), objectives=OBJECTIVES)
 RESULTS = f"results/{config['study']}"
 
 shell.prefix(f"export PYTHONPATH='{workflow.basedir}' TOKENIZERS_PARALLELISM=false HF_DATASETS_DISABLE_PROGRESS_BARS=1; ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import sys
 from collections.abc import Collection, Mapping
 from fractions import Fraction
@@ -16,6 +17,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+CORPUS_VARIABLE = "DERA_CORPUS"
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
 
@@ -54,6 +56,27 @@ def check(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping
     for name, section in config["alignment"]["objectives"].items():
         _one_of("alignment.objectives", name, objectives)
         _check_objective(f"alignment.objectives.{name}", section, config, objectives[name])
+
+
+def corpus_files(config: Mapping[str, Any]) -> list[str]:
+    """The files a corpus of local files reads, out of `corpus.folder` or the folder DERA_CORPUS names; none for the made world.
+
+    Raises:
+        ConfigError: if no folder is named, or one of the files does not exist.
+    """
+    corpus = config["corpus"]
+    if corpus["kind"] != "local_files":
+        return []
+    folder = corpus.get("folder") or os.environ.get(CORPUS_VARIABLE)
+    if not folder:
+        raise ConfigError(
+            f"corpus.folder: not set; name the folder with your files in the config, or in the environment as {CORPUS_VARIABLE}=/path/to/files"
+        )
+    paths = {split: Path(folder) / name for split, name in corpus["files"].items()}
+    for split, path in paths.items():
+        if not path.is_file():
+            raise ConfigError(f"corpus.files.{split} = {corpus['files'][split]!r}: {path} does not exist")
+    return [str(path) for path in paths.values()]
 
 
 def _check_schema(config: Mapping[str, Any]) -> None:
@@ -146,10 +169,11 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def check_or_exit(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> None:
-    """`check`, with one line on standard error and exit status 1 instead of a traceback."""
+def check_or_exit(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> list[str]:
+    """`check` and `corpus_files`, with one line on standard error and exit status 1 instead of a traceback."""
     try:
         check(config, tasks, objectives)
+        return corpus_files(config)
     except ConfigError as error:
         print(f"config error: {error}", file=sys.stderr)
         sys.exit(1)

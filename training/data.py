@@ -14,9 +14,10 @@ from study import job
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the splits")
+    parser.add_argument("--files", type=Path, nargs="*", default=[], help="the corpus's own files, if it reads any")
     args = parser.parse_args()
     with job.running("data", args) as progress:
-        splits = tasks.make_splits(tasks.create(args.settings["task"]), args.settings["corpus"], args.seed)
+        splits = tasks.make_splits(tasks.create(args.settings["task"]), args.settings["corpus"], args.files, args.seed)
         for name, split in splits.items():
             with job.atomic_path(args.output / f"{name}.parquet") as path:
                 split.to_parquet(path)

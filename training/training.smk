@@ -49,6 +49,8 @@ wildcard_constraints:
 
 
 rule make_data:
+    input:
+        CORPUS_FILES,
     output:
         expand(f"{RESULTS}/data/{{split}}.parquet", split=["train", "validation", "test"]),
     log:
@@ -62,7 +64,7 @@ rule make_data:
         code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m training.data --settings {params.settings:q} --seed {config[seed]} --log {log} --output {params.folder}"
+        "python -m training.data --settings {params.settings:q} --seed {config[seed]} --log {log} --files {input} --output {params.folder}"
 
 
 rule train_reference:
@@ -104,7 +106,7 @@ rule draw_preferences:
     resources:
         gpu=1,
     params:
-        settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config["preferences"]),
+        settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config.get("preferences", {})),
         code=source_digest("training.preferences", TASK),
     shell:
         "python -m training.preferences --settings {params.settings:q} --seed {config[seed]} --log {log}"

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-FOLDER_VARIABLE = "DERA_CORPUS"
 
-
-def folder_of(settings: dict[str, Any]) -> Path:
-    """The folder the corpus lies in: the config's `corpus.folder`, else the environment variable DERA_CORPUS.
-
-    Raises:
-        ValueError: if neither names a folder, or it does not exist.
-    """
-    folder = settings.get("folder") or os.environ.get(FOLDER_VARIABLE)
-    if not folder:
-        raise ValueError(
-            f"corpus.folder is not set: name the folder with your files, either in the environment "
-            f"({FOLDER_VARIABLE}=/path/to/files) or on the command line (--config corpus.folder=/path/to/files is not read "
-            f"by Snakemake as a nested key, so write --config 'corpus={{folder: /path/to/files}}')"
-        )
-    if not Path(folder).is_dir():
-        raise ValueError(f"corpus.folder = {folder}: no such folder")
-    return Path(folder)
-
-
-def load(settings: dict[str, Any], seed: int) -> dict[str, Dataset]:
-    """Read each split of `settings["files"]`, in the files' own order; `seed` is not used.
+def load(settings: dict[str, Any], files: Sequence[Path], seed: int) -> dict[str, Dataset]:
+    """Read `files`, one for each split of `settings["files"]` and in that order; `seed` is not used.
 
     `columns` maps `prompt` and `completion` to the files' own column names. Prompts are cut to
     `max_prompt_words` words, if given; rows with an empty prompt or completion are left out.
 
     Raises:
-        ValueError: if a file or a column is missing, or a split is left empty.
+        ValueError: if a column is missing, or a split is left empty.
     """
-    folder = folder_of(settings)
-    return {split: _read(folder / name, settings) for split, name in settings["files"].items()}
+    return {split: _read(path, settings) for split, path in zip(settings["files"], files, strict=True)}
 
 
 def _read(path: Path, settings: dict[str, Any]) -> Dataset:
-    if not path.is_file():
-        raise ValueError(f"corpus.files: {path} does not exist")
     with tempfile.TemporaryDirectory() as cache:
         read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
         rows = read(str(path), cache_dir=cache, keep_in_memory=True)

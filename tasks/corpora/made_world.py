@@ -8,7 +8,9 @@ Everything is drawn from one seed; the splits share no person-and-facts combinat
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from datasets import Dataset
 
@@ -126,8 +128,8 @@ def draw_pair(rng: random.Random) -> tuple[str, str]:
     return document, _sentences(phrases, name, pronoun)
 
 
-def load(settings: dict, seed: int) -> dict[str, Dataset]:
-    """Return one Dataset with columns `prompt` and `completion` for each split in `settings["documents"]`."""
+def load(settings: dict, files: Sequence[Path], seed: int) -> dict[str, Dataset]:
+    """Nothing is read, `files` is empty. Return one Dataset with columns `prompt` and `completion` for each split in `settings["documents"]`."""
     rng = random.Random(f"made world {VERSION} {seed}")
     seen: set[str] = set()
     splits = {}

@@ -1,0 +1,46 @@
+# `make figures` makes the environment and runs the default study; `make test` runs the tests in the same environment.
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+STAMP := $(VENV)/.installed
+RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
+
+.PHONY: figures smoke test report lint lock clean help
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+figures: $(STAMP) ## the default study: train, realign, compare, draw (results/laptop)
+	$(RUN) snakemake --cores $(CORES) figures
+
+smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
+	$(RUN) snakemake figures --cores $(CORES) --configfile config/smoke.yaml
+
+test: $(STAMP) ## unit and workflow tests
+	$(RUN) python -m pytest
+
+report: figures ## report.html of the default study
+	$(RUN) snakemake --report report.html
+
+lint: $(STAMP) ## formatting, lint, types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile training eval figures
+	$(RUN) snakemake --lint
+	$(RUN) mypy
+
+lock: ## remake the pinned environment from envs/requirements.in
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install torch==2.13.0
+	$(VENV)-lock/bin/pip install -r envs/requirements.in
+	$(VENV)-lock/bin/python envs/lock.py && rm -rf $(VENV)-lock
+
+clean: ## remove the environment; results stay
+	rm -rf $(VENV)
+
+$(STAMP): envs/requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON=..."'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@

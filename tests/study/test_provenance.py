@@ -1,0 +1,55 @@
+"""The digest of a job's code: comments and docstrings leave it alone, code does not, nor does a helper's code."""
+
+from pathlib import Path
+
+import pytest
+
+from study import modules, provenance
+
+FILES = {
+    "tasks/__init__.py": '"""Tasks."""\n',
+    "tasks/helper.py": "def twice(x):\n    return 2 * x\n",
+    "training/__init__.py": "",
+    "training/job.py": '"""A job."""\nfrom tasks.helper import twice\n\n\ndef main():\n    """Run."""\n    return twice(1)  # two\n',
+}
+
+
+@pytest.fixture()
+def project(tmp_path, monkeypatch) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(modules, "ROOT", tmp_path)
+    return tmp_path
+
+
+def edited(project: Path, name: str, old: str, new: str) -> bool:
+    """Whether replacing `old` in a file changes the digest."""
+    before = provenance.source_digest("training.job")
+    text = (project / name).read_text()
+    assert old in text
+    (project / name).write_text(text.replace(old, new))
+    return provenance.source_digest("training.job") != before
+
+
+def test_comments_docstrings_and_blank_lines_do_not_count(project):
+    assert not edited(project, "training/job.py", "# two", "# the number two")
+    assert not edited(project, "training/job.py", '"""A job."""', '"""A better job."""\n\n')
+    assert not edited(project, "training/job.py", '    """Run."""\n', "")
+    assert not edited(project, "tasks/__init__.py", "Tasks", "All tasks")
+
+
+def test_code_counts_also_in_an_imported_module(project):
+    assert edited(project, "training/job.py", "twice(1)", "twice(2)")
+    assert edited(project, "tasks/helper.py", "2 * x", "x + x")
+
+
+def test_a_module_that_does_not_exist_is_an_error(project):
+    with pytest.raises(FileNotFoundError):
+        provenance.source_digest("training.nothing")
+
+
+def test_versions_are_those_installed():
+    import torch
+
+    assert provenance.versions()["torch"] == torch.__version__
