@@ -25,7 +25,7 @@ report: figures ## report.html of the default study
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile training eval figures
+	$(RUN) snakefmt --check Snakefile study training eval figures
 	$(RUN) snakemake --lint
 	$(RUN) mypy
 

@@ -17,6 +17,7 @@ RESULTS = f"results/{config['study']}"
 shell.prefix(f"export PYTHONPATH='{workflow.basedir}' TOKENIZERS_PARALLELISM=false HF_DATASETS_DISABLE_PROGRESS_BARS=1; ")
 
 
+include: "study/jobs.smk"
 include: "training/training.smk"
 include: "eval/eval.smk"
 include: "figures/figures.smk"

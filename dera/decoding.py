@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dera.mixing import Lam, as_lam
 
 
 @dataclass(frozen=True)
@@ -40,30 +41,62 @@ class Completions:
 
 @torch.no_grad()
 def sample_completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    tokenizer: Any,
     prompts: list[str],
     max_new_tokens: int,
-    **generate_arguments: Any,
+    lam: Lam | None = None,
+    greedy: bool = False,
 ) -> Completions:
     """Sample one completion a prompt from the model's own distribution (temperature 1, nothing cut off).
 
+    The same distribution as `generate` gives, but rows that have ended leave the batch, so a batch costs what its completions
+    are long and not what its longest is.
+
     Args:
-        model: any transformers model, a `RealignedModel` included.
-        tokenizer: its tokenizer; must have an end-of-sequence token and pads with any token it has.
+        model: any decoder-only transformers model, a `RealignedModel` included.
+        tokenizer: its tokenizer, with an end-of-sequence and a padding token.
         prompts: one row each; repeat a prompt for several samples.
         max_new_tokens: a completion that has not ended by then is cut there.
-        **generate_arguments: passed to `generate`, for example `lam`.
+        lam: for a `RealignedModel`: mixing weight, one number or one a row; its own when absent.
+        greedy: take the most probable token instead of sampling.
+
+    Raises:
+        ValueError: if `lam` is bad.
     """
     encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
-    arguments = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=tokenizer.pad_token_id)
-    output = model.generate(
-        input_ids=encoded.input_ids,
-        attention_mask=encoded.attention_mask,
-        max_new_tokens=max_new_tokens,
-        **{**arguments, **generate_arguments},
+    weights = None if lam is None else as_lam(lam, len(prompts), model.device)
+    drawn = torch.full((len(prompts), max_new_tokens), tokenizer.pad_token_id, device=model.device)
+    rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
+    tokens, mask, cache = encoded.input_ids, encoded.attention_mask, None
+    for step in range(max_new_tokens):
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        arguments = {} if weights is None else {"lam": weights[rows]}
+        output = model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **arguments,
+        )
+        logits, cache = output.logits[:, -1].float(), output.past_key_values
+        chosen = logits.argmax(-1) if greedy else torch.multinomial(logits.softmax(-1), 1)[:, 0]
+        drawn[rows, step] = chosen
+        going = (chosen != tokenizer.eos_token_id).nonzero()[:, 0]
+        if not len(going):
+            break
+        if len(going) < len(rows):
+            cache.batch_select_indices(going)
+        rows, mask = rows[going], torch.nn.functional.pad(mask[going], (0, 1), value=1)
+        tokens = chosen[going, None]
+    length = step + 1
+    ends = (drawn[:, :length] == tokenizer.eos_token_id).long()
+    real = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
+    return Completions(
+        input_ids=torch.cat([encoded.input_ids, drawn[:, :length]], dim=1),
+        attention_mask=torch.cat([encoded.attention_mask, real], dim=1),
+        completion_length=length,
+        eos_token_id=tokenizer.eos_token_id,
     )
-    length = output.shape[1] - encoded.input_ids.shape[1]
-    ends = (output[:, -length:] == tokenizer.eos_token_id).long()
-    mask = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
-    return Completions(output, torch.cat([encoded.attention_mask, mask], dim=1), length, tokenizer.eos_token_id)

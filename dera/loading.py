@@ -11,9 +11,9 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 
 def load_pair(
-    reference: str | PathLike, aligned: str | PathLike, **kwargs: Any
+    reference: str | PathLike, aligned: str | PathLike, merge_adapter: bool = False, **kwargs: Any
 ) -> tuple[PreTrainedModel | None, PreTrainedModel | PeftModel]:
-    """Load what `RealignedModel` takes; the first is None when `aligned` is an adapter on `reference`.
+    """Load what `RealignedModel` takes; the first is None when `aligned` is an adapter on `reference`, unless it is merged.
 
     Raises:
         ValueError: if `trust_remote_code` is asked for, or the two have different tokenizers.
@@ -25,7 +25,10 @@ def load_pair(
     kwargs = {"use_safetensors": True, **kwargs}
     if find_adapter_config_file(aligned) is not None:
         base = AutoModelForCausalLM.from_pretrained(reference, **kwargs)
-        return None, PeftModel.from_pretrained(base, aligned, use_safetensors=True)
+        adapted = PeftModel.from_pretrained(base, aligned, use_safetensors=True)
+        if not merge_adapter:
+            return None, adapted
+        return AutoModelForCausalLM.from_pretrained(reference, **kwargs), adapted.merge_and_unload()
     check_same_tokenizer(reference, aligned)
     return tuple(AutoModelForCausalLM.from_pretrained(name, **kwargs) for name in (reference, aligned))  # type: ignore[return-value]
 

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -45,20 +45,20 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def __init__(
         self,
         reference: PreTrainedModel | None,
-        aligned: PreTrainedModel | nn.Module,
+        aligned: Any,  # a PreTrainedModel or a PeftModel, which share no typed base
         aligned_beta: float | None = None,
         lam: float = 1.0,
     ):
         if reference is None and not hasattr(aligned, "disable_adapter"):
             raise ValueError("reference may be None only when aligned is a PEFT model, whose base is then the reference")
-        parts = [part for part in (reference, aligned) if part is not None]
+        parts: list[Any] = [part for part in (reference, aligned) if part is not None]
         if any(part.config.is_encoder_decoder for part in parts):
             raise ValueError("encoder-decoder models are not supported: give two decoder-only models")
         config = copy.deepcopy(aligned.config)
         config.vocab_size = min(part.config.get_text_config().vocab_size for part in parts)
         super().__init__(config)
-        self.reference = reference
-        self.aligned = aligned
+        self.reference: Any = reference
+        self.aligned: Any = aligned
         self.aligned_beta = aligned_beta
         self.lam = float(as_lam(lam, 1))
         self.generation_config = copy.deepcopy(aligned.generation_config)
@@ -72,6 +72,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         *,
         aligned_beta: float | None = None,
         lam: float = 1.0,
+        merge_adapter: bool = False,
         **kwargs: Any,
     ) -> RealignedModel:
         """Load a pair from folders or Hub ids; `aligned` may be a PEFT adapter trained on `reference`.
@@ -80,20 +81,21 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             reference: the reference model.
             aligned: the aligned model, or an adapter on the reference.
             aligned_beta, lam: as for the constructor.
+            merge_adapter: merge an adapter into a second copy of the base: faster decoding for twice the memory.
             **kwargs: passed to `AutoModelForCausalLM.from_pretrained` for every model loaded (`dtype`,
                 `device_map`, ...). Weights are read from safetensors only and remote code never runs.
 
         Raises:
             ValueError: if the two have different tokenizers, or `trust_remote_code` is asked for.
         """
-        return cls(*load_pair(reference, aligned, **kwargs), aligned_beta=aligned_beta, lam=lam)
+        return cls(*load_pair(reference, aligned, merge_adapter, **kwargs), aligned_beta=aligned_beta, lam=lam)
 
-    def run_reference(self, **inputs: Any) -> CausalLMOutputWithPast:
+    def run_reference(self, **inputs: Any) -> Any:
         """Run the reference alone, with the base's adapter off where there is one copy of the base."""
         with nullcontext() if self.reference is not None else self.aligned.disable_adapter():
             return _run(self.reference or self.aligned, inputs)
 
-    def run_aligned(self, **inputs: Any) -> CausalLMOutputWithPast:
+    def run_aligned(self, **inputs: Any) -> Any:
         """Run the aligned model alone."""
         return _run(self.aligned, inputs)
 
@@ -160,7 +162,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             lam = lam_from_beta(beta, self.aligned_beta)
         lam = torch.as_tensor(self.lam if lam is None else lam, dtype=torch.float32)
         # generate repeats tensors, one row after another, for beams and several return sequences
-        return super().generate(*args, lam=lam if lam.ndim else float(lam), **kwargs)
+        return super().generate(*args, lam=lam if lam.ndim else float(lam), **kwargs)  # type: ignore[misc]
 
     def _pair_cache(self, cache: Cache | None, use_cache: bool | None) -> PairCache | None:
         if isinstance(cache, PairCache):
@@ -174,7 +176,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         return PairCache((self.reference or self.aligned).config, self.aligned.config)
 
 
-def _run(part: Any, inputs: dict[str, Any]) -> CausalLMOutputWithPast:
+def _run(part: Any, inputs: dict[str, Any]) -> Any:
     """Call a model with those of `inputs` that its forward knows (some take no position ids)."""
     base = part.get_base_model() if hasattr(part, "get_base_model") else part
     known = inspect.signature(base.forward).parameters

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from dera.decoding import Completions
-from dera.mixing import Lam, as_lam, log_normalizers, mix_logits
+from dera.mixing import Lam, as_lam, mix_logits
 from dera.model import RealignedModel
 
 
@@ -42,20 +41,23 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     """
     weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)
     inputs, size = _inputs(completions), model.config.vocab_size
-    reference = model.run_reference(**inputs).logits[:, :-1, :size]
-    aligned = model.run_aligned(**inputs).logits[:, :-1, :size]
+    reference = _log_softmax(model.run_reference(**inputs).logits[..., :size], completions)
+    aligned = _log_softmax(model.run_aligned(**inputs).logits[..., :size], completions)
+    rows, tokens = _rows(completions), _tokens(completions)
+    mixed = mix_logits(reference, aligned, weights[rows])
+    log_z = mixed.logsumexp(-1)  # log Z_t, because both parts are normalised
     return SequenceScores(
-        reference=_sum_log_prob(reference, completions),
-        aligned=_sum_log_prob(aligned, completions),
-        sampler=_sum_log_prob(mix_logits(reference, aligned, weights), completions),
-        log_weight=_masked_sum(log_normalizers(reference, aligned, weights), completions),
+        reference=_sum(_at(reference, tokens), completions),
+        aligned=_sum(_at(aligned, tokens), completions),
+        sampler=_sum(_at(mixed, tokens) - log_z, completions),
+        log_weight=_sum(log_z, completions),
     )
 
 
 @torch.no_grad()
-def log_probabilities(model: PreTrainedModel, completions: Completions) -> Tensor:
+def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Sequence log-probabilities of completions under one model, float64 of shape (batch,), in nats."""
-    return _sum_log_prob(model(**_inputs(completions)).logits[:, :-1], completions)
+    return _sum(_at(_log_softmax(model(**_inputs(completions)).logits, completions), _tokens(completions)), completions)
 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
@@ -69,12 +71,29 @@ def _inputs(completions: Completions) -> dict[str, Any]:
     )
 
 
-def _sum_log_prob(logits: Tensor, completions: Completions) -> Tensor:
-    tokens = completions.input_ids[:, -completions.completion_length :, None]
-    return _masked_sum(logits.float().log_softmax(-1).gather(-1, tokens)[..., 0], completions)
+def _mask(completions: Completions) -> Tensor:
+    return completions.attention_mask[:, -completions.completion_length :].bool()
 
 
-def _masked_sum(values: Tensor, completions: Completions) -> Tensor:
-    # Not a product with the mask: padding may be impossible (-inf), and -inf * 0 is NaN.
-    padding = completions.attention_mask[:, -completions.completion_length :] == 0
-    return values.double().masked_fill(padding, 0.0).sum(-1)
+def _rows(completions: Completions) -> Tensor:
+    """The row each completion token belongs to, shape (tokens,): padding is left out before any work on vocabularies."""
+    return _mask(completions).nonzero()[:, 0]
+
+
+def _tokens(completions: Completions) -> Tensor:
+    return completions.input_ids[:, -completions.completion_length :][_mask(completions)]
+
+
+def _log_softmax(logits: Tensor, completions: Completions) -> Tensor:
+    """Next-token log-probabilities where each completion token was predicted, shape (tokens, vocabulary), float32."""
+    return logits[:, :-1][_mask(completions)].float().log_softmax(-1)
+
+
+def _at(values: Tensor, tokens: Tensor) -> Tensor:
+    return values.gather(-1, tokens[:, None])[:, 0]
+
+
+def _sum(per_token: Tensor, completions: Completions) -> Tensor:
+    """Sums over the tokens of each row, in float64."""
+    total = torch.zeros(len(completions.input_ids), dtype=torch.double, device=per_token.device)
+    return total.index_add(0, _rows(completions), per_token.double())

@@ -81,7 +81,9 @@ def main() -> None:
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="folders of all adapters; the first is the anchor checked")
+    parser.add_argument(
+        "--adapters", type=Path, nargs="+", required=True, help="folders of all adapters; the first is the anchor checked"
+    )
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
     parser.add_argument("--output", type=Path, required=True, help="claims.json; claims.md is written beside it")

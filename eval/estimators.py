@@ -66,7 +66,9 @@ def reweighted_mean(values: Array, log_weights: Array) -> Array:
 
 def log_normalizer(log_weights: Array) -> Array:
     """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,)."""
-    return _jackknife(lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights)
+    return _jackknife(
+        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights
+    )
 
 
 def kl_to_reference(log_ratio: Array, log_weights: Array) -> Array:

@@ -19,12 +19,6 @@ SAMPLES = [f"{RESULTS}/samples/reference"] + [
 JUDGING = section("statistics", betas=sorted({beta for betas in TRAINED.values() for beta in betas}, key=float))
 
 
-def sampling_seed(wildcards):
-    """Another seed for each adapter, so that no two policies share their random numbers."""
-    number = list(TRAINED).index(wildcards.objective) * 1000 + TRAINED[wildcards.objective].index(wildcards.beta)
-    return config["seed"] + 100_000 * (1 + int(wildcards.seed)) + number
-
-
 rule sample_reference:
     input:
         reference=rules.train_reference.output,
@@ -40,10 +34,11 @@ rule sample_reference:
     resources:
         gpu=1,
     params:
+        seed=config["seed"],
         settings=DECODING,
         code=source_digest("eval.sample"),
     shell:
-        "python -m eval.sample reference --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        "python -m eval.sample reference --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --reference {input.reference} --prompts {input.prompts} --output {output}"
 
 
@@ -96,9 +91,7 @@ rule score_completions:
         "../envs/environment.yaml"
     params:
         settings=section("task"),
-        code=source_digest(
-            "eval.score", TASK, *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))
-        ),
+        code=source_digest("eval.score", TASK, *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))),
     shell:
         "python -m eval.score {input.samples} --settings {params.settings:q} --log {log}"
         " --prompts {input.prompts} --output {output}"
@@ -119,10 +112,11 @@ rule summarize_policies:
     conda:
         "../envs/environment.yaml"
     params:
+        seed=config["seed"],
         settings=JUDGING,
         code=source_digest("eval.summarize"),
     shell:
-        "python -m eval.summarize {input} --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        "python -m eval.summarize {input} --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --policies {output.policies} --lengths {output.lengths}"
 
 
@@ -161,9 +155,11 @@ rule decide_claims:
     conda:
         "../envs/environment.yaml"
     params:
+        study=config["study"],
+        seed=config["seed"],
         settings=JUDGING,
         code=source_digest("eval.decide"),
     shell:
-        "python -m eval.decide {input.completions} --study {config[study]} --settings {params.settings:q} --seed {config[seed]}"
+        "python -m eval.decide {input.completions} --study {params.study} --settings {params.settings:q} --seed {params.seed}"
         " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
         " --prompts {input.prompts} --output {output.json}"

@@ -123,9 +123,7 @@ def _reweighted(kind: str, rows: pd.DataFrame, log_ratio: Array, log_weights: Ar
     per_prompt["kl"] = estimators.kl_to_reference(log_ratio, log_weights)
     ess = estimators.effective_sample_size(log_weights).mean() / log_weights.shape[-1]
     blank = dict(anchor=None, lam=None)
-    return Policy(
-        kind=kind, per_prompt=per_prompt, completions=len(rows), ess_fraction=float(ess), **{**blank, **labels}
-    )
+    return Policy(kind=kind, per_prompt=per_prompt, completions=len(rows), ess_fraction=float(ess), **{**blank, **labels})
 
 
 def _seed_means(policies: list[Policy]) -> list[Policy]:

@@ -24,9 +24,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     betas = sorted(beta for beta in retrained["adapter_beta"].unique() if beta != anchor)
     columns = min(len(betas), 4)
     rows = math.ceil(len(betas) / columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(style.PAGE, 0.6 + 1.9 * rows), squeeze=False, sharex=True, sharey=True
-    )
+    figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.6 + 1.9 * rows), squeeze=False, sharex=True, sharey=True)
     width = _bin_width(lengths)
     for axes, beta in zip(grid.flat, betas, strict=False):
         lam = anchor / beta

@@ -16,9 +16,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     anchors = list(mean[mean["kind"] == "dera"].groupby(["objective", "anchor"], sort=True).groups)
     anchors.sort(key=lambda pair: (-len(mean[(mean["kind"] == "dera") & (mean["objective"] == pair[0])]), pair[1]))
     reference = policies[policies["kind"] == "reference"].iloc[0]
-    figure, grid = plt.subplots(
-        2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col", sharey="row"
-    )
+    figure, grid = plt.subplots(2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col", sharey="row")
     for column, (objective, anchor) in enumerate(anchors):
         retrained = mean[(mean["kind"] == "retrained") & (mean["objective"] == objective)]
         for axes, quantity in zip(grid[:, column], ("reward", "kl"), strict=True):

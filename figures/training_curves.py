@@ -18,7 +18,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     aligned = training[training["stage"] == "align"]
     panels = [(None, "loss")]
     for objective, rows in aligned.groupby("objective"):
-        panels += [(objective, name) for name in PANELS if name in set(rows["name"])][:2 if "reward" in set(rows["name"]) else 1]
+        panels += [(objective, name) for name in PANELS if name in set(rows["name"])][: 2 if "reward" in set(rows["name"]) else 1]
     figure, grid = plt.subplots(1, len(panels), figsize=(style.PAGE, 2.3), squeeze=False)
     colors = style.beta_colors(list(aligned["beta"].unique()))
     for axes, (objective, name) in zip(grid[0], panels, strict=True):
@@ -35,7 +35,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _reference(axes: Axes, rows: pd.DataFrame) -> None:
-    for name, look in {"loss": dict(color="#56B4E9", label="training"), "eval_loss": dict(color="#000000", label="validation")}.items():
+    for name, look in {
+        "loss": dict(color="#56B4E9", label="training"),
+        "eval_loss": dict(color="#000000", label="validation"),
+    }.items():
         curve = rows[rows["name"] == name]
         axes.plot(curve["step"], curve["value"], **look)
     axes.set_yscale("log")

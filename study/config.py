@@ -91,7 +91,9 @@ def _check_schema(config: Mapping[str, Any]) -> None:
     if error.validator == "additionalProperties":
         allowed = ", ".join(error.schema.get("properties", {}))
         unknown = next(key for key in error.instance if key not in error.schema.get("properties", {}))
-        raise ConfigError(f"{where + '.' if where else ''}{unknown} = {error.instance[unknown]!r}: unknown key; allowed here: {allowed}")
+        raise ConfigError(
+            f"{where + '.' if where else ''}{unknown} = {error.instance[unknown]!r}: unknown key; allowed here: {allowed}"
+        )
     if error.validator == "required":
         raise ConfigError(f"{where or 'config'}: {error.message}")
     raise ConfigError(f"{where} = {error.instance!r}: {_allowed(error)}")

@@ -27,7 +27,7 @@ def constant(module: str, name: str) -> str:
         ValueError: if the module declares no such constant.
     """
     for node in ast.parse(file_of(module).read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
-                return str(node.value.value)
+        targets = node.targets if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) else []
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return str(node.value.value)
     raise ValueError(f"{file_of(module).relative_to(ROOT)} must declare {name} at its top")

@@ -25,9 +25,7 @@ class LengthTask:
     def format_completion(self, summary: str) -> str:
         return f" {summary}"
 
-    def reward(
-        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
-    ) -> list[float]:
+    def reward(self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]) -> list[float]:
         """0 for each completion of min_tokens to max_tokens tokens, -1 for any other."""
         return [0.0 if self.min_tokens <= len(ids) <= self.max_tokens else -1.0 for ids in completion_ids]
 

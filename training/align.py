@@ -1,6 +1,6 @@
 """Align the reference at one beta and seed with one objective; the result is a PEFT adapter on the reference.
 
-Settings: {"task": ..., "lora": ..., "objective": ..., "max_new_tokens": ...}; `objective` is the objective's own section.
+Settings: {"task": ..., "lora": ..., "objective": ..., "max_new_tokens": ..., "sharpness": ...}; `objective` is the objective's own section.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> None:
                 arguments=shared.common_arguments(args.checkpoints, settings, args.seed),
                 settings=settings,
                 max_new_tokens=args.settings["max_new_tokens"],
+                sharpness=args.settings.get("sharpness", 1.0),
             )
         )
         seconds = shared.train(trainer, args.checkpoints, progress)

@@ -1,9 +1,9 @@
 """Draw preference pairs: two completions of each training prompt from the reference, labelled by the task's reward.
 
-Labels follow Bradley-Terry, P(first preferred) = sigmoid(r_first - r_second), so that the optimum of DPO at beta is
-`pi_ref * exp(r / beta)`. Ties are labelled by a fair coin: they say that equal rewards are equally good.
+Labels follow Bradley-Terry with a labeller of the given sharpness, P(first preferred) = sigmoid(sharpness * (r_first - r_second)). Pairs of equal
+reward say nothing of the reward and are left out, as are pairs with a completion that did not end in time.
 
-Settings: {"task": ..., "pairs": ..., "max_new_tokens": ..., "batch_size": ...}.
+Settings: {"task": ..., "pairs": ..., "sharpness": ..., "max_new_tokens": ..., "batch_size": ...}; `pairs` are drawn, fewer are kept.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from study import job
 from training import trainer as shared
 
 
-def label(rng: random.Random, first: float, second: float) -> bool:
+def label(rng: random.Random, first: float, second: float, sharpness: float) -> bool:
     """True if the first of two completions with these rewards is preferred, by Bradley-Terry."""
-    return rng.random() < 1.0 / (1.0 + math.exp(second - first))
+    return rng.random() < 1.0 / (1.0 + math.exp(sharpness * (second - first)))
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         rng = random.Random(f"preferences {args.seed}")
         torch.manual_seed(args.seed)
         chosen_prompts = [prompts[i % len(prompts)] for i in range(settings["pairs"])]
-        task, rows, unfinished = tasks.create(settings["task"]), [], 0
+        task, rows = tasks.create(settings["task"]), []
         for start in range(0, len(chosen_prompts), settings["batch_size"]):
             batch = chosen_prompts[start : start + settings["batch_size"]]
             twice = [prompt for prompt in batch for _ in range(2)]
@@ -48,10 +48,10 @@ def main() -> None:
             texts = tokenizer.batch_decode(ids)
             rewards = task.reward(twice, texts, ids)
             for i in range(0, len(twice), 2):
-                if not (finished[i] and finished[i + 1]):  # TRL would append an end that was never sampled
-                    unfinished += 1
+                both_ended = finished[i] and finished[i + 1]  # TRL would append an end that was never sampled
+                if not both_ended or rewards[i] == rewards[i + 1]:
                     continue
-                first = label(rng, rewards[i], rewards[i + 1])
+                first = label(rng, rewards[i], rewards[i + 1], settings["sharpness"])
                 better, worse = (i, i + 1) if first else (i + 1, i)
                 rows.append(
                     {
@@ -63,7 +63,9 @@ def main() -> None:
                     }
                 )
             progress.update(start + len(batch), len(chosen_prompts), "pairs")
-        progress.say(f"{len(rows)} pairs kept, {unfinished} left out because a completion did not end in time")
+        progress.say(f"{len(rows)} of {len(chosen_prompts)} pairs kept: both ended, and their rewards differ")
+        if not rows:
+            raise ValueError("no pair of completions with different rewards: is the task's range within the reference's reach?")
         with job.atomic_path(args.output) as path:
             Dataset.from_list(rows).to_parquet(path)
 

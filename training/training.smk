@@ -1,47 +1,4 @@
 # How models are made: one reference, and one adapter for each objective, beta and seed.
-import json
-from pathlib import Path
-
-from study import config as study_config
-from study.provenance import source_digest
-
-
-def section(*keys, **more):
-    """These sections of the config as JSON: a job sees only its own, so only its own can make it run again."""
-    return json.dumps({**{key: config[key] for key in keys}, **more}, sort_keys=True)
-
-
-def examples(wildcards):
-    """What an objective learns from: the training prompts, or preference pairs."""
-    if OBJECTIVES[wildcards.objective] == "preferences":
-        return f"{RESULTS}/data/preferences.parquet"
-    return f"{RESULTS}/data/train.parquet"
-
-
-def checkpoints(job, settings, code):
-    """Outside the declared outputs, which Snakemake deletes before a job runs again, and apart for each setting."""
-    return f"{RESULTS}/checkpoints/{job}-{study_config.digest(settings, code)}"
-
-
-def align_settings(wildcards):
-    """What one alignment is asked to do, apart from its beta and seed."""
-    return section(
-        "task",
-        "lora",
-        max_new_tokens=config["model"]["max_new_tokens"],
-        objective=study_config.trainer_settings(config, wildcards.objective),
-    )
-
-
-def align_code(wildcards):
-    """Digest of the code that an alignment depends on."""
-    return source_digest("training.align", f"training.objectives.{wildcards.objective}", TASK)
-
-
-TASK = f"tasks.{config['task']['name']}"
-SFT = (section("model", "sft"), source_digest("training.sft"))
-
-
 wildcard_constraints:
     objective="|".join(OBJECTIVES),
     beta=r"[0-9.e+-]+",
@@ -60,11 +17,12 @@ rule make_data:
     conda:
         "../envs/environment.yaml"
     params:
+        seed=config["seed"],
         settings=section("task", "corpus"),
         code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m training.data --settings {params.settings:q} --seed {config[seed]} --log {log} --files {input} --output {params.folder}"
+        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {input} --output {params.folder}"
 
 
 rule train_reference:
@@ -83,11 +41,12 @@ rule train_reference:
     resources:
         gpu=1,
     params:
+        seed=config["seed"],
         settings=SFT[0],
         code=SFT[1],
-        checkpoints=checkpoints("reference", *SFT),
+        checkpoints=checkpoints(f"reference-{config['seed']}", *SFT),
     shell:
-        "python -m training.sft --settings {params.settings:q} --seed {config[seed]} --threads {threads} --log {log}"
+        "python -m training.sft --settings {params.settings:q} --seed {params.seed} --threads {threads} --log {log}"
         " --train {input.train} --validation {input.validation} --checkpoints {params.checkpoints} --output {output}"
 
 
@@ -106,10 +65,11 @@ rule draw_preferences:
     resources:
         gpu=1,
     params:
+        seed=config["seed"],
         settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config.get("preferences", {})),
         code=source_digest("training.preferences", TASK),
     shell:
-        "python -m training.preferences --settings {params.settings:q} --seed {config[seed]} --log {log}"
+        "python -m training.preferences --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --reference {input.reference} --prompts {input.prompts} --output {output}"
 
 

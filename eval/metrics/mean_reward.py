@@ -16,9 +16,7 @@ class MeanReward(evaluate.Metric):
                 "reward: function (prompts, completions, completion_ids) -> one number a completion; "
                 "completion_ids: the token ids of each completion."
             ),
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
+            features=datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")}),
         )
 
     def _compute(self, predictions, references, reward, completion_ids):

@@ -17,8 +17,42 @@ from datasets import Dataset
 VERSION = 1
 
 PEOPLE = {
-    "She": "Nora Mira Ada Ines Greta Lena Vera Alma Ruth Edith Sofia Clara Hanna Petra Olga Maya".split(),
-    "He": "Tom Emil Hugo Oskar Felix Anton Jonas Karl Viktor Leo Martin Pavel Simon Aron Boris Nils".split(),
+    "She": [
+        "Nora",
+        "Mira",
+        "Ada",
+        "Ines",
+        "Greta",
+        "Lena",
+        "Vera",
+        "Alma",
+        "Ruth",
+        "Edith",
+        "Sofia",
+        "Clara",
+        "Hanna",
+        "Petra",
+        "Olga",
+        "Maya",
+    ],
+    "He": [
+        "Tom",
+        "Emil",
+        "Hugo",
+        "Oskar",
+        "Felix",
+        "Anton",
+        "Jonas",
+        "Karl",
+        "Viktor",
+        "Leo",
+        "Martin",
+        "Pavel",
+        "Simon",
+        "Aron",
+        "Boris",
+        "Nils",
+    ],
 }
 VALUES = {
     "job": "a baker|a nurse|a pilot|a teacher|a carpenter|a lawyer|a farmer|a painter|a plumber|a librarian|"
@@ -118,8 +152,7 @@ def draw_pair(rng: random.Random) -> tuple[str, str]:
     pronoun = rng.choice(list(PEOPLE))
     name = rng.choice(PEOPLE[pronoun])
     facts = [
-        (kind, {slot: rng.choice(CHOICES[slot]) for slot in kind.slots})
-        for kind in rng.sample(FACT_KINDS, FACTS_PER_DOCUMENT)
+        (kind, {slot: rng.choice(CHOICES[slot]) for slot in kind.slots}) for kind in rng.sample(FACT_KINDS, FACTS_PER_DOCUMENT)
     ]
     document = _sentences([rng.choice(kind.document).format(**values) for kind, values in facts], name, pronoun)
     kept = sorted(rng.sample(range(FACTS_PER_DOCUMENT), rng.randint(1, FACTS_PER_DOCUMENT)))

@@ -45,7 +45,7 @@ def pair(request) -> tuple[PreTrainedModel | None, torch.nn.Module, PreTrainedMo
     return tiny_llama(1), tiny_llama(2), tiny_llama(1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def prompts() -> list[list[int]]:
     """Prompts of different lengths, as token ids."""
     return [[3, 4, 5, 6, 7], [8, 2], [9, 3, 9], [2, 2, 2, 2]]

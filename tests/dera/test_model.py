@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 from scipy import stats
-from transformers import DynamicCache, PreTrainedTokenizerFast
 from tokenizers import Tokenizer, models
+from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from dera import RealignedModel
 from tests.dera.conftest import EOS, PAD, left_padded, tiny_adapter, tiny_llama
@@ -100,9 +100,7 @@ def test_sampled_sequences_follow_the_enumerated_distribution(pair):
         for second, q in enumerate(oracle(copy, aligned, [*ids, first], lam).tolist()):
             expected[first, second] = p * q
     torch.manual_seed(0)
-    output = model.generate(
-        **left_padded([ids]), lam=lam, max_new_tokens=2, do_sample=True, top_k=0, num_return_sequences=draws
-    )
+    output = model.generate(**left_padded([ids]), lam=lam, max_new_tokens=2, do_sample=True, top_k=0, num_return_sequences=draws)
     counts = dict.fromkeys(expected, 0)
     for row in output[:, 2:].tolist():
         counts[tuple(row)] += 1

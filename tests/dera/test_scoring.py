@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from scipy import stats
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from dera import Completions, RealignedModel, log_probabilities, sample_completions, score_completions
 from tests.dera.conftest import EOS, PAD, tiny_llama
@@ -11,7 +12,7 @@ from tests.dera.conftest import EOS, PAD, tiny_llama
 ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
 
 
-@pytest.fixture()
+@pytest.fixture
 def completions() -> Completions:
     ids = [[PAD] * (3 - len(p)) + p + c + [PAD] * (3 - len(c)) for p, c in ROWS]
     mask = [[0] * (3 - len(p)) + [1] * (len(p) + len(c)) + [0] * (3 - len(c)) for p, c in ROWS]
@@ -47,14 +48,48 @@ def test_completions_know_where_they_end(completions):
     assert completions.finished() == [True, True, False]
 
 
-def test_sampling_masks_everything_after_the_end():
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {"<eos>": EOS, "<pad>": PAD, **{f"w{i}": i for i in range(2, 13)}}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>")
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")
+
+
+def test_sampling_masks_everything_after_the_end(tokenizer):
     torch.manual_seed(3)
     drawn = sample_completions(tiny_llama(5), tokenizer, ["w3 w4 w5", "w6"] * 40, 12)
     ended = [ids.tolist().index(EOS) + 1 if EOS in ids else 12 for ids in drawn.input_ids[:, 3:]]
     assert min(ended) < max(ended)
     assert drawn.attention_mask[:, 3:].sum(-1).tolist() == ended
     assert drawn.attention_mask[1].tolist()[:3] == [0, 0, 1]
+
+
+def test_rows_that_leave_the_batch_change_nothing_for_the_others(pair, tokenizer):
+    """Greedy decoding equals transformers' generate token for token, whatever ends when, with a lam for each row."""
+    model = RealignedModel(*pair[:2])
+    prompts = [" ".join(f"w{2 + (i * j) % 11}" for j in range(1, 2 + i % 5)) for i in range(24)]
+    lam = torch.linspace(-0.5, 3, 24)
+    ours = sample_completions(model, tokenizer, prompts, 12, lam=lam, greedy=True)
+    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+    theirs = model.generate(batch.input_ids, attention_mask=batch.attention_mask, lam=lam, max_new_tokens=12, do_sample=False)
+    assert torch.equal(ours.input_ids, theirs)
+    ends = ours.attention_mask[:, -ours.completion_length :].sum(-1)
+    assert len(set(ends.tolist())) > 2
+
+
+def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenizer):
+    """Chi-square at level 1e-4 of the second token, given that the first did not end the completion."""
+    model, draws = tiny_llama(7), 6000
+    torch.manual_seed(0)
+    drawn = sample_completions(model, tokenizer, ["w3 w4"] * draws, 2)
+    pairs = [row for row in drawn.input_ids[:, 2:].tolist() if row[0] != EOS]
+    first = max({row[0] for row in pairs}, key=[row[0] for row in pairs].count)
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([[3, 4, first]])).logits[0, -1].double().softmax(-1)
+    seconds = torch.tensor([row[1] for row in pairs if row[0] == first])
+    assert len(seconds) < draws
+    common = expected * len(seconds) >= 5
+    observed = torch.bincount(seconds, minlength=len(expected)).double()
+    fold = lambda values: [*values[common].tolist(), values[~common].sum().item()]  # noqa: E731
+    assert stats.chisquare(fold(observed), fold(expected * len(seconds))).pvalue > 1e-4

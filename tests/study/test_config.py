@@ -20,7 +20,7 @@ def shipped(name: str) -> dict:
     return yaml.safe_load((ROOT / "config" / name).read_text())
 
 
-@pytest.fixture()
+@pytest.fixture
 def config() -> dict:
     return copy.deepcopy(shipped("smoke.yaml"))
 
@@ -90,7 +90,9 @@ def test_another_beta_does_not_change_what_the_others_are_asked_to_do(config):
 
 
 def test_objectives_say_what_they_learn_from_without_being_imported():
-    assert {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")} == OBJECTIVES
+    assert {
+        name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")
+    } == OBJECTIVES
     with pytest.raises(ValueError, match="must declare DATA"):
         modules.constant("training.objectives", "DATA")
 

@@ -10,9 +10,14 @@ from study import job
 def test_an_output_is_not_touched_until_it_is_whole(tmp_path):
     path = tmp_path / "deep" / "result.json"
     job.write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), job.atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_half_way():
+        with job.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert job.read_json(path) == {"a": 1}
     assert list(path.parent.iterdir()) == [path]
 

@@ -14,7 +14,7 @@ FILES = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -17,7 +17,7 @@ ROWS = [
 COLUMNS = {"prompt": "talk", "completion": "gist"}
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     lines = "\n".join(json.dumps(row) for row in ROWS) + "\n"
     (tmp_path / "rows.jsonl").write_text(lines)

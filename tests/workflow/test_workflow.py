@@ -20,7 +20,9 @@ KILLED = "beta=0.25/seed=0"
 
 def run_and_kill_an_alignment(study: Study) -> str:
     """Kill the alignment at beta = 0.25 outright once it has a complete checkpoint; return what Snakemake said."""
-    process = subprocess.Popen(study.command(), env=study.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        study.command(), env=study.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     while process.poll() is None:
         if list(study.results.glob("checkpoints/rloo-0.25-*/checkpoint-*/seconds.json")):
             for child in psutil.Process(process.pid).children(recursive=True):
@@ -134,5 +136,7 @@ def test_a_bad_config_is_refused_before_any_job(tiny_config, tmp_path, override,
     study = Study(tmp_path, tiny_config)
     result = study.run("--config", override)
     assert result.returncode != 0
-    assert [line for line in result.stderr.splitlines() if line.startswith("config error: ")][0].startswith(f"config error: {message}")
+    assert [line for line in result.stderr.splitlines() if line.startswith("config error: ")][0].startswith(
+        f"config error: {message}"
+    )
     assert not study.results.exists()

@@ -28,7 +28,8 @@ class ObjectiveInputs:
     """What an objective's trainer is made from.
 
     `dataset` has a column `prompt`, or `prompt`, `chosen` and `rejected` where `DATA` is "preferences". `arguments`
-    are those every TRL config takes, `settings` the objective's own section of the config.
+    are those every TRL config takes, `settings` the objective's own section of the config. `sharpness` is that of the
+    labeller of the preference pairs: they were preferred with probability sigmoid(sharpness * difference in reward).
     """
 
     model: PreTrainedModel
@@ -40,6 +41,7 @@ class ObjectiveInputs:
     arguments: dict[str, Any]
     settings: dict[str, Any]
     max_new_tokens: int
+    sharpness: float
 
 
 def available() -> list[str]:
