@@ -5,7 +5,7 @@ CORES ?= all
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test report lint lock clean help
+.PHONY: figures smoke test report publish lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,6 +21,9 @@ test: $(STAMP) ## unit and workflow tests
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
+
+publish: figures ## copy the front page of the default study to docs/laptop
+	$(RUN) snakemake publish --cores 1
 
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .

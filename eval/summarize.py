@@ -39,9 +39,10 @@ def row(policy: policies.Policy, resamples: int, seed: int) -> dict[str, object]
 
 
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of completions of each length, for each policy, seeds pooled."""
+    """Share of completions of each length, and their mean reward, for each policy, seeds pooled."""
     keys = [key for key in POLICY_KEYS if key != "seed"]
-    counts = table.groupby([*keys, "length"], dropna=False).size().rename("count").reset_index()
+    groups = table.groupby([*keys, "length"], dropna=False)["reward"]
+    counts = groups.agg(count="size", reward="mean").reset_index()
     counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
     for column in ("adapter_beta", "lam"):
         counts[column] = [None if pd.isna(value) else float(Fraction(value)) for value in counts[column]]

@@ -32,3 +32,20 @@ rule draw_figure:
         table=lambda wildcards: READS[wildcards.figure],
     shell:
         "python -m figures.{wildcards.figure} --{params.table} {input} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+
+
+rule publish:
+    input:
+        [figure for figure in FIGURES if figure.endswith(".png")],
+        f"{RESULTS}/claims.json",
+        f"{RESULTS}/claims.md",
+        f"{RESULTS}/tables/policies.csv",
+    output:
+        directory(f"docs/{config['study']}"),
+    log:
+        f"{RESULTS}/logs/publish.log",
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "(mkdir -p {output}/figures && for file in {input}; do"
+        " case $file in *.png) cp $file {output}/figures/ ;; *) cp $file {output}/ ;; esac; done) > {log} 2>&1"

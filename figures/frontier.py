@@ -14,7 +14,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     policies = tables["policies"]
     mean = policies[policies["seed"] == "mean"]
     objectives = sorted(mean["objective"].dropna().unique(), key=lambda name: -len(mean[mean["objective"] == name]))
-    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.1), squeeze=False, sharey=True, sharex=True)
+    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=True, sharex=True)
     for axes, objective in zip(grid[0], objectives, strict=True):
         style.with_interval(axes, mean[mean["kind"] == "optimum"], "kl", "reward", "optimum", x_interval=True)
         mine = mean[mean["objective"] == objective]
@@ -30,8 +30,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_xlim(left=-0.02)
         axes.set_title(objective.upper())
         axes.set_xlabel(style.QUANTITIES["kl"])
-        axes.legend(loc="lower right")
     grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
+    handles = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -26,6 +26,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     rows = math.ceil(len(betas) / columns)
     figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.6 + 1.9 * rows), squeeze=False, sharex=True, sharey=True)
     width = _bin_width(lengths)
+    best = lengths[lengths["reward"] == lengths["reward"].max()]["length"]
     for axes, beta in zip(grid.flat, betas, strict=False):
         lam = anchor / beta
         pairs = {"retrained": retrained[retrained["adapter_beta"] == beta], "dera": dera[np.isclose(dera["lam"], lam)]}
@@ -35,6 +36,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axes.bar(share.index + shift * width, share, width=0.45 * width, color=look["color"], label=look["label"])
         share = _binned(reference, width)
         axes.step(share.index, share, where="mid", color=style.POLICIES["reference"]["color"], linewidth=0.9, label="reference")
+        axes.axvspan(best.min() - 0.5, best.max() + 0.5, color="#F0E442", alpha=0.35, linewidth=0, label="rewarded lengths")
         axes.set_title(f"β = {beta:g} (λ = {lam:.3g})")
     for axes in grid[-1]:
         axes.set_xlabel("length (tokens)")

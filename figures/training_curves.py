@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,7 +18,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     training = tables["training"]
     aligned = training[training["stage"] == "align"]
     panels = [(None, "loss")]
-    for objective, rows in aligned.groupby("objective"):
+    for objective, rows in sorted(aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()):
         panels += [(objective, name) for name in PANELS if name in set(rows["name"])][: 2 if "reward" in set(rows["name"]) else 1]
     figure, grid = plt.subplots(1, len(panels), figsize=(style.PAGE, 2.3), squeeze=False)
     colors = style.beta_colors(list(aligned["beta"].unique()))
@@ -42,6 +43,9 @@ def _reference(axes: Axes, rows: pd.DataFrame) -> None:
         curve = rows[rows["name"] == name]
         axes.plot(curve["step"], curve["value"], **look)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_title("SFT (reference)")
     axes.set_ylabel("loss (nats per token)")
     axes.legend()
