@@ -20,7 +20,7 @@ from dera.mixing import Lam, as_lam, lam_from_beta, mix_logits
 
 
 class RealignedModel(PreTrainedModel, GenerationMixin):
-    """Decoding-time realignment of a decoder-only language model (paper, Section 3).
+    """Decoding-time realignment of a decoder-only language model (paper, Proposition 2).
 
     The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned
     model. Rows of a batch may have different `lam`.

@@ -67,8 +67,8 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}"
-    if isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(v, float) for v in value):
-        return f"{value[0]:+.3f} [{value[1]:+.3f}, {value[2]:+.3f}]"
+    if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
+        return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**value)
     if isinstance(value, list | tuple):
         return ", ".join(_shown(v) for v in value)
     if isinstance(value, dict):

@@ -32,7 +32,7 @@ rule sample_reference:
     conda:
         "../envs/environment.yaml"
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         seed=config["seed"],
         settings=DECODING,
@@ -58,7 +58,7 @@ rule sample_adapter:
     conda:
         "../envs/environment.yaml"
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=DECODING,
         code=source_digest("eval.sample"),

@@ -103,7 +103,7 @@ def effective_beta(adapter_beta: Fraction | None, lam: Fraction | None) -> Fract
 
 
 def _optimum(reference: pd.DataFrame, beta: Fraction) -> Policy:
-    """`pi_ref * exp(r / beta)` (paper, Section 2), from samples of the reference."""
+    """`pi_ref * exp(r / beta)` (the solution of the KL-regularised objective, which the paper starts from), from samples of the reference."""
     log_weights = _grid(reference, "reward") / float(beta)
     return _reweighted("optimum", reference, log_weights, log_weights, beta=beta, objective=None, seed="mean")
 

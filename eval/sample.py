@@ -86,6 +86,7 @@ def main() -> None:
             model = AutoModelForCausalLM.from_pretrained(args.reference, use_safetensors=True).eval()
         else:
             model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True)
+        model.to(job.device())
         samples = settings["reference_samples" if args.policy == "reference" else "samples"]
         rows = list(rows_to_decode(len(prompts), samples, args.lams))
         torch.manual_seed(args.seed)

@@ -53,7 +53,6 @@ class Progress:
 @contextmanager
 def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
     """Run a job: threads set, output sent to the log, failure named on the terminal."""
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
     terminal = os.fdopen(os.dup(2), "w")
     if args.log:
         args.log.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +77,18 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def device() -> str:
+    """Where models run: the GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; whatever was written there replaces `path` when all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a killed job left is removed by the next
     _remove(temporary)
     try:
         yield temporary

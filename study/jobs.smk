@@ -41,6 +41,7 @@ def align_code(wildcards):
     return source_digest("training.align", f"training.objectives.{wildcards.objective}", TASK)
 
 
+GPU = int(Path("/dev/nvidia0").exists())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
 TASK = f"tasks.{config['task']['name']}"
 SFT = (section("model", "sft"), source_digest("training.sft"))
 

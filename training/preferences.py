@@ -35,6 +35,7 @@ def main() -> None:
     settings = args.settings
     with job.running("preferences", args) as progress:
         model, tokenizer = shared.load_model(args.reference)
+        model.to(job.device())
         prompts = Dataset.from_parquet(str(args.prompts))["prompt"]
         rng = random.Random(f"preferences {args.seed}")
         torch.manual_seed(args.seed)

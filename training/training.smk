@@ -39,7 +39,7 @@ rule train_reference:
         "../envs/environment.yaml"
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         seed=config["seed"],
         settings=SFT[0],
@@ -63,7 +63,7 @@ rule draw_preferences:
     conda:
         "../envs/environment.yaml"
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         seed=config["seed"],
         settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config.get("preferences", {})),
@@ -86,7 +86,7 @@ rule align:
     conda:
         "../envs/environment.yaml"
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=align_settings,
         code=align_code,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 from typing import Any
 
@@ -35,16 +36,16 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
         }
         row = {"beta": float(beta), "lam": str(dera.lam)}
         row |= {name: _difference(evidence, *pair) for name, pair in parts.items()}
-        row["equivalent"] = all(abs(end) <= evidence.statistics["reward_margin"] for end in row["difference"][1:])
+        row["equivalent"] = all(abs(row["difference"][end]) <= evidence.statistics["reward_margin"] for end in ("low", "high"))
         rows.append(row | {"retrained reward": _mean(retrained), "DeRa reward": _mean(dera)})
     return rows
 
 
-def _difference(evidence: Evidence, first: Policy, second: Policy) -> list[float]:
+def _difference(evidence: Evidence, first: Policy, second: Policy) -> dict[str, float]:
     """Mean difference in reward, with the ends of its 95% interval over prompts (paired)."""
     per_prompt = first.per_prompt["reward"] - second.per_prompt["reward"]
     estimate = bootstrap_mean(per_prompt, evidence.statistics["bootstrap_resamples"], evidence.seed)
-    return [estimate.value, estimate.low, estimate.high]
+    return dataclasses.asdict(estimate)
 
 
 def _mean(policy: Policy) -> float:
@@ -65,12 +66,12 @@ def decide(evidence: Evidence) -> list[Claim]:
             found["rank correlation"] = float(correlation)
             parts.append(bool(correlation >= least))
         if rows:
-            found["largest difference"] = max((row["difference"][0] for row in rows), key=abs)
+            found["largest difference"] = max((row["difference"]["value"] for row in rows), key=abs)
         claims.append(
             Claim(
                 id=f"agreement-{objective}-{float(anchor):g}",
                 claim=f"DeRa from the {objective.upper()} anchor beta = {float(anchor):g} agrees with models retrained at beta/lam.",
-                source="paper, Section 4 (toy length reward)",
+                source="paper, Proposition 2 and its experiments",
                 criterion=(
                     f"at every other trained beta the 95% interval of the difference in reward lies within +-{margin:g} (equivalence test "
                     f"at 2.5% each side), and, with three or more beta, Spearman correlation over beta >= {least:g}; partly if half of these hold"

@@ -22,7 +22,7 @@ def decide(evidence: Evidence) -> list[Claim]:
     text = dict(
         id="smooth-transition",
         claim="Between lam = 0 and lam = 1, reward and KL move monotonically and without jumps from the reference to the aligned model.",
-        source="paper, abstract and Section 4",
+        source="paper, abstract",
         criterion=(
             f"on the grid of lam in [0, 1], for reward and for KL: Spearman correlation with lam >= {LEAST_MONOTONE:g}, and no step between "
             f"neighbours of at most 1/4 carries more than {LARGEST_STEP:g} of the whole change; partly if half of the four hold"

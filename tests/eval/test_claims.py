@@ -40,11 +40,9 @@ def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimu
     (claim,) = agreement.decide(evidence(retrained_at=0.3))
     assert claim.verdict != REPRODUCED
     for row in claim.evidence["by beta"]:
-        difference, training, anchor, approximation = (
-            row[name] for name in ("difference", "training", "anchor", "approximation")
-        )
-        assert difference[0] == pytest.approx(training[0] + anchor[0] + approximation[0], abs=1e-9)
-        assert abs(training[0]) > 3 * max(abs(anchor[0]), abs(approximation[0]))
+        training, anchor, approximation = (row[name]["value"] for name in ("training", "anchor", "approximation"))
+        assert row["difference"]["value"] == pytest.approx(training + anchor + approximation, abs=1e-9)
+        assert abs(training) > 3 * max(abs(anchor), abs(approximation))
 
 
 def test_transition_needs_a_grid_and_finds_a_jump():
