@@ -5,7 +5,7 @@ CORES ?= all
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test report publish lint lock clean help
+.PHONY: figures smoke test report publish unlock lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ report: figures ## report.html of the default study
 
 publish: figures ## copy the front page of the default study to docs/laptop
 	$(RUN) snakemake publish --cores 1
+
+unlock: $(STAMP) ## after Snakemake itself was killed outright
+	$(RUN) snakemake --unlock
 
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .

@@ -1,13 +1,15 @@
 # The map of the study: data -> reference -> aligned adapters -> decoded policies -> tables -> claims and figures.
+import os
+
 from snakemake.utils import min_version
 
 from study import config as study_config, modules
 
 min_version("9.0")
 
-if "study" not in config:  # a --configfile replaces the default study; it is not laid over it
+if not workflow.overwrite_configfiles:  # a --configfile replaces the default study; it is not laid over it
 
-    configfile: "config/laptop.yaml"
+    configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 
 
 OBJECTIVES = {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")}

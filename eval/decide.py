@@ -28,12 +28,12 @@ def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:
 
 
 def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
-    """For each objective: seconds to decode the held-out prompts once by DeRa and by an adapter alone."""
+    """For each objective: mean seconds to decode the held-out prompts once by DeRa and by an adapter alone."""
     found: dict[str, dict[str, list[float]]] = {}
     for folder in samples:
         record = job.read_json(folder / "sampling.json")
         if record["policy"] != "reference":
-            seconds = record["seconds"] / record["lams"]
+            seconds = record["decoding_seconds"] / record["lams"]
             found.setdefault(record["labels"]["objective"], {}).setdefault(record["policy"], []).append(seconds)
     return {objective: {kind: sum(s) / len(s) for kind, s in kinds.items()} for objective, kinds in found.items()}
 

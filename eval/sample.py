@@ -33,18 +33,15 @@ def rows_to_decode(prompts: int, samples: int, lams: list[Fraction | None]) -> I
                 yield {"prompt_id": prompt_id, "sample_id": sample_id, "lam": lam}
 
 
-def decode_batch(model: Any, tokenizer: Any, prompts: list[str], lams: list[Fraction | None], room: int) -> dict[str, list]:
-    """Sample and score one batch; `lams` is None throughout for the reference or for an adapter alone."""
+def decode(model: Any, tokenizer: Any, prompts: list[str], lams: list[Fraction | None], room: int) -> Completions:
+    """Sample one batch; `lams` is None throughout for the reference or for an adapter alone."""
     if lams[0] is not None:
-        weights = torch.tensor([float(lam) for lam in lams if lam is not None])
-        completions = sample_completions(model, tokenizer, prompts, room, lam=weights)
-        return {**text_of(completions, tokenizer), **scores_of(model, completions, weights)}
-    if isinstance(model, RealignedModel):
-        completions = sample_completions(model.aligned, tokenizer, prompts, room)
-        return {**text_of(completions, tokenizer), **scores_of(model, completions, 1.0)}
-    completions = sample_completions(model, tokenizer, prompts, room)
-    log_prob = log_probabilities(model, completions).tolist()
-    return {**text_of(completions, tokenizer), "logp_policy": log_prob, "logp_reference": log_prob}
+        return sample_completions(model, tokenizer, prompts, room, lam=_weights(lams))
+    return sample_completions(model.aligned if isinstance(model, RealignedModel) else model, tokenizer, prompts, room)
+
+
+def _weights(lams: list[Fraction | None]) -> torch.Tensor:
+    return torch.tensor([float(lam) for lam in lams if lam is not None])
 
 
 def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
@@ -53,9 +50,12 @@ def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
     return {"completion": tokenizer.batch_decode(ids), "token_ids": ids, "finished": completions.finished()}
 
 
-def scores_of(model: RealignedModel, completions: Completions, lam: Any) -> dict[str, list]:
-    """Sequence log-probabilities, and the log importance weight toward the exact mixture."""
-    scores = score_completions(model, completions, lam)
+def scores_of(model: Any, completions: Completions, lams: list[Fraction | None]) -> dict[str, list]:
+    """Sequence log-probabilities, and for a pair the log importance weight toward the exact mixture."""
+    if not isinstance(model, RealignedModel):
+        log_prob = log_probabilities(model, completions).tolist()
+        return {"logp_policy": log_prob, "logp_reference": log_prob}
+    scores = score_completions(model, completions, 1.0 if lams[0] is None else _weights(lams))
     return {
         "logp_policy": scores.sampler.tolist(),
         "logp_reference": scores.reference.tolist(),
@@ -81,6 +81,8 @@ def main() -> None:
     settings, label = args.settings, " ".join(["sample", args.policy, *map(str, args.labels.values())])
     with job.running(label, args) as progress:
         prompts = Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]]
+        if len(prompts) < settings["prompts"]:
+            raise ValueError(f"evaluation.prompts = {settings['prompts']}: the test split has only {len(prompts)}")
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         if args.adapter is None:
             model = AutoModelForCausalLM.from_pretrained(args.reference, use_safetensors=True).eval()
@@ -90,12 +92,16 @@ def main() -> None:
         samples = settings["reference_samples" if args.policy == "reference" else "samples"]
         rows = list(rows_to_decode(len(prompts), samples, args.lams))
         torch.manual_seed(args.seed)
-        started, tables = time.monotonic(), []
+        started, decoding, tables = time.monotonic(), 0.0, []
         for start in range(0, len(rows), settings["batch_size"]):
             batch = rows[start : start + settings["batch_size"]]
             texts = [prompts[row["prompt_id"]] for row in batch]
-            decoded = decode_batch(model, tokenizer, texts, [row["lam"] for row in batch], settings["max_new_tokens"])
-            tables.append(pd.DataFrame(batch).assign(**decoded))
+            lams = [row["lam"] for row in batch]
+            before = time.monotonic()
+            completions = decode(model, tokenizer, texts, lams, settings["max_new_tokens"])
+            decoding += time.monotonic() - before
+            columns = {**text_of(completions, tokenizer), **scores_of(model, completions, lams)}
+            tables.append(pd.DataFrame(batch).assign(**columns))
             progress.update(start + len(batch), len(rows), "completions")
         table = pd.concat(tables, ignore_index=True).assign(policy=args.policy, **args.labels)
         table["lam"] = [None if lam is None else str(lam) for lam in table["lam"]]
@@ -105,6 +111,7 @@ def main() -> None:
             "lams": len(args.lams),
             "completions": len(table),
             "seconds": time.monotonic() - started,
+            "decoding_seconds": decoding,
             "seed": args.seed,
         }
         with job.atomic_path(args.output) as folder:

@@ -44,6 +44,8 @@ rule publish:
         directory(f"docs/{config['study']}"),
     log:
         f"{RESULTS}/logs/publish.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/publish.tsv"
     conda:
         "../envs/environment.yaml"
     shell:

@@ -21,7 +21,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     anchor = dera["adapter_beta"].min()
     dera = dera[dera["adapter_beta"] == anchor]
     reference = lengths[lengths["policy"] == "reference"]
-    betas = sorted(beta for beta in retrained["adapter_beta"].unique() if beta != anchor)
+    betas = sorted(beta for beta in retrained["adapter_beta"].unique() if beta != anchor) or [anchor]
     columns = min(len(betas), 4)
     rows = math.ceil(len(betas) / columns)
     figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.6 + 1.9 * rows), squeeze=False, sharex=True, sharey=True)

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _check_objective(key: str, section: Mapping[str, Any], config: Mapping[str, 
 
 def label(strength: Any) -> str:
     """How a strength is written in file names and tables: as a decimal, without needless zeros."""
-    return format(float(strength), "g")
+    return format(Decimal(str(strength)).normalize(), "f")
 
 
 def lams(config: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]:

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the adapter")
     args = parser.parse_args()
     objective, settings = objectives.load(args.objective), args.settings["objective"]
+    checkpoints = shared.resume_folder(args.checkpoints, [args.reference, args.examples])
     with job.running(f"{args.objective} beta={args.beta} seed={args.seed}", args) as progress:
         model, tokenizer = shared.load_model(args.reference)
         examples = Dataset.from_parquet(str(args.examples))
@@ -40,13 +41,13 @@ def main() -> None:
                 reward=tasks.create(args.settings["task"]).reward,
                 beta=float(args.beta),
                 adapter=lora(args.settings["lora"]),
-                arguments=shared.common_arguments(args.checkpoints, settings, args.seed),
+                arguments=shared.common_arguments(checkpoints, settings, args.seed),
                 settings=settings,
                 max_new_tokens=args.settings["max_new_tokens"],
                 sharpness=args.settings.get("sharpness", 1.0),
             )
         )
-        seconds = shared.train(trainer, args.checkpoints, progress)
+        seconds = shared.train(trainer, checkpoints, progress)
         record = {"stage": "align", "objective": args.objective, "beta": args.beta, "seed": args.seed, "seconds": seconds}
         shared.save(trainer, args.output, args.checkpoints, {**record, "settings": args.settings})
 

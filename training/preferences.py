@@ -48,9 +48,10 @@ def main() -> None:
             ids, finished = completions.token_ids(), completions.finished()
             texts = tokenizer.batch_decode(ids)
             rewards = task.reward(twice, texts, ids)
+            again = tokenizer(texts).input_ids  # TRL tokenizes the text anew, so it must come back as the tokens that were judged
             for i in range(0, len(twice), 2):
-                both_ended = finished[i] and finished[i + 1]  # TRL would append an end that was never sampled
-                if not both_ended or rewards[i] == rewards[i + 1]:
+                usable = all(finished[j] and again[j] == ids[j] for j in (i, i + 1))  # TRL appends an end, sampled or not
+                if not usable or rewards[i] == rewards[i + 1]:
                     continue
                 first = label(rng, rewards[i], rewards[i + 1], settings["sharpness"])
                 better, worse = (i, i + 1) if first else (i + 1, i)

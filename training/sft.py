@@ -34,6 +34,16 @@ def new_model(settings: dict, tokenizer: PreTrainedTokenizerBase) -> LlamaForCau
     )
 
 
+def check_lengths(demonstrations: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict) -> None:
+    """Raise ValueError if a prompt leaves no room for a completion: it would be cut in training and misread in decoding."""
+    longest = max(len(ids) for ids in tokenizer(list(demonstrations["prompt"])).input_ids)
+    if longest + settings["max_new_tokens"] > settings["max_positions"]:
+        raise ValueError(
+            f"model.max_positions = {settings['max_positions']}: the longest prompt has {longest} tokens and "
+            f"model.max_new_tokens = {settings['max_new_tokens']}, so at least {longest + settings['max_new_tokens']} are needed"
+        )
+
+
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--train", type=Path, required=True, help="Parquet file of demonstrations")
@@ -42,17 +52,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the reference and its tokenizer")
     args = parser.parse_args()
     settings = args.settings["sft"]
+    checkpoints = shared.resume_folder(args.checkpoints, [args.train, args.validation])
     with job.running("sft", args) as progress:
         demonstrations = Dataset.from_parquet(str(args.train))
         validation = Dataset.from_parquet(str(args.validation))
         tokenizer = train_tokenizer(demonstrations, args.settings["model"]["vocab_size"])
+        check_lengths(demonstrations, tokenizer, args.settings["model"])
         set_seed(args.seed)
         model = new_model(args.settings["model"], tokenizer)
         progress.say(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(demonstrations)} documents")
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
-                **shared.common_arguments(args.checkpoints, settings, args.seed),
+                **shared.common_arguments(checkpoints, settings, args.seed),
                 weight_decay=settings["weight_decay"],
                 max_length=args.settings["model"]["max_positions"],
                 eval_strategy="steps",
@@ -63,8 +75,9 @@ def main() -> None:
             eval_dataset=validation,
             processing_class=tokenizer,
         )
-        seconds = shared.train(trainer, args.checkpoints, progress)
-        shared.save(trainer, args.output, args.checkpoints, {"stage": "sft", "seed": args.seed, "seconds": seconds})
+        seconds = shared.train(trainer, checkpoints, progress)
+        record = {"stage": "sft", "seed": args.seed, "seconds": seconds, "settings": args.settings}
+        shared.save(trainer, args.output, args.checkpoints, record)
 
 
 if __name__ == "__main__":

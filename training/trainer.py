@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -43,6 +44,15 @@ def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and its tokenizer, padding on the left as decoding needs."""
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
     return model, AutoTokenizer.from_pretrained(folder, padding_side="left")
+
+
+def resume_folder(checkpoints: Path, inputs: list[Path]) -> Path:
+    """A folder for this job's checkpoints that no other model or data share: a training must not resume on top of another reference."""
+    digest = hashlib.sha256()
+    for path in inputs:
+        for file in sorted(path.glob("*.safetensors")) + [path / "tokenizer.json"] if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return checkpoints / digest.hexdigest()[:12]
 
 
 def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:

@@ -1,7 +1,7 @@
 # How models are made: one reference, and one adapter for each objective, beta and seed.
 wildcard_constraints:
     objective="|".join(OBJECTIVES),
-    beta=r"[0-9.e+-]+",
+    beta="[0-9.]+",
     seed="[0-9]+",
 
 
@@ -22,7 +22,7 @@ rule make_data:
         code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {input} --output {params.folder}"
+        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {input:q} --output {params.folder}"
 
 
 rule train_reference:

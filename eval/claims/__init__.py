@@ -35,7 +35,7 @@ class Evidence:
     policies: list[Policy]
     statistics: dict[str, Any]
     seed: int
-    training_seconds: dict[str, float]
+    training_seconds: dict[str, dict[str, float]]
     sampling_seconds: dict[str, dict[str, float]]
     reference: Path
     anchor: Path

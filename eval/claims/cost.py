@@ -26,6 +26,7 @@ def decide(evidence: Evidence) -> list[Claim]:
                     "seconds of DeRa": round(spent, 1),
                     "seconds of retraining": round(saved, 1),
                     "ratio": round(saved / spent, 2) if spent else None,
+                    "note": "wall-clock seconds of jobs of one thread that shared the machine; decoding leaves out scoring",
                     "seconds a training run": round(training["seconds a run"], 1),
                     "decoding, DeRa against one model": round(per_lam["dera"] / per_lam["retrained"], 2),
                 },

@@ -6,13 +6,15 @@ import itertools
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dera import RealignedModel, sample_completions
 from eval.claims import FAILED, REPRODUCED, Claim, Evidence
 
 VOCABULARY, LENGTH = 3, 4
 LAMS = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
+CHECKED_LAMS = (0.0, 0.5, 1.0, 2.0)
 BETAS = (0.25, 1.0, 4.0)
 EXACT_TOLERANCE = 1e-12
 FLOAT32_TOLERANCE = 1e-5
@@ -38,21 +40,24 @@ def enumerated_identity_error(rng: np.random.Generator, beta: float, lam: float)
     return float(np.abs(optimum / optimum.sum() - mixture / mixture.sum()).max())
 
 
-def per_token_identity_error(evidence: Evidence, lam: float) -> tuple[float, int]:
+def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tuple[float, int]:
     """Largest difference in probability between the realigned model and the mixture of its parts, and how many tokens.
 
-    The parts' probabilities come from separate runs of each model and are mixed in float64, as probabilities.
+    The parts' probabilities come from separate runs of each model and are mixed in float64, as probabilities. `merged` is how
+    the study itself decodes: the adapter merged into a second copy of the base.
     """
-    model = RealignedModel.from_pretrained(evidence.reference, evidence.anchor)
+    model = RealignedModel.from_pretrained(evidence.reference, evidence.anchor, merge_adapter=merged)
     tokenizer = AutoTokenizer.from_pretrained(evidence.reference)
     torch.manual_seed(evidence.seed)
-    drawn = sample_completions(model.aligned, tokenizer, evidence.prompts[:16], 16)
+    drawn = sample_completions(model, tokenizer, evidence.prompts[:16], 16, lam=lam)
     inputs = {"input_ids": drawn.input_ids, "attention_mask": drawn.attention_mask}
+    positions = (drawn.attention_mask.cumsum(-1) - 1).clamp(min=0)
+    apart = AutoModelForCausalLM.from_pretrained(evidence.reference, use_safetensors=True)
     with torch.no_grad():
         ours = model(**inputs, lam=lam).logits.double().softmax(-1)
-        with model.aligned.disable_adapter():
-            reference = model.aligned(**inputs).logits.double().softmax(-1)
-        aligned = model.aligned(**inputs).logits.double().softmax(-1)
+        reference = apart(**inputs, position_ids=positions).logits.double().softmax(-1)
+        adapted = PeftModel.from_pretrained(apart, evidence.anchor)
+        aligned = adapted(**inputs, position_ids=positions).logits.double().softmax(-1)
     mixture = reference ** (1 - lam) * aligned**lam
     mixture /= mixture.sum(-1, keepdim=True)
     real = inputs["attention_mask"].bool()
@@ -63,7 +68,7 @@ def decide(evidence: Evidence) -> list[Claim]:
     """The exact identity on an enumerated space, and the per-token identity on the study's own models."""
     rng = np.random.default_rng(evidence.seed)
     exact = max(enumerated_identity_error(rng, beta, lam) for beta in BETAS for lam in LAMS)
-    checked = {lam: per_token_identity_error(evidence, lam) for lam in (0.0, 0.5, 1.0, 2.0)}
+    checked = {(lam, merged): per_token_identity_error(evidence, lam, merged) for lam in CHECKED_LAMS for merged in (False, True)}
     per_token = max(error for error, _ in checked.values())
     return [
         Claim(
@@ -84,7 +89,7 @@ def decide(evidence: Evidence) -> list[Claim]:
             evidence={
                 "largest difference": per_token,
                 "tokens": sum(count for _, count in checked.values()),
-                "lams": list(checked),
+                "lams": CHECKED_LAMS,
             },
             must_hold=True,
         ),

@@ -38,5 +38,6 @@ def decide(evidence: Evidence) -> list[Claim]:
         correlation = stats.spearmanr(lams, means).statistic
         step = float(np.max(np.abs(np.diff(means))) / max(abs(means[-1] - means[0]), 1e-12))
         found[quantity] = {"values": means.round(4).tolist(), "Spearman": float(correlation), "largest step": step}
+        found[quantity]["Spearman"] = found[quantity]["Spearman"] if np.isfinite(correlation) else None
         parts += [correlation >= LEAST_MONOTONE, step <= LARGEST_STEP]
     return [Claim(**text, verdict=verdict(int(sum(parts)), len(parts)), evidence=found)]

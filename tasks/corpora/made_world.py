@@ -2,7 +2,7 @@
 
 A document states several facts about one person. A summary restates some of them, in the same order,
 tersely or in detail, so the lengths of summaries vary widely and do not depend on the document.
-Everything is drawn from one seed; the splits share no person-and-facts combination.
+Everything is drawn from one seed; no document stands in the data twice.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 from tokenizers import Tokenizer, models
-from transformers import DynamicCache, PreTrainedTokenizerFast
+from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dera import RealignedModel
 from tests.dera.conftest import EOS, PAD, left_padded, tiny_adapter, tiny_llama
@@ -219,3 +219,9 @@ def test_an_adapter_loads_on_its_reference(tmp_path, prompts):
     assert model.reference is None
     with torch.no_grad():
         torch.testing.assert_close(model(**batch, lam=1).logits[:, -1], adapted(**batch).logits[:, -1], atol=1e-5, rtol=1e-5)
+    merged = RealignedModel.from_pretrained(tmp_path / "reference", tmp_path / "adapter", merge_adapter=True)
+    assert isinstance(merged.reference, LlamaForCausalLM)
+    assert isinstance(merged.aligned, LlamaForCausalLM)
+    for lam in LAMS:
+        with torch.no_grad():
+            torch.testing.assert_close(merged(**batch, lam=lam).logits, model(**batch, lam=lam).logits, atol=1e-4, rtol=1e-4)

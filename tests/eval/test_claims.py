@@ -45,6 +45,16 @@ def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimu
         assert abs(training) > 3 * max(abs(anchor), abs(approximation))
 
 
+def test_a_beta_where_the_reference_would_pass_is_not_counted():
+    found = evidence()
+    for policy in found.policies:
+        if policy.beta == Fraction(2) and policy.kind != "optimum":
+            policy.per_prompt["reward"][:] = [p for p in found.policies if p.kind == "reference"][0].per_prompt["reward"]
+    (claim,) = agreement.decide(found)
+    assert [row["informative"] for row in claim.evidence["by beta"]][0] is False
+    assert claim.evidence["equivalent at"] == "2 of 2 informative beta"
+
+
 def test_transition_needs_a_grid_and_finds_a_jump():
     assert transition.decide(evidence())[0].verdict == REPRODUCED
     assert transition.decide(evidence(lams=("0", "1")))[0].verdict == UNTESTED
@@ -82,4 +92,4 @@ def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_o
 def test_the_front_page_prints_failures_as_failures():
     page = front_page("paper", agreement.decide(evidence(retrained_at=0.1)))
     assert "**not reproduced**" in page
-    assert "| beta | lam | difference |" in page
+    assert "| beta | lam | retrained | DeRa | difference |" in page

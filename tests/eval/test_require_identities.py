@@ -1,13 +1,15 @@
-"""Continuous integration fails when an identity breaks, and when none was checked."""
+"""Continuous integration fails when an identity breaks, and when one was not checked."""
 
 from eval.require_identities import broken
 
 
-def claim(name: str, verdict: str, must_hold: bool) -> dict:
+def claim(name: str, verdict: str = "reproduced", must_hold: bool = True) -> dict:
     return {"id": name, "verdict": verdict, "must_hold": must_hold}
 
 
-def test_only_claims_that_must_hold_count():
-    assert broken([claim("identity", "reproduced", True), claim("agreement", "not reproduced", False)]) == []
-    assert broken([claim("identity", "not reproduced", True), claim("other", "reproduced", True)]) == ["identity"]
-    assert broken([claim("agreement", "reproduced", False)])
+def test_both_identities_must_have_been_checked_and_hold():
+    both = [claim("exact-identity"), claim("per-token-identity")]
+    assert broken([*both, claim("agreement", "not reproduced", must_hold=False)]) == []
+    assert broken(both[:1]) == ["per-token-identity"]
+    assert broken([both[0], claim("per-token-identity", "not reproduced")]) == ["per-token-identity"]
+    assert len(broken([])) == 2

@@ -53,6 +53,9 @@ MISTAKES = {
     "no room": (("model", "max_new_tokens"), 12, r"model\.max_new_tokens = 12: must be more than"),
     "heads": (("model", "heads"), 5, r"model\.hidden_size = 64: must be a multiple of model\.heads = 5"),
     "too many prompts": (("evaluation", "prompts"), 65, r"evaluation\.prompts = 65: must be at most corpus\.documents\.test = 64"),
+    "corpus kind": (("corpus", "kind"), "made_wrld", r"corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]"),
+    "corpus key": (("corpus", "docs"), 3, r"corpus\.docs = 3: unknown key; allowed here: kind, documents"),
+    "corpus size": (("corpus", "documents", "test"), 0, r"corpus\.documents\.test = 0: must be at least 1"),
     "groups": (("alignment", "objectives", "rloo", "batch_size"), 36, r"rloo\.batch_size = 36: must be a multiple of samples_per_prompt = 8"),
 }  # fmt: skip
 
@@ -81,6 +84,15 @@ def test_lams_match_the_trained_betas_exactly():
     }
     assert study_config.lams(config, "rloo", "0.1") == [0, Fraction(1, 3), Fraction(1, 2), 1]
     assert study_config.lams(config, "rloo", "0.3") == [1, Fraction(3, 2), 3]
+
+
+@pytest.mark.parametrize(
+    ("strength", "text"),
+    [(0.25, "0.25"), (1, "1"), (1.0, "1"), (100, "100"), (1e-7, "0.0000001"), (0.33333333, "0.33333333")],
+)
+def test_strengths_are_written_out_in_full(strength, text):
+    assert study_config.label(strength) == text
+    assert Fraction(text) == Fraction(str(strength))
 
 
 def test_another_beta_does_not_change_what_the_others_are_asked_to_do(config):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -24,7 +25,7 @@ def run_and_kill_an_alignment(study: Study) -> str:
         study.command(), env=study.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     while process.poll() is None:
-        if list(study.results.glob("checkpoints/rloo-0.25-*/checkpoint-*/seconds.json")):
+        if list(study.results.glob("checkpoints/rloo-0.25-*/*/checkpoint-*/seconds.json")):
             for child in psutil.Process(process.pid).children(recursive=True):
                 if "training.align" in child.cmdline() and "0.25" in child.cmdline():
                     child.kill()
@@ -73,9 +74,9 @@ def test_dera_at_lam_one_is_the_retrained_model_and_at_zero_the_reference(interr
     rows = pd.read_parquet(study.results / "tables/completions.parquet")
     dera = rows[rows["policy"] == "dera"]
     ends = {lam: dera[dera["lam"] == lam] for lam in ("0", "1")}
-    assert (ends["0"]["logp_policy"] == ends["0"]["logp_reference"]).all()
-    assert (ends["1"]["logp_policy"] == ends["1"]["logp_aligned"]).all()
-    assert not (ends["1"]["logp_policy"] == ends["1"]["logp_reference"]).all()
+    np.testing.assert_allclose(ends["0"]["logp_policy"], ends["0"]["logp_reference"], atol=1e-4)
+    np.testing.assert_allclose(ends["1"]["logp_policy"], ends["1"]["logp_aligned"], atol=1e-4)
+    assert (ends["1"]["logp_policy"] - ends["1"]["logp_reference"]).abs().max() > 1e-2
     assert ends["0"]["log_weight"].abs().max() < 1e-4
 
 
