@@ -3,7 +3,7 @@
 from dera.decoding import Completions, sample_completions
 from dera.mixing import lam_from_beta, log_normalizers, mix_logits
 from dera.model import RealignedModel
-from dera.scoring import SequenceScores, log_probabilities, score_completions
+from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "log_normalizers",
     "log_probabilities",
     "mix_logits",
+    "sample_and_score",
     "sample_completions",
     "score_completions",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ def sample_completions(
     max_new_tokens: int,
     lam: Lam | None = None,
     greedy: bool = False,
+    on_step: Callable[[Tensor, Any, Tensor], None] | None = None,
 ) -> Completions:
     """Sample one completion a prompt from the model's own distribution (temperature 1, nothing cut off).
 
@@ -60,6 +62,8 @@ def sample_completions(
         max_new_tokens: a completion that has not ended by then is cut there.
         lam: for a `RealignedModel`: mixing weight, one number or one a row; its own when absent.
         greedy: take the most probable token instead of sampling.
+        on_step: called after each token with the rows still being decoded, shape (n,), the model's output for them (a
+            `RealignedModel`'s with its parts) and the tokens chosen, shape (n,).
 
     Raises:
         ValueError: if `lam` is bad.
@@ -71,7 +75,7 @@ def sample_completions(
     tokens, mask, cache = encoded.input_ids, encoded.attention_mask, None
     for step in range(max_new_tokens):
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        arguments = {} if weights is None else {"lam": weights[rows]}
+        arguments = {} if weights is None else {"lam": weights[rows], "output_parts": on_step is not None}
         output = model(
             input_ids=tokens,
             attention_mask=mask,
@@ -84,6 +88,8 @@ def sample_completions(
         logits, cache = output.logits[:, -1].float(), output.past_key_values
         chosen = logits.argmax(-1) if greedy else torch.multinomial(logits.softmax(-1), 1)[:, 0]
         drawn[rows, step] = chosen
+        if on_step is not None:
+            on_step(rows, output, chosen)
         going = (chosen != tokenizer.eos_token_id).nonzero()[:, 0]
         if not len(going):
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from contextlib import nullcontext
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -17,6 +18,14 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from dera.cache import PairCache
 from dera.loading import load_pair
 from dera.mixing import Lam, as_lam, lam_from_beta, mix_logits
+
+
+@dataclass
+class RealignedOutput(CausalLMOutputWithPast):
+    """transformers' own output, and the logits of both parts where they were asked for."""
+
+    reference_logits: Tensor | None = None
+    aligned_logits: Tensor | None = None
 
 
 class RealignedModel(PreTrainedModel, GenerationMixin):
@@ -109,8 +118,9 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         lam: Lam | None = None,
+        output_parts: bool = False,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> RealignedOutput:
         """Next-token logits of the realigned model (paper, Proposition 2).
 
         Args:
@@ -122,9 +132,11 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             use_cache: return a cache; off unless a cache is passed or this is True.
             logits_to_keep: compute logits for the last so many positions only; 0 means all.
             lam: mixing weight, one number or one a row; `self.lam` when absent.
+            output_parts: also return the logits that were mixed.
 
         Returns:
-            float32 `logits` of shape (batch, time, vocabulary), `loss` if labels are given, `past_key_values`.
+            float32 `logits` of shape (batch, time, vocabulary), `loss` if labels are given, `past_key_values`, and
+            `reference_logits` and `aligned_logits` of the same shape as `logits` if they were asked for.
 
         Raises:
             ValueError: on a `lam` that is not finite or has a wrong shape, or a cache another model filled.
@@ -145,9 +157,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         reference = self.run_reference(**inputs, past_key_values=cache.reference if cache else None).logits
         aligned = self.run_aligned(**inputs, past_key_values=cache.aligned if cache else None).logits
         size = self.config.vocab_size  # a fine-tune's vocabulary may be padded with unused rows
-        logits = mix_logits(reference[..., :size], aligned[..., :size], weights)
-        loss = None if labels is None else ForCausalLMLoss(logits, labels, vocab_size=size)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+        reference, aligned = reference[..., :size], aligned[..., :size]
+        logits = mix_logits(reference, aligned, weights)
+        return RealignedOutput(
+            loss=None if labels is None else ForCausalLMLoss(logits, labels, vocab_size=size),
+            logits=logits,
+            past_key_values=cache,
+            reference_logits=reference if output_parts else None,
+            aligned_logits=aligned if output_parts else None,
+        )
 
     @torch.no_grad()
     def generate(self, *args: Any, lam: Lam | None = None, beta: float | None = None, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dera.decoding import Completions
+from dera.decoding import Completions, sample_completions
 from dera.mixing import Lam, as_lam, mix_logits
 from dera.model import RealignedModel
 
@@ -40,24 +40,50 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
         ValueError: if `lam` is not finite or has a wrong shape.
     """
     weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)
-    inputs, size = _inputs(completions), model.config.vocab_size
-    reference = _log_softmax(model.run_reference(**inputs).logits[..., :size], completions)
-    aligned = _log_softmax(model.run_aligned(**inputs).logits[..., :size], completions)
-    rows, tokens = _rows(completions), _tokens(completions)
-    mixed = mix_logits(reference, aligned, weights[rows])
-    log_z = mixed.logsumexp(-1)  # log Z_t, because both parts are normalised
-    return SequenceScores(
-        reference=_sum(_at(reference, tokens), completions),
-        aligned=_sum(_at(aligned, tokens), completions),
-        sampler=_sum(_at(mixed, tokens) - log_z, completions),
-        log_weight=_sum(log_z, completions),
-    )
+    inputs, size, mask = _inputs(completions), model.config.vocab_size, _mask(completions)
+    reference = model.run_reference(**inputs).logits[:, :-1, :size][mask]
+    aligned = model.run_aligned(**inputs).logits[:, :-1, :size][mask]
+    per_token = _per_token(reference, aligned, weights[_rows(completions)], _tokens(completions))
+    return SequenceScores(*_sum(per_token, completions))
+
+
+@torch.no_grad()
+def sample_and_score(
+    model: RealignedModel, tokenizer: Any, prompts: list[str], max_new_tokens: int, lam: Lam
+) -> tuple[Completions, SequenceScores]:
+    """`sample_completions` and `score_completions` in one pass: decoding has computed both models' logits already.
+
+    Args and errors as those of `sample_completions`.
+    """
+    weights = as_lam(lam, len(prompts), model.device)
+    totals = torch.zeros(4, len(prompts), dtype=torch.double, device=model.device)
+
+    def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
+        totals[:, rows] += _per_token(output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens)
+
+    completions = sample_completions(model, tokenizer, prompts, max_new_tokens, lam=weights, on_step=add)
+    return completions, SequenceScores(*totals)
 
 
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Sequence log-probabilities of completions under one model, float64 of shape (batch,), in nats."""
-    return _sum(_at(_log_softmax(model(**_inputs(completions)).logits, completions), _tokens(completions)), completions)
+    logits = model(**_inputs(completions)).logits[:, :-1][_mask(completions)]
+    return _sum(_at(logits.float().log_softmax(-1), _tokens(completions)), completions)
+
+
+def _per_token(reference: Tensor, aligned: Tensor, lam: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities of tokens under reference, aligned and sampler, and log Z_t; float64 of shape (4, tokens).
+
+    Args:
+        reference, aligned: logits that predict the tokens, shape (tokens, vocabulary).
+        lam: shape (tokens,).
+        tokens: ids, shape (tokens,).
+    """
+    reference, aligned = reference.float().log_softmax(-1), aligned.float().log_softmax(-1)
+    mixed = mix_logits(reference, aligned, lam)
+    log_z = mixed.logsumexp(-1)  # log Z_t, because both parts are normalised
+    return torch.stack([_at(reference, tokens), _at(aligned, tokens), _at(mixed, tokens) - log_z, log_z]).double()
 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
@@ -84,16 +110,11 @@ def _tokens(completions: Completions) -> Tensor:
     return completions.input_ids[:, -completions.completion_length :][_mask(completions)]
 
 
-def _log_softmax(logits: Tensor, completions: Completions) -> Tensor:
-    """Next-token log-probabilities where each completion token was predicted, shape (tokens, vocabulary), float32."""
-    return logits[:, :-1][_mask(completions)].float().log_softmax(-1)
-
-
 def _at(values: Tensor, tokens: Tensor) -> Tensor:
     return values.gather(-1, tokens[:, None])[:, 0]
 
 
 def _sum(per_token: Tensor, completions: Completions) -> Tensor:
-    """Sums over the tokens of each row, in float64."""
-    total = torch.zeros(len(completions.input_ids), dtype=torch.double, device=per_token.device)
-    return total.index_add(0, _rows(completions), per_token.double())
+    """Sums over the tokens of each row, in float64; shape (..., tokens) to (..., batch)."""
+    total = torch.zeros(*per_token.shape[:-1], len(completions.input_ids), dtype=torch.double, device=per_token.device)
+    return total.index_add(-1, _rows(completions), per_token.double())

@@ -20,8 +20,15 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dera import RealignedModel, log_probabilities, sample_completions, score_completions
-from dera.decoding import Completions
+from dera import (
+    Completions,
+    RealignedModel,
+    SequenceScores,
+    log_probabilities,
+    sample_and_score,
+    sample_completions,
+    score_completions,
+)
 from study import job, provenance
 
 
@@ -33,15 +40,15 @@ def rows_to_decode(prompts: int, samples: int, lams: list[Fraction | None]) -> I
                 yield {"prompt_id": prompt_id, "sample_id": sample_id, "lam": lam}
 
 
-def decode(model: Any, tokenizer: Any, prompts: list[str], lams: list[Fraction | None], room: int) -> Completions:
-    """Sample one batch; `lams` is None throughout for the reference or for an adapter alone."""
+def decode(
+    model: Any, tokenizer: Any, prompts: list[str], lams: list[Fraction | None], room: int
+) -> tuple[Completions, SequenceScores | None]:
+    """Sample one batch; scores come with it for DeRa. `lams` is None throughout for the reference or an adapter alone."""
     if lams[0] is not None:
-        return sample_completions(model, tokenizer, prompts, room, lam=_weights(lams))
-    return sample_completions(model.aligned if isinstance(model, RealignedModel) else model, tokenizer, prompts, room)
-
-
-def _weights(lams: list[Fraction | None]) -> torch.Tensor:
-    return torch.tensor([float(lam) for lam in lams if lam is not None])
+        weights = torch.tensor([float(lam) for lam in lams if lam is not None])
+        return sample_and_score(model, tokenizer, prompts, room, weights)
+    alone = model.aligned if isinstance(model, RealignedModel) else model
+    return sample_completions(alone, tokenizer, prompts, room), None
 
 
 def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
@@ -50,12 +57,12 @@ def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
     return {"completion": tokenizer.batch_decode(ids), "token_ids": ids, "finished": completions.finished()}
 
 
-def scores_of(model: Any, completions: Completions, lams: list[Fraction | None]) -> dict[str, list]:
+def scores_of(model: Any, completions: Completions, scores: SequenceScores | None) -> dict[str, list]:
     """Sequence log-probabilities, and for a pair the log importance weight toward the exact mixture."""
     if not isinstance(model, RealignedModel):
         log_prob = log_probabilities(model, completions).tolist()
         return {"logp_policy": log_prob, "logp_reference": log_prob}
-    scores = score_completions(model, completions, 1.0 if lams[0] is None else _weights(lams))
+    scores = scores or score_completions(model, completions, 1.0)
     return {
         "logp_policy": scores.sampler.tolist(),
         "logp_reference": scores.reference.tolist(),
@@ -98,9 +105,9 @@ def main() -> None:
             texts = [prompts[row["prompt_id"]] for row in batch]
             lams = [row["lam"] for row in batch]
             before = time.monotonic()
-            completions = decode(model, tokenizer, texts, lams, settings["max_new_tokens"])
+            completions, scores = decode(model, tokenizer, texts, lams, settings["max_new_tokens"])
             decoding += time.monotonic() - before
-            columns = {**text_of(completions, tokenizer), **scores_of(model, completions, lams)}
+            columns = {**text_of(completions, tokenizer), **scores_of(model, completions, scores)}
             tables.append(pd.DataFrame(batch).assign(**columns))
             progress.update(start + len(batch), len(rows), "completions")
         table = pd.concat(tables, ignore_index=True).assign(policy=args.policy, **args.labels)

@@ -6,7 +6,7 @@ from scipy import stats
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dera import Completions, RealignedModel, log_probabilities, sample_completions, score_completions
+from dera import Completions, RealignedModel, log_probabilities, sample_and_score, sample_completions, score_completions
 from tests.dera.conftest import EOS, PAD, tiny_llama
 
 ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
@@ -76,6 +76,15 @@ def test_rows_that_leave_the_batch_change_nothing_for_the_others(pair, tokenizer
     assert torch.equal(ours.input_ids, theirs)
     ends = ours.attention_mask[:, -ours.completion_length :].sum(-1)
     assert len(set(ends.tolist())) > 2
+
+
+def test_scores_taken_while_decoding_equal_scores_taken_afterwards(pair, tokenizer):
+    model, prompts, lam = RealignedModel(*pair[:2]), ["w3 w4 w5", "w6"] * 20, torch.linspace(-0.5, 3, 40)
+    torch.manual_seed(0)
+    completions, scores = sample_and_score(model, tokenizer, prompts, 8, lam)
+    afterwards = score_completions(model, completions, lam)
+    for name in ("reference", "aligned", "sampler", "log_weight"):
+        torch.testing.assert_close(getattr(scores, name), getattr(afterwards, name), atol=1e-4, rtol=1e-4)
 
 
 def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenizer):
