@@ -59,15 +59,15 @@ def check(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping
         _check_objective(f"alignment.objectives.{name}", section, config, objectives[name])
 
 
-def corpus_files(config: Mapping[str, Any]) -> list[str]:
-    """The files a corpus of local files reads, out of `corpus.folder` or the folder DERA_CORPUS names; none for the made world.
+def corpus_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """The file of each split a corpus of local files reads, in `corpus.folder` or the folder DERA_CORPUS names; none for the made world.
 
     Raises:
         ConfigError: if no folder is named, or one of the files does not exist.
     """
     corpus = config["corpus"]
     if corpus["kind"] != "local_files":
-        return []
+        return {}
     folder = corpus.get("folder") or os.environ.get(CORPUS_VARIABLE)
     if not folder:
         raise ConfigError(
@@ -77,7 +77,7 @@ def corpus_files(config: Mapping[str, Any]) -> list[str]:
     for split, path in paths.items():
         if not path.is_file():
             raise ConfigError(f"corpus.files.{split} = {corpus['files'][split]!r}: {path} does not exist")
-    return [str(path) for path in paths.values()]
+    return {split: str(path) for split, path in paths.items()}
 
 
 def _check_schema(config: Mapping[str, Any]) -> None:
@@ -172,7 +172,7 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def check_or_exit(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> list[str]:
+def check_or_exit(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> dict[str, str]:
     """`check` and `corpus_files`, with one line on standard error and exit status 1 instead of a traceback."""
     try:
         check(config, tasks, objectives)

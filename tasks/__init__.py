@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from datasets import Dataset
@@ -46,7 +45,7 @@ def create(settings: dict[str, Any]) -> Task:
     return importlib.import_module(f"tasks.{settings['name']}").create(settings)
 
 
-def make_splits(task: Task, corpus_settings: dict[str, Any], files: Sequence[Path], seed: int) -> dict[str, Dataset]:
+def make_splits(task: Task, corpus_settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
     """Documents and demonstrations, phrased for the model: columns `prompt` and `completion`, one Dataset a split."""
     splits = corpora.load(corpus_settings, files, seed)
     return {

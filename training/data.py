@@ -5,6 +5,7 @@ Settings: {"task": ..., "corpus": ...}, the config's sections of these names.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import tasks
@@ -14,7 +15,9 @@ from study import job
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the splits")
-    parser.add_argument("--files", type=Path, nargs="*", default=[], help="the corpus's own files, if it reads any")
+    parser.add_argument(
+        "--files", type=json.loads, default={}, help="JSON: the corpus's own file for each split, if it reads any"
+    )
     args = parser.parse_args()
     with job.running("data", args) as progress:
         splits = tasks.make_splits(tasks.create(args.settings["task"]), args.settings["corpus"], args.files, args.seed)

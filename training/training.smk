@@ -7,7 +7,7 @@ wildcard_constraints:
 
 rule make_data:
     input:
-        CORPUS_FILES,
+        list(CORPUS_FILES.values()),
     output:
         expand(f"{RESULTS}/data/{{split}}.parquet", split=["train", "validation", "test"]),
     log:
@@ -20,9 +20,10 @@ rule make_data:
         seed=config["seed"],
         settings=section("task", "corpus"),
         code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
+        files=json.dumps(CORPUS_FILES),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {input:q} --output {params.folder}"
+        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {params.files:q} --output {params.folder}"
 
 
 rule train_reference:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
@@ -16,6 +15,6 @@ def available() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(settings: dict[str, Any], files: Sequence[Path], seed: int) -> dict[str, Dataset]:
+def load(settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
     """Load the corpus `settings["kind"]`: one Dataset with columns `prompt` and `completion` for each split."""
     return importlib.import_module(f"tasks.corpora.{settings['kind']}").load(settings, files, seed)

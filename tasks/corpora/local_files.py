@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
 
-def load(settings: dict[str, Any], files: Sequence[Path], seed: int) -> dict[str, Dataset]:
-    """Read `files`, one for each split of `settings["files"]` and in that order; `seed` is not used.
+def load(settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    """Read `files`, the path of each split; `seed` is not used.
 
     `columns` maps `prompt` and `completion` to the files' own column names. Prompts are cut to
     `max_prompt_words` words, if given; rows with an empty prompt or completion are left out.
@@ -19,7 +19,7 @@ def load(settings: dict[str, Any], files: Sequence[Path], seed: int) -> dict[str
     Raises:
         ValueError: if a column is missing, or a split is left empty.
     """
-    return {split: _read(path, settings) for split, path in zip(settings["files"], files, strict=True)}
+    return {split: _read(Path(path), settings) for split, path in files.items()}
 
 
 def _read(path: Path, settings: dict[str, Any]) -> Dataset:

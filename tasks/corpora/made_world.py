@@ -8,9 +8,8 @@ Everything is drawn from one seed; no document stands in the data twice.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from datasets import Dataset
 
@@ -161,7 +160,7 @@ def draw_pair(rng: random.Random) -> tuple[str, str]:
     return document, _sentences(phrases, name, pronoun)
 
 
-def load(settings: dict, files: Sequence[Path], seed: int) -> dict[str, Dataset]:
+def load(settings: dict, files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
     """Nothing is read, `files` is empty. Return one Dataset with columns `prompt` and `completion` for each split in `settings["documents"]`."""
     rng = random.Random(f"made world {VERSION} {seed}")
     seen: set[str] = set()

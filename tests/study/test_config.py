@@ -117,8 +117,9 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     with pytest.raises(study_config.ConfigError, match=r"corpus\.folder: not set; .*DERA_CORPUS="):
         study_config.corpus_files(config)
     monkeypatch.setenv(study_config.CORPUS_VARIABLE, str(tmp_path))
-    assert [Path(path).name for path in study_config.corpus_files(config)] == list(config["corpus"]["files"].values())
+    found = study_config.corpus_files(config)
+    assert {split: Path(path).name for split, path in found.items()} == config["corpus"]["files"]
     config["corpus"]["folder"] = str(tmp_path / "elsewhere")
     with pytest.raises(study_config.ConfigError, match=r"corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"):
         study_config.corpus_files(config)
-    assert study_config.corpus_files(shipped("smoke.yaml")) == []
+    assert study_config.corpus_files(shipped("smoke.yaml")) == {}

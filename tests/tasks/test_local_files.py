@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 def load(folder, name="rows.jsonl", **more):
     settings = {"files": {"train": name, "test": name}, "columns": COLUMNS, **more}
-    return local_files.load(settings, [folder / name] * 2, seed=0)
+    return local_files.load(settings, dict.fromkeys(["train", "test"], str(folder / name)), seed=0)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])

@@ -12,7 +12,7 @@ SETTINGS = {"documents": {"train": 600, "validation": 50, "test": 50}}
 
 @pytest.fixture(scope="module")
 def splits():
-    return made_world.load(SETTINGS, [], seed=0)
+    return made_world.load(SETTINGS, {}, seed=0)
 
 
 def pattern(template: str) -> re.Pattern:
@@ -57,6 +57,6 @@ def test_lengths_vary_widely_and_do_not_depend_on_the_document(splits):
 def test_splits_do_not_meet_and_seeds_repeat(splits):
     prompts = [set(split["prompt"]) for split in splits.values()]
     assert sum(map(len, prompts)) == len(set.union(*prompts)) == 700
-    again, other = made_world.load(SETTINGS, [], seed=0), made_world.load(SETTINGS, [], seed=1)
+    again, other = made_world.load(SETTINGS, {}, seed=0), made_world.load(SETTINGS, {}, seed=1)
     assert again["train"].to_list() == splits["train"].to_list()
     assert other["train"].to_list() != splits["train"].to_list()
