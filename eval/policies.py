@@ -25,7 +25,7 @@ class Policy:
 
     `beta` is the effective strength (None for the reference), `anchor` the beta of the adapter that dera and mixture start from.
     `per_prompt` has `reward`, `kl` (nats to the reference) and `length` (tokens), each of shape (prompts,).
-    `ess_fraction` is the mean over prompts of the effective sample size over the samples drawn;
+    `ess` is the effective sample size within a prompt, averaged over prompts: all samples where none is reweighted;
     `gap` is KL(sampler || exact mixture) per prompt, for mixtures.
     """
 
@@ -37,7 +37,7 @@ class Policy:
     lam: Fraction | None
     per_prompt: dict[str, Array] = field(repr=False)
     completions: int
-    ess_fraction: float = 1.0
+    ess: float
     gap: Array | None = field(default=None, repr=False)
 
 
@@ -94,6 +94,7 @@ def _sampled(
         lam=lam if kind_has_anchor else None,
         per_prompt={name: _grid(rows, column).mean(-1) for name, column in columns.items()},
         completions=len(rows),
+        ess=len(rows) / rows["prompt_id"].nunique(),
     )
 
 
@@ -121,9 +122,8 @@ def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, la
 def _reweighted(kind: str, rows: pd.DataFrame, log_ratio: Array, log_weights: Array, **labels) -> Policy:
     per_prompt = {name: estimators.reweighted_mean(_grid(rows, name), log_weights) for name in ("reward", "length")}
     per_prompt["kl"] = estimators.kl_to_reference(log_ratio, log_weights)
-    ess = estimators.effective_sample_size(log_weights).mean() / log_weights.shape[-1]
-    blank = dict(anchor=None, lam=None)
-    return Policy(kind=kind, per_prompt=per_prompt, completions=len(rows), ess_fraction=float(ess), **{**blank, **labels})
+    ess = float(estimators.effective_sample_size(log_weights).mean())
+    return Policy(kind=kind, per_prompt=per_prompt, completions=len(rows), ess=ess, **{"anchor": None, "lam": None, **labels})
 
 
 def _seed_means(policies: list[Policy]) -> list[Policy]:
@@ -143,7 +143,7 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
             lam=lam,
             per_prompt={name: np.mean([p.per_prompt[name] for p in members], axis=0) for name in QUANTITIES},
             completions=sum(p.completions for p in members),
-            ess_fraction=float(np.mean([p.ess_fraction for p in members])),
+            ess=float(np.mean([p.ess for p in members])),
             gap=None if members[0].gap is None else np.mean([p.gap for p in members], axis=0),
         )
         for (kind, objective, beta, anchor, lam), members in groups.items()

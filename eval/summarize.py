@@ -29,7 +29,7 @@ def row(policy: policies.Policy, resamples: int, seed: int) -> dict[str, object]
         "seed": policy.seed,
         "prompts": len(policy.per_prompt["reward"]),
         "completions": policy.completions,
-        "ess_fraction": policy.ess_fraction,
+        "ess": policy.ess,
     }
     columns = dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
     for name, values in columns.items():

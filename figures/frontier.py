@@ -12,7 +12,7 @@ from figures import style
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel an objective; every anchor's DeRa curve, its exact mixture, the retrained models and the optimum."""
     policies = tables["policies"]
-    mean = policies[policies["seed"] == "mean"]
+    mean = style.supported(policies[policies["seed"] == "mean"])
     objectives = sorted(mean["objective"].dropna().unique(), key=lambda name: -len(mean[mean["objective"] == name]))
     figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=True, sharex=True)
     for axes, objective in zip(grid[0], objectives, strict=True):

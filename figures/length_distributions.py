@@ -51,8 +51,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _bin_width(lengths: pd.DataFrame) -> int:
-    """Whole tokens a bin, so that a panel has some 40 bins at most."""
-    return max(1, math.ceil(lengths["length"].quantile(0.999) / 40))
+    """Whole tokens a bin, so that a panel has some 20 bins at most."""
+    return max(1, math.ceil(lengths["length"].quantile(0.999) / 20))
 
 
 def _binned(rows: pd.DataFrame, width: int) -> pd.Series:

@@ -12,20 +12,20 @@ from figures import style
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two rows (reward, KL), one column for each objective and anchor."""
     policies = tables["policies"]
-    mean = policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]
+    mean = style.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)])
     anchors = list(mean[mean["kind"] == "dera"].groupby(["objective", "anchor"], sort=True).groups)
     anchors.sort(key=lambda pair: (-len(mean[(mean["kind"] == "dera") & (mean["objective"] == pair[0])]), pair[1]))
     reference = policies[policies["kind"] == "reference"].iloc[0]
     figure, grid = plt.subplots(2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col", sharey="row")
     for column, (objective, anchor) in enumerate(anchors):
-        retrained = mean[(mean["kind"] == "retrained") & (mean["objective"] == objective)]
         for axes, quantity in zip(grid[:, column], ("reward", "kl"), strict=True):
             _panel(axes, quantity, mean, policies, objective, anchor)
-            style.beta_axis(axes, sorted(mean[mean["kind"] == "optimum"]["beta"]))
+            trained = set(policies[policies["kind"] == "retrained"]["beta"])
+            style.beta_axis(axes, sorted(trained | {mean[mean["anchor"] == anchor]["beta"].min()}))
             axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
         grid[0, column].axhline(reference["reward"], color=style.POLICIES["reference"]["color"], linestyle="--", linewidth=0.8)
-        grid[0, column].set_title(f"{objective.upper()}, anchor β₀ = {anchor:g} ({len(retrained)} β retrained)")
-        grid[1, column].set_xlabel("effective β (stronger regularisation →)")
+        grid[0, column].set_title(f"{objective.upper()}, anchor β₀ = {anchor:g}")
+        grid[1, column].set_xlabel("effective β")
         grid[1, column].set_yscale("symlog", linthresh=0.1)
     for row, quantity in enumerate(("reward", "kl")):
         grid[row, 0].set_ylabel(style.QUANTITIES[quantity])

@@ -80,8 +80,13 @@ def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
     return [(rows[column] - rows[f"{column}_low"]).clip(lower=0), (rows[f"{column}_high"] - rows[column]).clip(lower=0)]
 
 
+def supported(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the policies whose reweighting left fewer than two effective samples a prompt: they say too little to be drawn."""
+    return rows[rows["ess"] >= 2]
+
+
 def beta_axis(axes: Axes, betas: list[float]) -> None:
-    """A logarithmic axis of strengths with ticks at those that were trained."""
+    """A logarithmic axis of strengths with ticks at these."""
     axes.set_xscale("log")
     axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
     axes.minorticks_off()

@@ -43,7 +43,7 @@ def test_optimum_mixture_retrained_and_dera_all_reach_the_closed_form(policies, 
 def test_equal_weights_have_no_gap_and_full_effective_sample_size(policies):
     for policy in find(policies, "mixture"):
         np.testing.assert_allclose(policy.gap, 0, atol=1e-9)
-        assert policy.ess_fraction == pytest.approx(1)
+        assert policy.ess == pytest.approx(16)
 
 
 def test_seeds_are_kept_apart_and_averaged(policies):
