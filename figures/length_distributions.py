@@ -36,7 +36,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axes.bar(share.index + shift * width, share, width=0.45 * width, color=look["color"], label=look["label"])
         share = _binned(reference, width)
         axes.step(share.index, share, where="mid", color=style.POLICIES["reference"]["color"], linewidth=0.9, label="reference")
-        axes.axvspan(best.min() - 0.5, best.max() + 0.5, color="#F0E442", alpha=0.35, linewidth=0, label="rewarded lengths")
+        axes.axvspan(
+            best.min() - 0.5, best.max() + 0.5, color="#F0E442", alpha=0.35, linewidth=0, zorder=0, label="rewarded lengths"
+        )
         axes.set_title(f"β = {beta:g} (λ = {lam:.3g})")
     for axes in grid[-1]:
         axes.set_xlabel("length (tokens)")

@@ -21,7 +21,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         for axes, quantity in zip(grid[:, column], ("reward", "kl"), strict=True):
             _panel(axes, quantity, mean, policies, objective, anchor)
             trained = set(policies[policies["kind"] == "retrained"]["beta"])
-            style.beta_axis(axes, sorted(trained | {mean[mean["anchor"] == anchor]["beta"].min()}))
+            style.beta_axis(
+                axes, sorted(trained | {mean[(mean["anchor"] == anchor) & (mean["objective"] == objective)]["beta"].min()})
+            )
             axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
         grid[0, column].axhline(reference["reward"], color=style.POLICIES["reference"]["color"], linestyle="--", linewidth=0.8)
         grid[0, column].set_title(f"{objective.upper()}, anchor β₀ = {anchor:g}")
