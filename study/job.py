@@ -84,6 +84,11 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def gpu_present() -> bool:
+    """Whether this machine has an NVIDIA GPU, asked without importing torch."""
+    return Path("/dev/nvidia0").exists()
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; whatever was written there replaces `path` when all went well."""

@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 from study import config as study_config
+from study.job import gpu_present
 from study.provenance import source_digest
 
 
@@ -41,7 +42,7 @@ def align_code(wildcards):
     return source_digest("training.align", f"training.objectives.{wildcards.objective}", TASK)
 
 
-GPU = int(Path("/dev/nvidia0").exists())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
+GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
 TASK = f"tasks.{config['task']['name']}"
 SFT = (section("model", "sft"), source_digest("training.sft"))
 
