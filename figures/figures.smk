@@ -16,7 +16,7 @@ rule draw_figure:
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
             category="Figures",
-            caption="../report/{figure}.rst",
+            caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
     log:
