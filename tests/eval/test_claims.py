@@ -30,14 +30,14 @@ def evidence(lams=("0", "1/4", "1/2", "3/4", "1"), **more) -> Evidence:
 
 
 def test_agreement_is_reproduced_where_retrained_models_reach_the_optimum():
-    (claim,) = agreement.decide(evidence())
+    _, claim = agreement.decide(evidence())
     assert claim.verdict == REPRODUCED
     assert claim.evidence["rank correlation"] == pytest.approx(1)
     assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/8", "1/4", "1/2"]
 
 
 def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimum():
-    (claim,) = agreement.decide(evidence(retrained_at=0.3))
+    _, claim = agreement.decide(evidence(retrained_at=0.3))
     assert claim.verdict != REPRODUCED
     for row in claim.evidence["by beta"]:
         training, anchor, approximation = (row[name]["value"] for name in ("training", "anchor", "approximation"))
@@ -45,12 +45,17 @@ def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimu
         assert abs(training) > 3 * max(abs(anchor), abs(approximation))
 
 
+def test_training_that_missed_its_optimum_is_said_so_even_where_dera_agrees():
+    assert agreement.decide(evidence())[0].verdict == REPRODUCED
+    assert agreement.decide(evidence(retrained_at=0.3))[0].verdict != REPRODUCED
+
+
 def test_a_beta_where_the_reference_would_pass_is_not_counted():
     found = evidence()
     for policy in found.policies:
         if policy.beta == Fraction(2) and policy.kind != "optimum":
             policy.per_prompt["reward"][:] = [p for p in found.policies if p.kind == "reference"][0].per_prompt["reward"]
-    (claim,) = agreement.decide(found)
+    _, claim = agreement.decide(found)
     assert [row["informative"] for row in claim.evidence["by beta"]][0] is False
     assert claim.evidence["equivalent at"] == "2 of 2 informative beta"
 
