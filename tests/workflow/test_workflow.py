@@ -128,7 +128,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(interrupted):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sft={stepz: 3}", "sft.stepz = 3: unknown key; allowed here: "),
+        ("sft={stepz: 3}", "sft.stepz = '3': unknown key; allowed here: "),
         ("seed=x", "seed = 'x': must be of type integer"),
         ("dera={lams: []}", "dera.lams = []: must not be empty"),
     ],
