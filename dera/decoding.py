@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dera.mixing import Lam, as_lam
+from dera.mixing import Lam, as_lam, positions_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def sample_completions(
     rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
     tokens, mask, cache = encoded.input_ids, encoded.attention_mask, None
     for step in range(max_new_tokens):
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        positions = positions_of(mask)[:, -tokens.shape[1] :]
         arguments = {} if weights is None else {"lam": weights[rows], "output_parts": on_step is not None}
         output = model(
             input_ids=tokens,

@@ -34,6 +34,11 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu") -> Ten
     return weights
 
 
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Position of each token, counted from the first that is not padding; shape (batch, time), as the mask's."""
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
 def lam_from_beta(beta: float, aligned_beta: float | None) -> float:
     """The mixing weight that realigns a model trained at `aligned_beta` to strength `beta` (paper, Proposition 1).
 

@@ -17,7 +17,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from dera.cache import PairCache
 from dera.loading import load_pair
-from dera.mixing import Lam, as_lam, lam_from_beta, mix_logits
+from dera.mixing import Lam, as_lam, lam_from_beta, mix_logits, positions_of
 
 
 @dataclass
@@ -144,7 +144,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         batch_size, time = input_ids.shape
         weights = as_lam(self.lam if lam is None else lam, batch_size, input_ids.device)
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -time:]
+            position_ids = positions_of(attention_mask)[:, -time:]
         cache = self._pair_cache(past_key_values, use_cache)
         inputs = dict(
             input_ids=input_ids,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
-from dera.mixing import Lam, as_lam, mix_logits
+from dera.mixing import Lam, as_lam, mix_logits, positions_of
 from dera.model import RealignedModel
 
 
@@ -91,7 +91,7 @@ def _inputs(completions: Completions) -> dict[str, Any]:
     return dict(
         input_ids=completions.input_ids,
         attention_mask=completions.attention_mask,
-        position_ids=(completions.attention_mask.long().cumsum(-1) - 1).clamp(min=0),
+        position_ids=positions_of(completions.attention_mask),
         logits_to_keep=completions.completion_length + 1,
         use_cache=False,
     )

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from study import job, provenance
@@ -20,7 +19,7 @@ def common_arguments(checkpoints: Path, settings: dict[str, Any], seed: int) -> 
 
     On a GPU, training runs in bfloat16; on a CPU in float32. TRL's defaults differ, so both are said.
     """
-    on_gpu = torch.cuda.is_available()
+    on_gpu = job.device() == "cuda"
     return dict(
         output_dir=str(checkpoints),
         seed=seed,

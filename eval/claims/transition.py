@@ -36,8 +36,8 @@ def decide(evidence: Evidence) -> list[Claim]:
     for quantity in ("reward", "kl"):
         means = np.array([p.per_prompt[quantity].mean() for p in inside])
         correlation = stats.spearmanr(lams, means).statistic
+        shown = float(correlation) if np.isfinite(correlation) else None  # None where nothing varies
         step = float(np.max(np.abs(np.diff(means))) / max(abs(means[-1] - means[0]), 1e-12))
-        found[quantity] = {"values": means.round(4).tolist(), "Spearman": float(correlation), "largest step": step}
-        found[quantity]["Spearman"] = found[quantity]["Spearman"] if np.isfinite(correlation) else None
+        found[quantity] = {"values": means.round(4).tolist(), "Spearman": shown, "largest step": step}
         parts += [correlation >= LEAST_MONOTONE, step <= LARGEST_STEP]
     return [Claim(**text, verdict=verdict(int(sum(parts)), len(parts)), evidence=found)]

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
-
-
-def available() -> list[str]:
-    """Names that can stand as the `kind` of a corpus in a config."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
