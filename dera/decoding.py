@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
 
-from dera.mixing import Lam, as_lam, positions_of
+from dera.mixing import positions_of
+from dera.weights import Lam, as_lam
 
 
 @dataclass(frozen=True)
@@ -17,16 +19,19 @@ class Completions:
     """Sampled rows: prompts padded on the left, completions padded on the right.
 
     Attributes:
-        input_ids: shape (batch, prompt + completion).
+        input_ids: shape (batch, prompt + completion); of an encoder-decoder's decoder, whose prompt is its start token.
         attention_mask: 1 for the prompt and for the completion up to and including its end-of-sequence token.
         completion_length: how many of the last columns hold completions.
         eos_token_id: the token that ends a completion.
+        encoder_input_ids, encoder_attention_mask: what an encoder-decoder's encoder reads, shape (batch, prompt).
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     completion_length: int
     eos_token_id: int
+    encoder_input_ids: Tensor | None = None
+    encoder_attention_mask: Tensor | None = None
 
     def token_ids(self) -> list[list[int]]:
         """Each row's completion without padding and without the end-of-sequence token."""
@@ -40,15 +45,86 @@ class Completions:
         return (mask.bool() & (ids == self.eos_token_id)).any(-1).tolist()
 
 
+class Rows:
+    """Prompts decoded in step; rows may leave the batch, or be replaced by copies of others, between tokens.
+
+    Attributes:
+        prompts: what the tokenizer made of the prompts.
+        start: the decoder's first tokens, shape (batch, time): the prompts, or an encoder-decoder's start token.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prompts: Sequence[str]):
+        for name in ("eos_token_id", "pad_token_id"):
+            if getattr(tokenizer, name) is None:
+                raise ValueError(f"decoding in batches needs a tokenizer with {name}: set it, for example pad_token = eos_token")
+        self.model, self.eos, self.pad = model, tokenizer.eos_token_id, tokenizer.pad_token_id
+        side = "right" if model.config.is_encoder_decoder else "left"
+        self.prompts = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
+        self.start, self._mask = self.prompts.input_ids, self.prompts.attention_mask
+        self._states: Tensor | None = None
+        if model.config.is_encoder_decoder:
+            self._states = model.get_encoder()(input_ids=self.start, attention_mask=self._mask)[0]
+            self._prompt_mask = self._mask
+            self.start = torch.full((len(prompts), 1), _decoder_start(model), device=model.device)
+            self._mask = torch.ones_like(self.start)
+        self._tokens = self.start
+        self._cache: Any = None
+
+    def forward(self, **arguments: Any) -> Any:
+        """The model's output for the next token of every row still in the batch; logits of shape (rows, 1, vocabulary)."""
+        if self._states is None:
+            positions = positions_of(self._mask)[:, -self._tokens.shape[1] :]
+            inputs: dict[str, Any] = dict(
+                input_ids=self._tokens, attention_mask=self._mask, position_ids=positions, logits_to_keep=1
+            )
+        else:
+            states = BaseModelOutput(last_hidden_state=self._states)
+            inputs = dict(decoder_input_ids=self._tokens, encoder_outputs=states, attention_mask=self._prompt_mask)
+        output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **arguments)
+        self._cache = output.past_key_values
+        return output
+
+    def advance(self, tokens: Tensor, going: Tensor) -> None:
+        """Append a token to rows of the batch and go on with these alone.
+
+        Args:
+            tokens: shape (rows going on,).
+            going: index of each row that goes on among the present ones; an index may occur more than once.
+        """
+        if len(going) != len(self._mask) or not torch.equal(going, torch.arange(len(self._mask), device=going.device)):
+            self._cache.batch_select_indices(going)
+            self._mask = self._mask[going]
+            if self._states is not None:
+                self._states, self._prompt_mask = self._states[going], self._prompt_mask[going]
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+        self._tokens = tokens[:, None]
+
+    def completions(self, drawn: Tensor) -> Completions:
+        """What was drawn, shape (batch, completion), anything after an end-of-sequence token being padding."""
+        ends = (drawn == self.eos).long()
+        real = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
+        seq2seq = self._states is not None
+        mask = torch.ones_like(self.start) if seq2seq else self.prompts.attention_mask
+        return Completions(
+            input_ids=torch.cat([self.start, drawn], dim=1),
+            attention_mask=torch.cat([mask, real], dim=1),
+            completion_length=drawn.shape[1],
+            eos_token_id=self.eos,
+            encoder_input_ids=self.prompts.input_ids if seq2seq else None,
+            encoder_attention_mask=self.prompts.attention_mask if seq2seq else None,
+        )
+
+
 @torch.no_grad()
 def sample_completions(
     model: Any,
     tokenizer: Any,
-    prompts: list[str],
+    prompts: Sequence[str],
     max_new_tokens: int,
     lam: Lam | None = None,
     greedy: bool = False,
     on_step: Callable[[Tensor, Any, Tensor], None] | None = None,
+    generator: torch.Generator | None = None,
 ) -> Completions:
     """Sample one completion a prompt from the model's own distribution (temperature 1, nothing cut off).
 
@@ -56,53 +132,50 @@ def sample_completions(
     are long and not what its longest is.
 
     Args:
-        model: any decoder-only transformers model, a `RealignedModel` included.
+        model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with an end-of-sequence and a padding token.
         prompts: one row each; repeat a prompt for several samples.
         max_new_tokens: a completion that has not ended by then is cut there.
-        lam: for a `RealignedModel`: mixing weight, one number or one a row; its own when absent.
+        lam: for a `RealignedModel`: mixing weight, any `dera.weights.Lam`; its own when absent.
         greedy: take the most probable token instead of sampling.
         on_step: called after each token with the rows still being decoded, shape (n,), the model's output for them (a
             `RealignedModel`'s with its parts) and the tokens chosen, shape (n,).
+        generator: source of randomness; torch's own when absent.
 
     Raises:
-        ValueError: if `lam` is bad.
+        ValueError: if `lam` is bad, or the tokenizer lacks an end-of-sequence or a padding token.
     """
-    encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
-    weights = None if lam is None else as_lam(lam, len(prompts), model.device)
-    drawn = torch.full((len(prompts), max_new_tokens), tokenizer.pad_token_id, device=model.device)
+    state = Rows(model, tokenizer, prompts)
+    drawn = torch.full((len(prompts), max_new_tokens), state.pad, device=model.device)
     rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
-    tokens, mask, cache = encoded.input_ids, encoded.attention_mask, None
+    arguments: dict[str, Any] = {} if lam is None else {"output_parts": on_step is not None}
+    if callable(lam):
+        arguments.update(lam=lam, completion_start=state.start.shape[1])
+    weights = None if lam is None or callable(lam) else as_lam(lam, len(prompts), model.device, model.names)
     for step in range(max_new_tokens):
-        positions = positions_of(mask)[:, -tokens.shape[1] :]
-        arguments = {} if weights is None else {"lam": weights[rows], "output_parts": on_step is not None}
-        output = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **arguments,
-        )
-        logits, cache = output.logits[:, -1].float(), output.past_key_values
-        chosen = logits.argmax(-1) if greedy else torch.multinomial(logits.softmax(-1), 1)[:, 0]
+        if weights is not None:
+            arguments["lam"] = weights[rows]
+        output = state.forward(**arguments)
+        logits = output.logits[:, -1].float()
+        chosen = logits.argmax(-1) if greedy else draw(logits, generator)
         drawn[rows, step] = chosen
         if on_step is not None:
             on_step(rows, output, chosen)
-        going = (chosen != tokenizer.eos_token_id).nonzero()[:, 0]
+        going = (chosen != state.eos).nonzero()[:, 0]
         if not len(going):
             break
-        if len(going) < len(rows):
-            cache.batch_select_indices(going)
-        rows, mask = rows[going], torch.nn.functional.pad(mask[going], (0, 1), value=1)
-        tokens = chosen[going, None]
-    length = step + 1
-    ends = (drawn[:, :length] == tokenizer.eos_token_id).long()
-    real = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
-    return Completions(
-        input_ids=torch.cat([encoded.input_ids, drawn[:, :length]], dim=1),
-        attention_mask=torch.cat([encoded.attention_mask, real], dim=1),
-        completion_length=length,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+        rows = rows[going]
+        state.advance(chosen[going], going)
+    return state.completions(drawn[:, : step + 1])
+
+
+def draw(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One token a row from the softmax of logits of shape (rows, vocabulary)."""
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _decoder_start(model: Any) -> int:
+    for config in (model.generation_config, model.config):
+        if getattr(config, "decoder_start_token_id", None) is not None:
+            return config.decoder_start_token_id
+    raise ValueError("the encoder-decoder's configuration names no decoder_start_token_id")

@@ -1,82 +1,59 @@
-"""Mixing two next-token distributions, and the normaliser that per-token mixing leaves behind."""
+"""Mixing next-token distributions, and the normaliser that per-token mixing leaves behind."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-#: What callers may pass as `lam`: one number for the whole batch, or one number a row.
-Lam = float | int | Fraction | Sequence[float] | Tensor
 
+def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tensor) -> Tensor:
+    """Mix next-token logits: `h_ref + sum_i lam_i * (h_i - h_ref)` (paper, Proposition 2), in float32.
 
-def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return `lam` as a float32 tensor of shape (batch_size,).
-
-    Raises:
-        ValueError: if `lam` is not finite, or has neither one value nor one value a row.
-    """
-    if isinstance(lam, Fraction):
-        lam = float(lam)
-    weights = torch.as_tensor(lam, dtype=torch.float32, device=device)
-    if not torch.isfinite(weights).all():
-        raise ValueError(f"lam must be finite, got {lam}")
-    if weights.ndim == 0:
-        return weights.expand(batch_size)
-    if weights.shape != (batch_size,):
-        raise ValueError(
-            f"lam has shape {tuple(weights.shape)}, but the batch has {batch_size} rows: "
-            f"give one number, or a one-dimensional sequence of {batch_size} numbers"
-        )
-    return weights
-
-
-def positions_of(attention_mask: Tensor) -> Tensor:
-    """Position of each token, counted from the first that is not padding; shape (batch, time), as the mask's."""
-    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-
-
-def lam_from_beta(beta: float, aligned_beta: float | None) -> float:
-    """The mixing weight that realigns a model trained at `aligned_beta` to strength `beta` (paper, Proposition 1).
-
-    Raises:
-        ValueError: if `aligned_beta` is unknown, or either strength is not a positive finite number.
-    """
-    if aligned_beta is None:
-        raise ValueError("beta= needs the strength the aligned model was trained at: pass aligned_beta= when loading it")
-    for name, value in (("beta", beta), ("aligned_beta", aligned_beta)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a positive finite number, got {value}")
-    return aligned_beta / beta
-
-
-def mix_logits(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
-    """Mix next-token logits: `(1 - lam) * reference + lam * aligned` (paper, Proposition 2), in float32.
-
-    The softmax of the result is the normalised geometric mixture `p_ref^(1-lam) * p_aligned^lam`.
-    At lam = 0 the reference's logits are returned bit for bit, at lam = 1 the aligned model's. At any other lam a token
-    that either model excludes (-inf) stays excluded: the optimum has the support of the reference, and
-    neither NaN nor +inf can arise.
+    With one aligned model this is `(1 - lam) * h_ref + lam * h_aligned`, whose softmax is the normalised geometric mixture
+    `p_ref^(1-lam) * p_aligned^lam`. Where all weights are 0 the reference's logits are returned bit for bit, where one is 1 and
+    the others 0 that model's. A token excluded (-inf) by any model with a share in the mixture stays excluded: the optimum has
+    the support of the reference, and neither NaN nor +inf can arise.
 
     Args:
         reference: logits of the reference, shape (batch, ..., vocabulary), any floating dtype.
-        aligned: logits of the aligned model, same shape.
-        lam: shape (batch,).
+        aligned: logits of the aligned model, same shape; or of each of n aligned models.
+        lam: shape (batch,) or (batch, time) for one aligned model, with a last axis n for several.
 
     Returns:
         float32 logits of the same shape, unnormalised.
     """
-    reference, aligned = reference.float(), aligned.float()
-    weight = lam.to(reference.device).view(-1, *[1] * (reference.ndim - 1))
-    mixed = torch.lerp(reference, aligned, weight)  # exact at both ends, unlike r + lam * (a - r)
-    excluded = torch.isneginf(reference) | torch.isneginf(aligned)
-    mixed = mixed.masked_fill(excluded, -torch.inf)
-    # Where one end excludes a token, lerp's own ends are NaN (inf - inf); restore them.
-    mixed = torch.where(weight == 0, reference, mixed)
-    return torch.where(weight == 1, aligned, mixed)
+    if isinstance(aligned, Tensor):
+        aligned, lam = [aligned], lam[..., None]
+    parts = [part.float() for part in (reference, *aligned)]
+    weights = [_spread(weight, reference) for weight in lam.to(reference.device, torch.float32).unbind(-1)]
+    if len(weights) == 1:
+        mixed = torch.lerp(parts[0], parts[1], weights[0])  # exact at both ends, unlike r + lam * (a - r)
+    else:
+        shares = _shares(weights)
+        mixed = torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)
+    if mixed.isfinite().all():  # then no part with a share was infinite
+        return mixed
+    return _mix_excluded(parts, _shares(weights))
+
+
+def mix_present(logits: list[Tensor | None], weights: Tensor) -> Tensor:
+    """`mix_logits` of the parts that were run, None standing for those that were not because they have no share.
+
+    Args:
+        logits: of the reference, then of the aligned models.
+        weights: shape (batch, number of aligned models), or (batch, time, number of aligned models).
+    """
+    reference, *aligned = logits
+    some = next(part for part in logits if part is not None)
+    present = [i for i, part in enumerate(aligned) if part is not None]
+    if reference is not None and not present:
+        return reference.float()
+    if reference is None and len(present) == 1:
+        return some.float()
+    chosen = [aligned[i] for i in present]
+    return mix_logits(some if reference is None else reference, chosen, weights[..., present])  # type: ignore[arg-type]
 
 
 def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
@@ -94,3 +71,45 @@ def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
         shape (batch, time), float32.
     """
     return mix_logits(reference.float().log_softmax(-1), aligned.float().log_softmax(-1), lam).logsumexp(-1)
+
+
+def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]) -> Tensor:
+    """`log_normalizers` at many lam at once, in little more time than at a few.
+
+    Args:
+        reference, aligned: log-probabilities (normalised logits), float32 of shape (rows, vocabulary).
+        lams: the values of lam.
+
+    Returns:
+        shape (lams, rows), float32.
+    """
+    difference = aligned - reference
+    if difference.isfinite().all():
+        return torch.stack([torch.add(reference, difference, alpha=lam).logsumexp(-1) for lam in lams])
+    rows = torch.ones(len(reference), device=reference.device)
+    return torch.stack([log_normalizers(reference, aligned, rows * lam) for lam in lams])
+
+
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Position of each token, counted from the first that is not padding; shape (batch, time), as the mask's."""
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def _spread(weight: Tensor, logits: Tensor) -> Tensor:
+    """A weight a row, or one a row and position, with axes added so that it broadcasts over logits."""
+    return weight.reshape(*weight.shape, *[1] * (logits.ndim - weight.ndim))
+
+
+def _shares(weights: list[Tensor]) -> list[Tensor]:
+    """The exponent of each part, the reference first; they sum to 1."""
+    return [1 - torch.stack(weights).sum(0), *weights]
+
+
+def _mix_excluded(parts: list[Tensor], shares: list[Tensor]) -> Tensor:
+    """The mixture where some logits are -inf: those of parts without a share do not count."""
+    mixed, excluded = torch.zeros_like(parts[0]), torch.zeros_like(parts[0], dtype=torch.bool)
+    for part, share in zip(parts, shares, strict=True):
+        has_share = share != 0
+        mixed = mixed + torch.where(has_share, share * part, 0)
+        excluded = excluded | (has_share & torch.isneginf(part))
+    return mixed.masked_fill(excluded, -torch.inf)

@@ -1,49 +1,58 @@
-"""The realigned model: a transformers model whose logits are the mixture of two others'."""
+"""The realigned model: a transformers model whose logits are the mixture of several others'."""
 
 from __future__ import annotations
 
 import copy
-import inspect
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
+from torch import Tensor, nn
+from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
-from dera.cache import PairCache
-from dera.loading import load_pair
-from dera.mixing import Lam, as_lam, lam_from_beta, mix_logits, positions_of
+from dera.cache import RealignedCache
+from dera.encoder import JoinedEncoder
+from dera.loading import load_parts
+from dera.mixing import mix_present, positions_of
+from dera.parts import parts_of
+from dera.vocabulary import shared_vocabulary_size
+from dera.weights import Lam, as_lam, lam_from_beta, scheduled_lam
 
 
 @dataclass
-class RealignedOutput(CausalLMOutputWithPast):
-    """transformers' own output, and the logits of both parts where they were asked for."""
+class RealignedOutput(ModelOutput):
+    """As transformers' own, and the logits that were mixed where they were asked for."""
 
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: RealignedCache | None = None
     reference_logits: Tensor | None = None
-    aligned_logits: Tensor | None = None
+    aligned_logits: Tensor | tuple[Tensor, ...] | None = None
 
 
 class RealignedModel(PreTrainedModel, GenerationMixin):
-    """Decoding-time realignment of a decoder-only language model (paper, Proposition 2).
+    """Decoding-time realignment of language models, decoder-only or encoder-decoder (paper, Proposition 2).
 
-    The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned
-    model. Rows of a batch may have different `lam`.
+    The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned model. Rows of a batch
+    may have different `lam`. Models without a share in a batch are not run: at lam = 0 only the reference is.
 
     Args:
         reference: the reference (SFT) model, or None when `aligned` is a PEFT model: its base with the
             adapter switched off is then the reference, and the base is held in memory once.
-        aligned: the model aligned at strength `aligned_beta`.
+        aligned: the model aligned at strength `aligned_beta`; or several, as a sequence or as a mapping from names.
         aligned_beta: that strength; needed only to call with `beta=` instead of `lam=`.
-        lam: the mixing weight used when a call names none; 1 is the aligned model.
+        lam: the mixing weight used when a call names none: a number (1, the default, is the aligned model), or for several
+            aligned models one for each.
+        adapters: with a PEFT model that has several adapters: which of them are the aligned models.
+        tokenizer: checks that the logits of all models are about the tokenizer's tokens.
 
     Raises:
-        ValueError: if `reference` is None and `aligned` is not a PEFT model, if either is an encoder-decoder, or if
-            `lam` is not finite.
+        ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder meets a decoder-only model,
+            if the vocabularies differ in more than unused rows, or if `lam` or `adapters` is bad.
     """
 
     main_input_name = "input_ids"
@@ -54,122 +63,166 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def __init__(
         self,
         reference: PreTrainedModel | None,
-        aligned: Any,  # a PreTrainedModel or a PeftModel, which share no typed base
+        aligned: Any,  # a PreTrainedModel or a PeftModel, which share no typed base, or several
         aligned_beta: float | None = None,
-        lam: float = 1.0,
+        lam: Lam | None = None,
+        adapters: Sequence[str] | None = None,
+        tokenizer: Any = None,
     ):
-        if reference is None and not hasattr(aligned, "disable_adapter"):
-            raise ValueError("reference may be None only when aligned is a PEFT model, whose base is then the reference")
-        parts: list[Any] = [part for part in (reference, aligned) if part is not None]
-        if any(part.config.is_encoder_decoder for part in parts):
-            raise ValueError("encoder-decoder models are not supported: give two decoder-only models")
-        config = copy.deepcopy(aligned.config)
-        config.vocab_size = min(part.config.get_text_config().vocab_size for part in parts)
+        parts = parts_of(reference, aligned, list(adapters) if adapters else None)
+        if len({part.config.is_encoder_decoder for part in parts}) > 1:
+            kinds = {part.name: "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only" for part in parts}
+            raise ValueError(f"the models must be of one kind, got {kinds}: their next-token logits are about different texts")
+        config = copy.deepcopy(parts[-1].config)
+        config.get_text_config(decoder=True).vocab_size = shared_vocabulary_size(parts, tokenizer)
         super().__init__(config)
-        self.reference: Any = reference
-        self.aligned: Any = aligned
+        self.parts = parts
+        self.held = nn.ModuleList({id(part.module): part.module for part in parts}.values())  # each once
+        self.names = [part.name for part in parts[1:]]
         self.aligned_beta = aligned_beta
-        self.lam = float(as_lam(lam, 1))
-        self.generation_config = copy.deepcopy(aligned.generation_config)
+        if lam is None and len(self.names) == 1:
+            lam = 1.0
+        if lam is not None and not callable(lam):
+            as_lam(lam, 1, names=self.names)
+        self.lam = lam
+        self.generation_config = copy.deepcopy(parts[-1].base.generation_config)
         self.eval()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls,
         reference: str | PathLike,
-        aligned: str | PathLike,
+        aligned: str | PathLike | Sequence[str | PathLike] | Mapping[str, str | PathLike],
         *,
         aligned_beta: float | None = None,
-        lam: float = 1.0,
+        lam: Lam | None = None,
         merge_adapter: bool = False,
         **kwargs: Any,
     ) -> RealignedModel:
-        """Load a pair from folders or Hub ids; `aligned` may be a PEFT adapter trained on `reference`.
+        """Load models from folders or Hub ids; an aligned model may be a PEFT adapter trained on `reference`.
 
         Args:
             reference: the reference model.
-            aligned: the aligned model, or an adapter on the reference.
+            aligned: the aligned model, or an adapter on the reference; or several, as a sequence or as a mapping from names.
+                Several adapters share one base in memory.
             aligned_beta, lam: as for the constructor.
-            merge_adapter: merge an adapter into a second copy of the base: faster decoding for twice the memory.
-            **kwargs: passed to `AutoModelForCausalLM.from_pretrained` for every model loaded (`dtype`,
-                `device_map`, ...). Weights are read from safetensors only and remote code never runs.
+            merge_adapter: merge each adapter into its own copy of the base: faster decoding for more memory.
+            **kwargs: passed to `from_pretrained` of every model loaded (`dtype`, `device_map`, `quantization_config`,
+                ...). Weights are read from safetensors only and remote code never runs.
 
         Raises:
-            ValueError: if the two have different tokenizers, or `trust_remote_code` is asked for.
+            ValueError: if the models have different tokenizers, a checkpoint is not safetensors, an adapter does not fit
+                `reference`, or `trust_remote_code` is asked for; and as the constructor.
+            FileNotFoundError: if a local path does not exist.
         """
-        return cls(*load_pair(reference, aligned, merge_adapter, **kwargs), aligned_beta=aligned_beta, lam=lam)
+        module, others, adapters, tokenizer = load_parts(reference, aligned, merge_adapter, **kwargs)
+        return cls(module, others, aligned_beta, lam, adapters, tokenizer)
+
+    @property
+    def reference(self) -> Any:
+        """The module of the reference; a PEFT model where the reference is a base with its adapters off."""
+        return self.parts[0].module
+
+    @property
+    def aligned(self) -> Any:
+        """The module of the (first) aligned model."""
+        return self.parts[1].module
 
     def run_reference(self, **inputs: Any) -> Any:
-        """Run the reference alone, with the base's adapter off where there is one copy of the base."""
-        with nullcontext() if self.reference is not None else self.aligned.disable_adapter():
-            return _run(self.reference or self.aligned, inputs)
+        """Run the reference alone, with the base's adapters off where there is one copy of the base."""
+        return self.parts[0](**inputs)
 
     def run_aligned(self, **inputs: Any) -> Any:
-        """Run the aligned model alone."""
-        return _run(self.aligned, inputs)
+        """Run the (first) aligned model alone."""
+        return self.parts[1](**inputs)
+
+    def get_encoder(self, modality: str | None = None) -> Any:
+        """All encoders as one, for encoder-decoder models; what `generate` asks for."""
+        return JoinedEncoder(self)
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         lam: Lam | None = None,
+        completion_start: int | Tensor = 1,
         output_parts: bool = False,
         **kwargs: Any,
     ) -> RealignedOutput:
         """Next-token logits of the realigned model (paper, Proposition 2).
 
         Args:
-            input_ids: token ids, shape (batch, time); after the first call of a cached decode only the new ones.
+            input_ids: token ids, shape (batch, time); after the first call of a cached decode only the new ones. For an
+                encoder-decoder those of the encoder.
             attention_mask: 1 for tokens and 0 for padding on either side, shape (batch, past + time).
             position_ids: shape (batch, time); counted from the attention mask when absent.
-            past_key_values: the `PairCache` of an earlier call, or an empty cache.
-            labels: token ids to score, -100 to ignore, shape (batch, time); shifted inside, as transformers does.
+            past_key_values: the cache of an earlier call, or an empty one.
+            decoder_input_ids, decoder_attention_mask: of an encoder-decoder, shape (batch, time); from `labels` when absent.
+            encoder_outputs: what `get_encoder()` returned, instead of `input_ids`.
+            labels: token ids to score, -100 to ignore, shape (batch, time). A decoder-only model's are shifted inside, an
+                encoder-decoder's are not, as transformers does.
             use_cache: return a cache; off unless a cache is passed or this is True.
             logits_to_keep: compute logits for the last so many positions only; 0 means all.
-            lam: mixing weight, one number or one a row; `self.lam` when absent.
-            output_parts: also return the logits that were mixed.
+            lam: mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
+            completion_start: for a schedule: the column, padding counted, of the completion's first token; one number or one a row.
+            output_parts: also return the logits that were mixed, and run all models whatever lam is.
 
         Returns:
             float32 `logits` of shape (batch, time, vocabulary), `loss` if labels are given, `past_key_values`, and
-            `reference_logits` and `aligned_logits` of the same shape as `logits` if they were asked for.
+            `reference_logits` and `aligned_logits` (a tuple for several aligned models) if they were asked for.
 
         Raises:
             ValueError: on a `lam` that is not finite or has a wrong shape, or a cache another model filled.
         """
-        batch_size, time = input_ids.shape
-        weights = as_lam(self.lam if lam is None else lam, batch_size, input_ids.device)
-        if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
-            position_ids = positions_of(attention_mask)[:, -time:]
-        cache = self._pair_cache(past_key_values, use_cache)
-        inputs = dict(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            logits_to_keep=logits_to_keep,
-            use_cache=cache is not None,
-            **kwargs,
-        )
-        reference = self.run_reference(**inputs, past_key_values=cache.reference if cache else None).logits
-        aligned = self.run_aligned(**inputs, past_key_values=cache.aligned if cache else None).logits
-        size = self.config.vocab_size  # a fine-tune's vocabulary may be padded with unused rows
-        reference, aligned = reference[..., :size], aligned[..., :size]
-        logits = mix_logits(reference, aligned, weights)
+        seq2seq = self.config.is_encoder_decoder
+        if seq2seq and decoder_input_ids is None and labels is not None:
+            decoder_input_ids = self.parts[0].base.prepare_decoder_input_ids_from_labels(labels)
+        tokens = decoder_input_ids if seq2seq else input_ids
+        if tokens is None:
+            raise ValueError("decoder_input_ids or labels are needed" if seq2seq else "input_ids are needed")
+        cache = self._own_cache(past_key_values, use_cache)
+        past = cache.get_seq_length() if cache is not None else 0
+        weights = self._weights(lam, tokens, past, completion_start, logits_to_keep)
+        run = self._run(weights, output_parts, callable(self.lam if lam is None else lam), cache)
+        inputs = dict(kwargs, attention_mask=attention_mask, logits_to_keep=logits_to_keep, use_cache=cache is not None)
+        if seq2seq:
+            encoder_outputs = encoder_outputs or self.get_encoder()(input_ids, attention_mask, run=run)
+            states: list[Any] = JoinedEncoder(self).split(encoder_outputs, run)
+            inputs.update(decoder_input_ids=tokens, decoder_attention_mask=decoder_attention_mask)
+        else:
+            if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
+                position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :]
+            inputs.update(input_ids=tokens, position_ids=position_ids)
+        logits: list[Tensor | None] = []
+        for i, part in enumerate(self.parts):
+            own = {"past_key_values": cache.parts[i] if cache is not None else None}
+            if seq2seq:
+                own["encoder_outputs"] = states[i]
+            logits.append(self._kept(part(**inputs, **own).logits, logits_to_keep, tokens.device) if run[i] else None)
+        mixed = mix_present(logits, weights)
         return RealignedOutput(
-            loss=None if labels is None else ForCausalLMLoss(logits, labels, vocab_size=size),
-            logits=logits,
+            loss=None if labels is None else self._loss(mixed, labels),
+            logits=mixed,
             past_key_values=cache,
-            reference_logits=reference if output_parts else None,
-            aligned_logits=aligned if output_parts else None,
+            reference_logits=logits[0] if output_parts else None,
+            aligned_logits=(logits[1] if len(logits) == 2 else tuple(logits[1:])) if output_parts else None,  # type: ignore[arg-type]
         )
+
+    def parts_with_share(self, weights: Tensor) -> list[bool]:
+        """Which models have a share in the mixture of any row, the reference first; `weights` as `as_lam` returns them."""
+        return [bool((weights.sum(-1) != 1).any()), *(weights != 0).flatten(0, -2).any(0).tolist()]
 
     @torch.no_grad()
     def generate(self, *args: Any, lam: Lam | None = None, beta: float | None = None, **kwargs: Any) -> Any:
-        """transformers' `generate`, with the strength as `lam` (one number, or one a row) or as `beta`.
+        """transformers' `generate`, with the strength as `lam` (any `dera.weights.Lam`) or as `beta`.
 
         Raises:
             ValueError: if both are given, or as `lam_from_beta` and `forward` say.
@@ -177,25 +230,66 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         if beta is not None:
             if lam is not None:
                 raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
+            if len(self.names) > 1:
+                raise ValueError(f"beta= is for one aligned model, not for {self.names}: give lam= for each")
             lam = lam_from_beta(beta, self.aligned_beta)
-        lam = torch.as_tensor(self.lam if lam is None else lam, dtype=torch.float32)
-        # generate repeats tensors, one row after another, for beams and several return sequences
-        return super().generate(*args, lam=lam if lam.ndim else float(lam), **kwargs)  # type: ignore[misc]
+        lam = self._given(lam)
+        ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+        if self.config.is_encoder_decoder:
+            ids = kwargs.get("decoder_input_ids")
+        if callable(lam):
+            kwargs["completion_start"] = 1 if ids is None else ids.shape[1]
+        elif not isinstance(lam, (int, float)):
+            rows = next((value.shape[0] for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)
+            # a tensor: generate repeats those, one row after another, for beams and several return sequences
+            lam = as_lam(lam, rows, names=self.names)
+        return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
 
-    def _pair_cache(self, cache: Cache | None, use_cache: bool | None) -> PairCache | None:
-        if isinstance(cache, PairCache):
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """Not offered: a realigned model is a pair of checkpoints and a number.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("save the reference and the aligned model (or adapter) by themselves and load the pair again")
+
+    def _prepare_cache_for_generation(self, generation_config: Any, model_kwargs: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Let transformers choose the kind of cache, then make one of that kind for each part."""
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)  # type: ignore[misc]
+        chosen = model_kwargs.get("past_key_values")
+        if chosen is not None:
+            model_kwargs["past_key_values"] = self._own_cache(chosen, True)
+
+    def _own_cache(self, cache: Cache | None, use_cache: bool | None) -> RealignedCache | None:
+        if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
             return cache
-        if cache is None and not use_cache:
-            return None
-        if cache is not None and not isinstance(cache, DynamicCache):
-            raise ValueError(f"only dynamic caches are supported, got {type(cache).__name__}")
-        if cache is not None and cache.get_seq_length() > 0:
-            raise ValueError("past_key_values was filled by another model: pass the one this model returned, or none")
-        return PairCache((self.reference or self.aligned).config, self.aligned.config)
+        return RealignedCache.like(cache, [part.config for part in self.parts])
 
+    def _given(self, lam: Lam | None) -> Lam:
+        if lam is None and self.lam is None:
+            raise ValueError(f"lam= is needed: one number for each of the aligned models {self.names}")
+        return self.lam if lam is None else lam  # type: ignore[return-value]
 
-def _run(part: Any, inputs: dict[str, Any]) -> Any:
-    """Call a model with those of `inputs` that its forward knows (some take no position ids)."""
-    base = part.get_base_model() if hasattr(part, "get_base_model") else part
-    known = inspect.signature(base.forward).parameters
-    return part(**{name: value for name, value in inputs.items() if name in known})
+    def _weights(self, lam: Lam | None, tokens: Tensor, past: int, completion_start: int | Tensor, keep: int) -> Tensor:
+        """lam of shape (batch, models), or (batch, time, models) for a schedule."""
+        lam, (batch_size, time) = self._given(lam), tokens.shape
+        if not callable(lam):
+            return as_lam(lam, batch_size, tokens.device, self.names)
+        columns = torch.arange(past + 1, past + time + 1, device=tokens.device)[-keep:]  # of the tokens that are predicted
+        starts = torch.as_tensor(completion_start, device=tokens.device).reshape(-1, 1)
+        return scheduled_lam(lam, (columns - starts).clamp(min=0).expand(batch_size, -1), self.names)
+
+    def _run(self, weights: Tensor, output_parts: bool, scheduled: bool, cache: RealignedCache | None) -> list[bool]:
+        """Which parts to run."""
+        all_of_them = output_parts or (scheduled and cache is not None)  # a schedule may need any part later
+        needed = [True] * len(self.parts) if all_of_them else self.parts_with_share(weights)
+        return needed if cache is None else cache.run_only(needed)
+
+    def _kept(self, logits: Tensor, keep: int, device: torch.device) -> Tensor:
+        """Logits of the positions asked for and of the tokens that all parts have."""
+        return logits[:, -keep:, : self.config.get_text_config(decoder=True).vocab_size].to(device)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.config.is_encoder_decoder:
+            return nn.functional.cross_entropy(logits.flatten(0, 1), labels.to(logits.device).flatten())
+        return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1])

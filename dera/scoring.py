@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
-from dera.mixing import Lam, as_lam, mix_logits, positions_of
+from dera.mixing import mix_logits, positions_of
 from dera.model import RealignedModel
+from dera.weights import Lam, as_lam
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     Raises:
         ValueError: if `lam` is not finite or has a wrong shape.
     """
-    weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)
-    inputs, size, mask = _inputs(completions), model.config.vocab_size, _mask(completions)
-    reference = model.run_reference(**inputs).logits[:, :-1, :size][mask]
-    aligned = model.run_aligned(**inputs).logits[:, :-1, :size][mask]
+    weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)[:, 0]
+    output, mask = model(**_inputs(completions), lam=weights, output_parts=True), _mask(completions)
+    reference, aligned = (_predicting(logits, completions)[mask] for logits in (output.reference_logits, output.aligned_logits))
     per_token = _per_token(reference, aligned, weights[_rows(completions)], _tokens(completions))
     return SequenceScores(*_sum(per_token, completions))
 
@@ -55,7 +55,7 @@ def sample_and_score(
 
     Args and errors as those of `sample_completions`.
     """
-    weights = as_lam(lam, len(prompts), model.device)
+    weights = as_lam(lam, len(prompts), model.device)[:, 0]
     totals = torch.zeros(4, len(prompts), dtype=torch.double, device=model.device)
 
     def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
@@ -68,7 +68,7 @@ def sample_and_score(
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Sequence log-probabilities of completions under one model, float64 of shape (batch,), in nats."""
-    logits = model(**_inputs(completions)).logits[:, :-1][_mask(completions)]
+    logits = _predicting(model(**_inputs(completions)).logits, completions)[_mask(completions)]
     return _sum(_at(logits.float().log_softmax(-1), _tokens(completions)), completions)
 
 
@@ -88,6 +88,13 @@ def _per_token(reference: Tensor, aligned: Tensor, lam: Tensor, tokens: Tensor) 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
     """What a forward needs to give the logits that predict each completion token, and one position more."""
+    if completions.encoder_input_ids is not None:
+        return dict(
+            input_ids=completions.encoder_input_ids,
+            attention_mask=completions.encoder_attention_mask,
+            decoder_input_ids=completions.input_ids,
+            use_cache=False,
+        )
     return dict(
         input_ids=completions.input_ids,
         attention_mask=completions.attention_mask,
@@ -95,6 +102,11 @@ def _inputs(completions: Completions) -> dict[str, Any]:
         logits_to_keep=completions.completion_length + 1,
         use_cache=False,
     )
+
+
+def _predicting(logits: Tensor, completions: Completions) -> Tensor:
+    """Those of a forward's logits that predict the completion's tokens, shape (batch, completion, vocabulary)."""
+    return logits[:, -completions.completion_length - 1 : -1]
 
 
 def _mask(completions: Completions) -> Tensor:

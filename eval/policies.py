@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from eval import estimators
-from eval.estimators import Array
+from dera import estimators
+from dera.estimators import Array
 
 QUANTITIES = ("reward", "kl", "length")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval import estimators, policies
+from dera import estimators
+from eval import policies
 from study import job
 
 POLICY_KEYS = ["policy", "objective", "adapter_beta", "seed", "lam"]

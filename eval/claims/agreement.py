@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from dera.estimators import bootstrap_mean
 from eval.claims import Claim, Evidence, verdict
-from eval.estimators import bootstrap_mean
 from eval.policies import Policy, find
 
 

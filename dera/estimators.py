@@ -8,6 +8,7 @@ of order one over the samples, is removed to first order by the jackknife.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,7 @@ def _normalised_mean(values: Array, log_weights: Array) -> Array:
     return (special.softmax(log_weights, -1) * values).sum(-1)
 
 
-def _jackknife(estimator, values: Array, log_weights: Array) -> Array:
+def _jackknife(estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array) -> Array:
     """`n * full - (n - 1) * mean of leave-one-out`, over the last axis."""
     count = values.shape[-1]
     if count < 2:

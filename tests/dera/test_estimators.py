@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from eval import estimators
+from dera import estimators
 
 REFERENCE = np.array([0.4, 0.3, 0.2, 0.1])
 REWARD = np.array([-1.0, 0.0, -1.0, 0.0])

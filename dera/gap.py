@@ -1,0 +1,97 @@
+"""How far per-token mixing is from the exact mixture, measured on any pair without training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dera import estimators
+from dera.anchors import AnchorSamples, sample_anchors
+from dera.estimators import Array, Estimate
+from dera.model import RealignedModel
+
+#: Below this share of effective samples the weights are so uneven that rare, heavy ones are likely to be missing.
+MIN_ESS = 0.3
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The approximation at one lam.
+
+    Attributes:
+        lam: mixing weight.
+        gap: `KL(sampler || mixture)` in nats a completion, mean over prompts with its 95% interval.
+        kl: `KL(sampler || reference)` in nats, to compare it with.
+        ess: effective sample size toward the mixture, mean over prompts.
+        samples, prompts: how many completions of each of how many prompts.
+        warning: why `gap` is not to be relied on, or None.
+    """
+
+    lam: float
+    gap: Estimate
+    kl: Estimate
+    ess: float
+    samples: int
+    prompts: int
+    warning: str | None
+
+
+def approximation_gap(log_weights: Array) -> Array:
+    """`KL(sampler || mixture) = log E[w] - E[log w]` of each prompt, in nats; the mean weight's bias is jackknifed.
+
+    Args:
+        log_weights: `sum_t log Z_t` of completions drawn from the sampler, shape (prompts, samples), at least two samples.
+    """
+    return estimators.log_normalizer(log_weights) - log_weights.mean(-1)
+
+
+def gaps_of(samples: AnchorSamples, resamples: int = 1000, seed: int = 0) -> list[Gap]:
+    """The approximation at each anchor, from the anchor's own completions; at least two of each of two prompts."""
+    found = []
+    for j, lam in enumerate(samples.anchors):
+        at = samples.grid.index(lam)
+        log_weights = samples.log_z[at, :, j]
+        log_ratio = samples.log_sampler()[at, :, j] - samples.reference[:, j]
+        prompts, count = log_weights.shape
+        ess = float(estimators.effective_sample_size(log_weights).mean())
+        found.append(
+            Gap(
+                lam=lam,
+                gap=estimators.bootstrap_mean(approximation_gap(log_weights), resamples, seed),
+                kl=estimators.bootstrap_mean(log_ratio.mean(-1), resamples, seed),
+                ess=ess,
+                samples=count,
+                prompts=prompts,
+                warning=None if ess >= MIN_ESS * count else _warning(lam, ess, count),
+            )
+        )
+    return found
+
+
+def diagnose(
+    model: RealignedModel,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    lams: Sequence[float],
+    max_new_tokens: int,
+    samples: int = 8,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Gap]:
+    """Decode at each lam and measure the approximation there.
+
+    Arguments and errors as for `sample_anchors`; at least two prompts and two samples, from which intervals come.
+    """
+    if len(prompts) < 2 or samples < 2:
+        raise ValueError(f"an interval needs at least two prompts and two samples of each, got {len(prompts)} and {samples}")
+    options = dict(samples=samples, batch_size=batch_size, seed=seed, progress=progress)
+    return gaps_of(sample_anchors(model, tokenizer, prompts, lams, max_new_tokens, **options), seed=seed)  # type: ignore[arg-type]
+
+
+def _warning(lam: float, ess: float, count: int) -> str:
+    return (
+        f"at lam = {lam:g} the {count} completions of a prompt are worth {ess:.1f} draws from the exact mixture, so its heavy "
+        "ones are probably missing and the gap is larger than estimated: sample more completions a prompt, or do not rely on this lam"
+    )

@@ -1,0 +1,111 @@
+"""The models a realigned model is made of: whole models, or one base with PEFT adapters switched on and off."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the models whose logits are mixed.
+
+    Attributes:
+        name: what messages and a mapping `lam` call it.
+        module: a transformers model, or a PEFT model.
+        adapter: of a PEFT model, the adapter to switch on; `OFF` for its base alone; None to leave it as it is.
+    """
+
+    name: str
+    module: Any
+    adapter: str | None = None
+
+    @property
+    def base(self) -> Any:
+        """The transformers model itself, without the PEFT model around it."""
+        return self.module.get_base_model() if hasattr(self.module, "get_base_model") else self.module
+
+    @property
+    def config(self) -> Any:
+        return self.base.config
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Call the model with those of `inputs` that its forward knows (some take no position ids)."""
+        known = inspect.signature(self.base.forward).parameters
+        with self._adapted():
+            return self.module(**{name: self._here(value) for name, value in inputs.items() if name in known})
+
+    def encode(self, **inputs: Any) -> torch.Tensor:
+        """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
+        encoder = self.base.get_encoder()
+        known = inspect.signature(encoder.forward).parameters
+        with self._adapted():
+            return encoder(**{name: self._here(value) for name, value in inputs.items() if name in known}).last_hidden_state
+
+    def _here(self, value: Any) -> Any:
+        """A tensor on this part's device, which need not be that of the others."""
+        return value.to(self.base.device) if isinstance(value, torch.Tensor) else value
+
+    def _adapted(self) -> Any:
+        if self.adapter is None:
+            return nullcontext()
+        return self.module.disable_adapter() if self.adapter == OFF else _switched_to(self.module, self.adapter)
+
+
+#: Stands for no adapter at all; PEFT's adapter names are module names, which cannot hold a dot.
+OFF = "adapter.off"
+
+
+@contextmanager
+def _switched_to(module: Any, adapter: str) -> Iterator[None]:
+    before = module.active_adapter
+    if before == adapter:
+        yield
+        return
+    module.set_adapter(adapter)
+    try:
+        yield
+    finally:
+        module.set_adapter(before)
+
+
+def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+    """The reference, then the aligned models; arguments and errors as `RealignedModel`'s."""
+    if reference is None:
+        if not hasattr(aligned, "disable_adapter"):
+            raise ValueError("reference may be None only when aligned is a PEFT model, whose base is then the reference")
+        names = _check_adapters(aligned, adapters)
+        return [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
+    if isinstance(aligned, Mapping):
+        named = dict(aligned)
+    elif isinstance(aligned, Sequence):
+        named = {str(i): module for i, module in enumerate(aligned)}
+    else:
+        named = {"aligned": aligned}
+    if not named:
+        raise ValueError("at least one aligned model is needed")
+    if adapters:
+        raise ValueError("adapters= is for one PEFT model whose base is the reference: pass reference=None with it")
+    return [Part("reference", reference), *(Part(name, module) for name, module in named.items())]
+
+
+def _check_adapters(module: Any, adapters: list[str] | None) -> list[str]:
+    """The adapters of a PEFT model to mix: those named, or its only one.
+
+    Raises:
+        ValueError: if one is unknown, or none is named and the model has several.
+    """
+    present = list(module.peft_config)
+    unknown = [name for name in adapters or [] if name not in present]
+    if unknown:
+        raise ValueError(f"the PEFT model has no adapter {unknown}: it has {present}")
+    if adapters:
+        return list(adapters)
+    if len(present) > 1:
+        raise ValueError(f"the PEFT model has several adapters {present}: name those to mix with adapters=[...]")
+    return present

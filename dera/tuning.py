@@ -1,0 +1,148 @@
+"""Choosing lam: the best value of a metric under a limit on the KL to the reference, and how sure that choice is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dera.anchors import AnchorSamples, Metric
+from dera.curve import Curve, bootstrap_means, lam_curve, reweighted_kl
+from dera.estimators import Array, Estimate
+from dera.model import RealignedModel
+
+#: Where to look, and where to sample first, when the caller does not say.
+DEFAULT_LAMS = tuple(round(0.1 * i, 1) for i in range(21))
+DEFAULT_ANCHORS = (0.0, 0.3, 0.8, 2.0)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The chosen mixing weight.
+
+    Attributes:
+        lam: the best of the supported lam that keep to the limit.
+        low, high: 95% interval of that choice, from resampled prompts.
+        value: the metric there; of the prompts that chose lam, so a little optimistic.
+        kl: KL to the reference there, in nats.
+        beta: the strength worth retraining at, `aligned_beta / lam`; None without `aligned_beta` or at lam <= 0.
+        warnings: in plain words, what to be careful about.
+        curve, kl_curve: the metric and the KL at every lam.
+        samples: the completions behind them.
+    """
+
+    lam: float
+    low: float
+    high: float
+    value: Estimate
+    kl: Estimate
+    beta: float | None
+    warnings: list[str]
+    curve: Curve
+    kl_curve: Curve
+    samples: AnchorSamples
+
+
+def tune(
+    model: RealignedModel,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    metric: Metric,
+    max_new_tokens: int,
+    max_kl: float | None = None,
+    lams: Sequence[float] = DEFAULT_LAMS,
+    anchors: Sequence[float] = DEFAULT_ANCHORS,
+    samples: int = 4,
+    max_anchors: int = 8,
+    min_ess: float = 0.1,
+    resamples: int = 2000,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tuning:
+    """Find the lam with the highest mean metric, from completions at a few lam.
+
+    Args:
+        max_kl: the largest KL to the reference allowed, in nats a completion; no limit when absent.
+        resamples: bootstrap resamples of prompts, each of which chooses its own lam.
+        Others as for `lam_curve`; the reference (lam = 0), whose KL is 0, is always among the candidates.
+
+    Raises:
+        ValueError: if `max_kl` is negative or not a number; and as `lam_curve`.
+    """
+    if max_kl is not None and not max_kl >= 0:
+        raise ValueError(f"max_kl must be 0 or more nats, got {max_kl}")
+    curve, drawn = lam_curve(
+        model, tokenizer, prompts, metric, max_new_tokens, [0.0, *lams], anchors, samples, max_anchors, min_ess, batch_size, seed, progress
+    )  # fmt: skip
+    return choose(curve, reweighted_kl(drawn, min_ess=min_ess, seed=seed), drawn, model.aligned_beta, max_kl, resamples, seed)
+
+
+def choose(
+    curve: Curve,
+    kl_curve: Curve,
+    samples: AnchorSamples,
+    aligned_beta: float | None = None,
+    max_kl: float | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Tuning:
+    """What `tune` returns, from curves that are there already."""
+    limit = math.inf if max_kl is None else max_kl
+    columns = len(curve.lams)
+    both = bootstrap_means(np.concatenate([curve.per_prompt, kl_curve.per_prompt], 1), resamples, seed)
+    best = _best(curve, curve.mean[None], kl_curve.mean[None], limit)[0]
+    chosen = curve.lams[_best(curve, both[:, :columns], both[:, columns:], limit)]
+    low, high = (float(x) for x in np.quantile(chosen, [0.025, 0.975], method="nearest"))
+    lam = float(curve.lams[best])
+    return Tuning(
+        lam=lam,
+        low=low,
+        high=high,
+        value=_estimate(curve, best),
+        kl=_estimate(kl_curve, best),
+        beta=aligned_beta / lam if aligned_beta is not None and lam > 0 else None,
+        warnings=_warnings(curve, kl_curve, best, low, high, limit),
+        curve=curve,
+        kl_curve=kl_curve,
+        samples=samples,
+    )
+
+
+def _best(curve: Curve, values: Array, kls: Array, limit: float) -> Any:
+    """Index of the best allowed lam in each row; values and KLs of shape (rows, G)."""
+    allowed = curve.supported & ((kls <= limit) | (curve.lams == 0))
+    return np.where(allowed, values, -np.inf).argmax(-1)
+
+
+def _estimate(curve: Curve, index: int) -> Estimate:
+    return Estimate(float(curve.mean[index]), float(curve.low[index]), float(curve.high[index]))
+
+
+def _warnings(curve: Curve, kl_curve: Curve, best: int, low: float, high: float, limit: float) -> list[str]:
+    lams, lam, supported = curve.lams, float(curve.lams[best]), curve.lams[curve.supported]
+    found = []
+    if not curve.supported.all():
+        left_out = ", ".join(f"{x:g}" for x in lams[~curve.supported])
+        found.append(
+            f"lam = {left_out} could not be estimated from these completions and was left out: allow more anchors or samples"
+        )
+    if lam > 1:
+        found.append(
+            f"lam = {lam:g} extrapolates beyond the aligned model: read completions there, and retrain at that strength if in doubt"
+        )
+    within_limit = kl_curve.mean[min(best + 1, len(lams) - 1)] <= limit  # otherwise the limit, not the range, ends the search
+    if lam == supported.max() and within_limit:
+        found.append(f"lam = {lam:g} is the largest that was measured, and a larger one may be better: measure further")
+    if lam == supported.min() and lam != 0:
+        found.append(f"lam = {lam:g} is the smallest that was measured, and a smaller one may be better: measure further")
+    if lam == 0:
+        found.append("no lam is better than the reference (lam = 0) within the limit")
+    if high - low > 0.5 * (lams.max() - lams.min()):
+        found.append(
+            f"the choice is uncertain (95% interval {low:g} to {high:g}): the metric hardly depends on lam, or there are too few prompts"
+        )
+    return found

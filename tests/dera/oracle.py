@@ -1,0 +1,86 @@
+"""The slow truth: every row alone, without padding and without cache, each model by itself, mixed in float64.
+
+`Oracle` gives these logits to transformers' `generate`, so that each of its modes has an answer to compare with; `greedy` is a
+loop of our own, for an answer that does not depend on `generate` either.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
+
+
+def next_logits(parts, lam, ids, source=None) -> torch.Tensor:
+    """Mixed next-token logits after each token of one row, float64 of shape (time, vocabulary). The raw logits are mixed: a repetition penalty depends on their level.
+
+    Args:
+        parts: the reference, then the aligned models.
+        lam: one number for each aligned model.
+        ids: the row's tokens, without padding; of the decoder for an encoder-decoder.
+        source: the encoder's tokens.
+    """
+    ids = torch.as_tensor(ids).reshape(1, -1)
+    inputs = (
+        {"input_ids": ids} if source is None else {"input_ids": torch.as_tensor(source).reshape(1, -1), "decoder_input_ids": ids}
+    )
+    with torch.no_grad():
+        logs = [part(**inputs, use_cache=False).logits[0].double() for part in parts]
+    return (1 - sum(lam)) * logs[0] + sum(weight * log for weight, log in zip(lam, logs[1:], strict=True))
+
+
+def greedy(parts, lam, ids, steps, eos, source=None, margin=1e-3) -> list[int]:
+    """The tokens greedy decoding adds, up to `eos` or to where two tokens are too close to tell apart in float32.
+
+    Args as for `next_logits`; `lam` may be a function of the position in the completion.
+    """
+    ids, added = list(ids), []
+    for step in range(steps):
+        weights = lam(step) if callable(lam) else lam
+        logits = next_logits(parts, weights, ids + added, source)[-1]
+        best, second = logits.topk(2).values.tolist()
+        if best - second < margin * (1 + sum(map(abs, weights))):
+            break
+        added.append(int(logits.argmax()))
+        if added[-1] == eos:
+            break
+    return added
+
+
+class Oracle(PreTrainedModel, GenerationMixin):
+    """The truth as a transformers model; use it with `use_cache=False`."""
+
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+
+    def __init__(self, parts):
+        super().__init__(copy.deepcopy(parts[-1].config))
+        self.parts = list(parts)
+        self.anchor = torch.nn.Parameter(torch.zeros(1))  # gives the model a device
+        self.generation_config = copy.deepcopy(parts[-1].generation_config)
+
+    def get_encoder(self, modality=None):
+        return _Source()
+
+    def forward(self, input_ids=None, attention_mask=None, decoder_input_ids=None, encoder_outputs=None, lam=None, **_):
+        tokens = input_ids if encoder_outputs is None else decoder_input_ids
+        logits = torch.zeros(*tokens.shape, self.config.vocab_size, dtype=torch.double)
+        for row, ids in enumerate(tokens):
+            weights = lam[row].reshape(-1).tolist()
+            real = slice(None) if attention_mask is None else attention_mask[row].bool()
+            if encoder_outputs is None:
+                logits[row, real] = next_logits(self.parts, weights, ids[real])
+            else:
+                logits[row] = next_logits(self.parts, weights, ids, encoder_outputs[0][row, :, 0][real])
+        return CausalLMOutput(logits=logits)
+
+
+class _Source:
+    """An encoder that hands the source tokens through."""
+
+    def forward(self, input_ids, **kwargs):
+        return BaseModelOutput(last_hidden_state=input_ids[..., None])
+
+    __call__ = forward
