@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from dera.model import RealignedModel
 
 #: Below this share of effective samples the weights are so uneven that rare, heavy ones are likely to be missing.
 MIN_ESS = 0.3
+
+#: Completions of other lam cast doubt on an estimate if they raise it by this many standard errors and this share of it, and by
+#: more nats than anyone would mind.
+DOUBT_ERRORS, DOUBT_SHARE, DOUBT_NATS = 3.0, 0.25, 0.05
 
 
 @dataclass(frozen=True)
@@ -47,26 +52,39 @@ def approximation_gap(log_weights: Array) -> Array:
 
 
 def gaps_of(samples: AnchorSamples, resamples: int = 1000, seed: int = 0) -> list[Gap]:
-    """The approximation at each anchor, from the anchor's own completions; at least two of each of two prompts."""
+    """The approximation at each anchor, from the anchor's own completions; at least two of each of two prompts.
+
+    Where there are several anchors, the completions of the others check the estimate: they may hold some that the mixture
+    favours and this sampler hardly ever draws.
+    """
     found = []
     for j, lam in enumerate(samples.anchors):
         at = samples.grid.index(lam)
         log_weights = samples.log_z[at, :, j]
         log_ratio = samples.log_sampler()[at, :, j] - samples.reference[:, j]
+        per_prompt, ess = approximation_gap(log_weights), float(estimators.effective_sample_size(log_weights).mean())
         prompts, count = log_weights.shape
-        ess = float(estimators.effective_sample_size(log_weights).mean())
+        gap = estimators.bootstrap_mean(per_prompt, resamples, seed)
         found.append(
             Gap(
                 lam=lam,
-                gap=estimators.bootstrap_mean(approximation_gap(log_weights), resamples, seed),
+                gap=gap,
                 kl=estimators.bootstrap_mean(log_ratio.mean(-1), resamples, seed),
                 ess=ess,
                 samples=count,
                 prompts=prompts,
-                warning=None if ess >= MIN_ESS * count else _warning(lam, ess, count),
+                warning=_warning(lam, gap.value, ess, count, _missed(samples, at, log_weights, gap.value)),
             )
         )
     return found
+
+
+def _missed(samples: AnchorSamples, at: int, log_weights: Array, gap: float) -> float:
+    """By how many nats the completions of all anchors together raise the estimate; 0 if that may be chance."""
+    pooled = (samples.log_mixture()[at] - samples.log_proposal()).reshape(len(log_weights), -1)
+    more = estimators.log_normalizer(pooled) - estimators.log_normalizer(log_weights)
+    error = more.std(ddof=1) / math.sqrt(len(more))
+    return float(more.mean()) if more.mean() > max(DOUBT_NATS, DOUBT_SHARE * gap, DOUBT_ERRORS * error) else 0.0
 
 
 def diagnose(
@@ -90,8 +108,16 @@ def diagnose(
     return gaps_of(sample_anchors(model, tokenizer, prompts, lams, max_new_tokens, **options), seed=seed)  # type: ignore[arg-type]
 
 
-def _warning(lam: float, ess: float, count: int) -> str:
+def _warning(lam: float, gap: float, ess: float, count: int, missed: float) -> str | None:
+    if ess < MIN_ESS * count:
+        reason = f"the {count} completions of a prompt are worth only {ess:.1f} draws from the exact mixture"
+    elif gap > math.log(count) / 2:  # some exp(gap) draws are needed to meet what the mixture favours
+        reason = f"a gap of {gap:.2f} nats is more than {count} completions of a prompt can measure"
+    elif missed:
+        reason = f"completions sampled at other lam raise the estimate by {missed:.2f} nats"
+    else:
+        return None
     return (
-        f"at lam = {lam:g} the {count} completions of a prompt are worth {ess:.1f} draws from the exact mixture, so its heavy "
-        "ones are probably missing and the gap is larger than estimated: sample more completions a prompt, or do not rely on this lam"
+        f"at lam = {lam:g} {reason}, so completions that the mixture favours are missing and the gap is larger than estimated: "
+        "sample more completions of each prompt, or do not rely on this lam"
     )

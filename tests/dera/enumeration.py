@@ -1,44 +1,35 @@
-"""Every completion of a tiny model up to a length, with its probability: the truth that estimates are compared with."""
+"""Every completion of a tiny pair up to a length, with its probability: the truth that estimates are compared with."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import torch
 
 
-def completions(model, prompt: list[int], length: int, eos: int) -> dict[tuple[int, ...], float]:
-    """Log-probability of each completion that ends with `eos` or has `length` tokens; the probabilities sum to 1."""
-    vocabulary = model.config.vocab_size
-    found: dict[tuple[int, ...], float] = {}
-    prefixes = {(): 0.0}
-    for step in range(length):
-        with torch.no_grad():
-            batch = torch.tensor([[*prompt, *prefix] for prefix in prefixes])
-            logs = model(input_ids=batch).logits[:, -1].double().log_softmax(-1).numpy()
-        grown = {
-            (*prefix, token): total + logs[i, token]
-            for (i, (prefix, total)), token in itertools.product(enumerate(prefixes.items()), range(vocabulary))
-        }
-        ended = {sequence for sequence in grown if sequence[-1] == eos or step == length - 1}
-        found |= {sequence: grown[sequence] for sequence in ended}
-        prefixes = {sequence: total for sequence, total in grown.items() if sequence not in ended}
-    return found
-
-
 class Space:
-    """All completions of one prompt under a reference and an aligned model, as arrays in one order."""
+    """All completions of one prompt that end with `eos` or have `length` tokens, under a reference and an aligned model.
+
+    Attributes:
+        sequences, index: the completions, and where each stands.
+        reference, aligned: their log-probabilities under the two models, float64, whose exponentials sum to 1.
+    """
 
     def __init__(self, reference, aligned, prompt: list[int], length: int, eos: int):
-        self.eos, self.length = eos, length
-        by_reference = completions(reference, prompt, length, eos)
-        by_aligned = completions(aligned, prompt, length, eos)
-        self.sequences = list(by_reference)
+        vocabulary = reference.config.vocab_size
+        self.sequences: list[tuple[int, ...]] = []
+        self._next: dict[tuple[int, ...], np.ndarray] = {}  # prefix to next-token log-probabilities, shape (2, vocabulary)
+        prefixes: list[tuple[int, ...]] = [()]
+        for step in range(length):
+            ids = torch.tensor([[*prompt, *prefix] for prefix in prefixes])
+            with torch.no_grad():
+                logs = [m(input_ids=ids).logits[:, -1].double().log_softmax(-1).numpy() for m in (reference, aligned)]
+            self._next |= {prefix: np.stack([log[i] for log in logs]) for i, prefix in enumerate(prefixes)}
+            grown = [(*prefix, token) for prefix in prefixes for token in range(vocabulary)]
+            ended = [sequence for sequence in grown if sequence[-1] == eos or step == length - 1]
+            self.sequences += ended
+            prefixes = [sequence for sequence in grown if sequence[-1] != eos]
         self.index = {sequence: i for i, sequence in enumerate(self.sequences)}
-        self.reference = np.array([by_reference[s] for s in self.sequences])
-        self.aligned = np.array([by_aligned[s] for s in self.sequences])
-        self._models, self._prompt = (reference, aligned), prompt
+        self.reference, self.aligned = (self._totals({p: logs[i] for p, logs in self._next.items()}) for i in (0, 1))
 
     def mixture(self, lam: float) -> tuple[np.ndarray, float]:
         """Probabilities of the exact mixture, and the log of its normaliser."""
@@ -47,22 +38,19 @@ class Space:
         return np.exp(unnormalised - log_normalizer), float(log_normalizer)
 
     def sampler(self, lam: float) -> np.ndarray:
-        """Probabilities under per-token mixing: the product of normalised per-token mixtures, prefix by prefix."""
-        mixed: dict[tuple[int, ...], np.ndarray] = {}
-        totals = []
-        for sequence in self.sequences:
-            total = 0.0
-            for t, token in enumerate(sequence):
-                prefix = sequence[:t]
-                if prefix not in mixed:
-                    mixed[prefix] = self._next(prefix, lam)
-                total += mixed[prefix][token]
-            totals.append(total)
-        return np.exp(totals)
+        """Probabilities under per-token mixing: products of normalised per-token mixtures."""
+        mixed = {prefix: (1 - lam) * logs[0] + lam * logs[1] for prefix, logs in self._next.items()}
+        return np.exp(self._totals({prefix: logits - np.logaddexp.reduce(logits) for prefix, logits in mixed.items()}))
 
-    def _next(self, prefix: tuple[int, ...], lam: float) -> np.ndarray:
-        with torch.no_grad():
-            ids = torch.tensor([[*self._prompt, *prefix]])
-            reference, aligned = (m(input_ids=ids).logits[0, -1].double().log_softmax(-1).numpy() for m in self._models)
-        logits = (1 - lam) * reference + lam * aligned
-        return logits - np.logaddexp.reduce(logits)
+    def gap(self, lam: float) -> float:
+        """KL(sampler || mixture) in nats."""
+        sampler = self.sampler(lam)
+        return float(sampler @ (np.log(sampler) - np.log(self.mixture(lam)[0])))
+
+    def kl(self, lam: float) -> float:
+        """KL(sampler || reference) in nats."""
+        sampler = self.sampler(lam)
+        return float(sampler @ (np.log(sampler) - self.reference))
+
+    def _totals(self, next_logs: dict[tuple[int, ...], np.ndarray]) -> np.ndarray:
+        return np.array([sum(next_logs[s[:t]][token] for t, token in enumerate(s)) for s in self.sequences])

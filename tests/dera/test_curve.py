@@ -1,0 +1,202 @@
+"""The curve, the gap and the choice of lam against enumeration of every completion of a tiny pair."""
+
+import numpy as np
+import pytest
+
+from dera import RealignedModel, diagnose, lam_curve, reweight, reweighted_kl, sample_anchors, tune
+from dera.curve import MASS_TOLERANCE
+from dera.tuning import choose
+from tests.dera.architectures import EOS, tiny
+from tests.dera.enumeration import Space
+from tests.dera.tokenizers import word_tokenizer
+
+LENGTH = 3
+GRID = tuple(round(0.25 * i, 2) for i in range(9))
+PARTS = tiny("llama", 1, initializer_range=0.3), tiny("llama", 2, initializer_range=0.3)
+PROMPTS = [" ".join(f"w{2 + (3 * i + j) % 11}" for j in range(1 + i % 3)) for i in range(6)]
+COPIES = 40  # of each prompt, so that intervals over prompts have something to resample
+
+
+def count_w5(prompts, completions):
+    """How often w5 occurs, plus a number that depends on the prompt alone."""
+    return [text.split().count("w5") + len(prompt) / 10 for prompt, text in zip(prompts, completions, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def spaces() -> list[Space]:
+    return [Space(*PARTS, word_tokenizer()(prompt).input_ids, LENGTH, EOS) for prompt in PROMPTS]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return sample_anchors(
+        RealignedModel(*PARTS),
+        word_tokenizer(),
+        PROMPTS * COPIES,
+        (0.0, 0.75, 2.0),
+        LENGTH,
+        GRID,
+        samples=4,
+        batch_size=480,
+        seed=5,
+    )
+
+
+def metric_of(space: Space, prompt: str) -> np.ndarray:
+    return np.array([sequence.count(5) + len(prompt) / 10 for sequence in space.sequences])
+
+
+def expectations(spaces, distribution) -> np.ndarray:
+    """True mean of the metric over prompts at each lam of the grid."""
+    return np.array(
+        [np.mean([distribution(s, lam) @ metric_of(s, p) for s, p in zip(spaces, PROMPTS, strict=True)]) for lam in GRID]
+    )
+
+
+def standard_error(per_prompt: np.ndarray) -> np.ndarray:
+    """Of a mean over copies of the same prompts: the prompts themselves are fixed here."""
+    by_prompt = per_prompt.reshape(COPIES, len(PROMPTS), -1)
+    return np.sqrt(by_prompt.var(0, ddof=1).mean(0) / len(per_prompt))
+
+
+def test_log_probabilities_of_the_samples_are_the_enumerated_ones(spaces, samples):
+    words = {f"w{i}": i for i in range(2, 13)}
+    sampler, compared = samples.log_sampler(), 0
+    for row in range(0, len(samples.texts), 97):
+        p, j, s = np.unravel_index(row, samples.lengths.shape)
+        space, ids = spaces[p % len(PROMPTS)], tuple(words[word] for word in samples.texts[row].split())
+        length = samples.lengths[p, j, s]
+        if len(ids) not in (length, length - 1) or len(ids) == LENGTH - 1:  # the text leaves out padding tokens that were drawn
+            continue
+        sequence = ids if len(ids) == LENGTH else (*ids, EOS)
+        compared += 1
+        i = space.index[sequence]
+        assert samples.reference[p, j, s] == pytest.approx(space.reference[i], abs=1e-4)
+        assert samples.aligned[p, j, s] == pytest.approx(space.aligned[i], abs=1e-4)
+        for g in (0, 3, 8):
+            assert sampler[g, p, j, s] == pytest.approx(np.log(space.sampler(GRID[g])[i]), abs=1e-4)
+    assert compared > 15
+
+
+@pytest.mark.parametrize("target", ["sampler", "mixture"])
+def test_the_curve_is_the_enumerated_expectation_at_every_lam(spaces, samples, target):
+    """Each of nine z-tests at level 1e-4; 240 prompts, three anchors, lam in between never sampled."""
+    curve = reweight(samples, samples.judge(count_w5), target=target)
+    truth = expectations(spaces, Space.sampler if target == "sampler" else lambda s, lam: s.mixture(lam)[0])
+    assert np.ptp(truth) > 0.2
+    assert curve.supported.all()
+    error = standard_error(curve.per_prompt)
+    bias = 0 if target == "sampler" else 0.01  # self-normalised within a prompt's twelve samples, jackknifed
+    assert (np.abs(curve.mean - truth) < 3.9 * error + bias).all()
+    assert (error < 0.05).all()
+    assert ((curve.low < curve.mean) & (curve.mean < curve.high)).all()
+
+
+def test_kl_to_the_reference_is_the_enumerated_one(spaces, samples):
+    curve = reweighted_kl(samples)
+    truth = [np.mean([s.kl(lam) for s in spaces]) for lam in GRID]
+    assert (np.abs(curve.mean - truth) < 3.9 * standard_error(curve.per_prompt) + 1e-4).all()
+    assert curve.mean[0] == pytest.approx(0, abs=0.02)
+    assert truth[-1] > 0.3
+
+
+def test_control_variates_beat_the_plain_weighted_mean(samples):
+    """Between the anchors the same samples give a smaller error with what is known of the weights than without."""
+    values = samples.judge(count_w5)
+    weights = np.exp(samples.log_sampler() - samples.log_proposal())
+    plain = (weights * values).mean((2, 3)).T
+    controlled = reweight(samples, values).per_prompt
+    assert standard_error(controlled)[[1, 2, 4, 5]].mean() < 0.8 * standard_error(plain)[[1, 2, 4, 5]].mean()
+
+
+def test_lams_the_samples_do_not_reach_are_flagged_and_sampled_next():
+    model, options = RealignedModel(*PARTS), dict(samples=4, batch_size=480)
+    far = (0.0, 4.0, 8.0)
+    drawn = sample_anchors(model, word_tokenizer(), PROMPTS * 8, [-3.0], LENGTH, far, **options)
+    curve = reweight(drawn, drawn.judge(count_w5))
+    reached = dict(zip(curve.lams, curve.supported, strict=True))
+    assert reached[-3.0]
+    assert not reached[8.0]
+    assert curve.sample_next() in far
+    curve, drawn = lam_curve(model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, far, [-3.0], max_anchors=4, **options)
+    assert curve.supported.all()
+    assert set(drawn.anchors) <= {-3.0, *far}
+    assert (np.abs(curve.mass - 1) <= MASS_TOLERANCE).all()
+
+
+def test_the_gap_is_the_enumerated_divergence_and_its_warning_comes_where_it_fails(spaces):
+    """z-tests at level 1e-4 where the sample supports the estimate; elsewhere the warning must be there."""
+    lams = (0.0, 0.5, 1.0, 1.5, -6.0)
+    found = {g.lam: g for g in diagnose(RealignedModel(*PARTS), word_tokenizer(), PROMPTS * COPIES, lams, LENGTH, 8, 480)}
+    assert np.mean([s.gap(-6.0) for s in spaces]) > found[-6.0].gap.high + 1
+    assert "-6" in found[-6.0].warning
+    for lam in (0.0, 0.5, 1.0, 1.5):
+        truth = np.mean([s.gap(lam) for s in spaces])
+        gap = found[lam].gap
+        assert found[lam].warning is None
+        assert abs(gap.value - truth) <= 2 * (gap.high - gap.low) + 1e-5  # four standard errors
+    assert found[0.5].gap.value > 0.005
+    assert found[1.0].gap.value == pytest.approx(0, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_samples():
+    model = RealignedModel(*PARTS)
+    first, second, other = (
+        sample_anchors(model, word_tokenizer(), PROMPTS, [0.0, 1.0], LENGTH, seed=seed, batch_size=5) for seed in (1, 1, 2)
+    )
+    assert first.texts == second.texts
+    assert np.array_equal(first.log_z, second.log_z)
+    assert first.texts != other.texts
+
+
+def test_tune_finds_the_enumerated_optimum_within_its_interval(spaces):
+    truth = expectations(spaces, Space.sampler)
+    kl = np.array([np.mean([s.kl(lam) for s in spaces]) for lam in GRID])
+    model = RealignedModel(*PARTS, aligned_beta=0.3)
+
+    def sought(prompts, completions):  # towards or away from w5, whichever alignment brings
+        sign = 1 if truth[-1] > truth[0] else -1
+        return [sign * value for value in count_w5(prompts, completions)]
+
+    result = tune(model, word_tokenizer(), PROMPTS * COPIES, sought, LENGTH, lams=GRID, samples=4, batch_size=480)
+    best = GRID[int(np.abs(truth - truth[0]).argmax())]
+    assert result.low <= best <= result.high
+    assert result.beta == pytest.approx(0.3 / result.lam)
+    assert any("extrapolates" in text for text in result.warnings) == (result.lam > 1)
+    limit = float((kl[4] + kl[5]) / 2)  # allows lam = 1 and not 1.25
+    limited = choose(result.curve, result.kl_curve, result.samples, 0.3, limit)
+    assert limited.lam <= 1.25
+    assert limited.kl.value <= limit
+    assert limited.value.value <= result.value.value
+
+
+def test_tune_says_when_nothing_beats_the_reference_and_when_the_range_ends_too_early():
+    model = RealignedModel(*PARTS)
+    options = dict(lams=(0.0, 0.5, 1.0), anchors=(0.0, 1.0), samples=4, batch_size=480)
+    nothing = tune(model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, max_kl=0.0, **options)
+    assert nothing.lam == 0
+    assert nothing.beta is None
+    assert any("no lam is better" in text for text in nothing.warnings)
+    log_ratio = nothing.samples.aligned - nothing.samples.reference  # grows with lam without end
+    curve = reweight(nothing.samples, log_ratio)
+    edge = choose(curve, nothing.kl_curve, nothing.samples)
+    assert edge.lam == 1.0
+    assert any("largest that was measured" in text for text in edge.warnings)
+
+
+def test_bad_arguments_are_refused_before_decoding():
+    model = RealignedModel(*PARTS)
+    arguments = (model, word_tokenizer(), PROMPTS)
+    with pytest.raises(ValueError, match="max_kl must be 0 or more"):
+        tune(*arguments, count_w5, LENGTH, max_kl=-1.0)
+    with pytest.raises(ValueError, match="finite"):
+        sample_anchors(*arguments, [float("nan")], LENGTH)
+    with pytest.raises(ValueError, match="at least one prompt"):
+        sample_anchors(model, word_tokenizer(), [], [0.0], LENGTH)
+    with pytest.raises(ValueError, match="two prompts"):
+        diagnose(model, word_tokenizer(), PROMPTS[:1], [0.5], LENGTH)
+    drawn = sample_anchors(*arguments, [0.0, 1.0], LENGTH, samples=2)
+    with pytest.raises(ValueError, match="one for each"):
+        drawn.judge(lambda prompts, completions: [1.0])
+    with pytest.raises(ValueError, match="must be finite"):
+        drawn.judge(lambda prompts, completions: [float("nan")] * len(completions))
