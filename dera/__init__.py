@@ -1,7 +1,7 @@
 """Decoding-time Realignment: one aligned model, every KL strength, no retraining."""
 
 from dera.anchors import AnchorSamples, sample_anchors
-from dera.curve import Curve, lam_curve, reweight, reweighted_kl
+from dera.curve import Curve, lam_curve, reweight, reweighted_kl, sample_covering
 from dera.decoding import Completions, sample_completions
 from dera.gap import Gap, approximation_gap, diagnose
 from dera.mixing import log_normalizers, mix_logits
@@ -34,6 +34,7 @@ __all__ = [
     "sample_and_score",
     "sample_anchors",
     "sample_completions",
+    "sample_covering",
     "sample_mixture",
     "score_completions",
     "tune",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class AnchorSamples:
         prompts: the P prompts.
         anchors: the J lam they were sampled at; each is in `grid`.
         grid: the G lam that can be reached by reweighting, ascending.
-        texts: completions, in the order of an array of shape (P, J, S).
+        texts, token_ids: completions, in the order of an array of shape (P, J, S); ids without the end-of-sequence token.
         lengths: tokens of each, the end-of-sequence token counted, shape (P, J, S).
         reference, aligned: sequence log-probabilities under the two models in nats, shape (P, J, S).
         log_z: `sum_t log Z_t` at each lam of the grid, shape (G, P, J, S).
@@ -40,6 +40,7 @@ class AnchorSamples:
     anchors: tuple[float, ...]
     grid: tuple[float, ...]
     texts: list[str]
+    token_ids: list[list[int]]
     lengths: Array
     reference: Array
     aligned: Array
@@ -59,14 +60,17 @@ class AnchorSamples:
         at_anchors = self.log_sampler()[[self.grid.index(anchor) for anchor in self.anchors]]
         return special.logsumexp(at_anchors, axis=0) - np.log(len(self.anchors))
 
+    def row_prompts(self) -> list[str]:
+        """The prompt of each of `texts`."""
+        return [prompt for prompt in self.prompts for _ in range(self.lengths[0].size)]
+
     def judge(self, metric: Metric) -> Array:
         """The metric of each completion, shape (P, J, S).
 
         Raises:
             ValueError: if it returns another number of values, or one that is not finite.
         """
-        repeated = [prompt for prompt in self.prompts for _ in range(self.lengths[0].size)]
-        values = np.asarray(list(metric(repeated, self.texts)), dtype=float)
+        values = np.asarray(list(metric(self.row_prompts(), self.texts)), dtype=float)
         if values.shape != (len(self.texts),):
             raise ValueError(
                 f"the metric returned {values.shape} values for {len(self.texts)} completions: it must return one for each"
@@ -80,12 +84,20 @@ class AnchorSamples:
         """These samples and those of further anchors, of the same prompts and grid."""
         if more.prompts != self.prompts or more.grid != self.grid:
             raise ValueError("samples can be joined only if they are of the same prompts and the same grid of lam")
-        texts = [np.array(samples.texts, dtype=object).reshape(samples.lengths.shape) for samples in (self, more)]
-        joined: dict[str, Any] = {
-            name: np.concatenate([getattr(self, name), getattr(more, name)], -2)
-            for name in ("lengths", "reference", "aligned", "log_z")
-        }
-        return replace(self, anchors=(*self.anchors, *more.anchors), texts=np.concatenate(texts, 1).ravel().tolist(), **joined)
+        both, places = (self, more), [np.arange(len(self.texts)), len(self.texts) + np.arange(len(more.texts))]
+        order = np.concatenate([p.reshape(s.lengths.shape) for p, s in zip(places, both, strict=True)], 1).ravel()
+        texts, token_ids = [*self.texts, *more.texts], [*self.token_ids, *more.token_ids]
+        return AnchorSamples(
+            prompts=self.prompts,
+            anchors=(*self.anchors, *more.anchors),
+            grid=self.grid,
+            texts=[texts[i] for i in order],
+            token_ids=[token_ids[i] for i in order],
+            lengths=np.concatenate([s.lengths for s in both], 1),
+            reference=np.concatenate([s.reference for s in both], 1),
+            aligned=np.concatenate([s.aligned for s in both], 1),
+            log_z=np.concatenate([s.log_z for s in both], 2),
+        )
 
 
 def lam_grid(lams: Sequence[float]) -> tuple[float, ...]:
@@ -135,11 +147,10 @@ def sample_anchors(
     row_lams = torch.tensor(at).repeat_interleave(samples).repeat(len(prompts))
     generator = torch.Generator(model.device).manual_seed(seed)
     totals = torch.zeros(2 + len(lams), len(row_prompts), dtype=torch.double)
-    texts: list[str] = []
+    ids: list[list[int]] = []
     lengths: list[int] = []
-    bar = tqdm(
-        total=len(row_prompts), disable=not progress, desc=f"decoding at lam {', '.join(f'{lam:g}' for lam in at)}", unit="text"
-    )
+    at_text = ", ".join(f"{lam:g}" for lam in at)
+    bar = tqdm(total=len(row_prompts), disable=not progress, desc=f"decoding at lam {at_text}", unit="text")
     for start in range(0, len(row_prompts), batch_size):
         batch = slice(start, start + batch_size)
         scores = totals[:, batch]
@@ -149,13 +160,21 @@ def sample_anchors(
 
         lam = row_lams[batch].to(model.device)
         drawn = sample_completions(model, tokenizer, row_prompts[batch], max_new_tokens, lam, on_step=add, generator=generator)
-        texts += tokenizer.batch_decode(drawn.token_ids(), skip_special_tokens=True)
+        ids += drawn.token_ids()
         lengths += drawn.attention_mask[:, -drawn.completion_length :].sum(-1).tolist()
-        bar.update(len(row_prompts[batch]))
+        bar.update(len(lengths) - start)
     bar.close()
     reference, aligned, *log_z = totals.numpy().reshape(-1, *shape)
     return AnchorSamples(
-        list(prompts), at, lams, texts, np.array(lengths, dtype=float).reshape(shape), reference, aligned, np.array(log_z)
+        prompts=list(prompts),
+        anchors=at,
+        grid=lams,
+        texts=tokenizer.batch_decode(ids, skip_special_tokens=True),
+        token_ids=ids,
+        lengths=np.array(lengths, dtype=float).reshape(shape),
+        reference=reference,
+        aligned=aligned,
+        log_z=np.array(log_z),
     )
 
 

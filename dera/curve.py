@@ -23,6 +23,10 @@ Target = Literal["sampler", "mixture"]
 #: Mean weights further from their expectation, 1, than this say that the samples miss part of the target.
 MASS_TOLERANCE = 0.1
 
+#: Effective share of the samples below which a lam counts as not supported, and where to sample first.
+DEFAULT_MIN_ESS = 0.1
+DEFAULT_ANCHORS = (0.0, 0.3, 0.8, 2.0)
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -47,18 +51,23 @@ class Curve:
     supported: Any
 
     def sample_next(self) -> float | None:
-        """The lam worth sampling next: the least supported one, or None if all are supported."""
-        if self.supported.all():
-            return None
-        open_lams = np.flatnonzero(~self.supported)
-        return float(self.lams[open_lams[self.ess[open_lams].argmin()]])
+        """The lam worth sampling next, None if all are supported."""
+        return least_supported(self.lams, self.ess, self.mass, self.supported)
+
+
+def coverage(samples: AnchorSamples, target: Target = "sampler", min_ess: float = DEFAULT_MIN_ESS) -> tuple[Array, Array, Any]:
+    """How well the samples cover each lam of their grid, whatever the metric: `ess`, `mass` and `supported` of a `Curve`."""
+    log_weights = _log_weights(samples, target).reshape(len(samples.grid), len(samples.prompts), -1)
+    ess = estimators.effective_sample_size(log_weights).mean(-1) / log_weights.shape[-1]
+    mass = np.exp(log_weights).mean((1, 2)) if target == "sampler" else np.full(len(ess), np.nan)
+    return ess, mass, (ess >= min_ess) & ~(np.abs(mass - 1) > MASS_TOLERANCE)
 
 
 def reweight(
     samples: AnchorSamples,
     values: Array,
     target: Target = "sampler",
-    min_ess: float = 0.1,
+    min_ess: float = DEFAULT_MIN_ESS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Curve:
@@ -75,33 +84,57 @@ def reweight(
     Raises:
         ValueError: with fewer than two samples a prompt and anchor, or fewer than two prompts.
     """
-    prompts, anchors, count = samples.reference.shape
+    prompts, _, count = samples.reference.shape
     if count < 2 or prompts < 2:
         raise ValueError(f"reweighting needs two prompts and two samples of each at each anchor, got {prompts} and {count}")
-    log_weights = (samples.log_sampler() if target == "sampler" else samples.log_mixture()) - samples.log_proposal()
+    log_weights = _log_weights(samples, target)
     by_lam = np.broadcast_to(values, log_weights.shape)
-    estimate = _with_controls if target == "sampler" else _self_normalised
-    at_anchors = np.exp(samples.log_sampler()[[samples.grid.index(a) for a in samples.anchors[:-1]]] - samples.log_proposal())
-    per_prompt = np.stack([estimate(v, w, at_anchors) for v, w in zip(by_lam, log_weights, strict=True)], -1)
-    flat = log_weights.reshape(len(samples.grid), prompts, -1)
-    ess = estimators.effective_sample_size(flat).mean(-1) / (anchors * count)
-    mass = np.exp(flat).mean((1, 2)) if target == "sampler" else np.full(len(ess), np.nan)
-    means = bootstrap_means(per_prompt, resamples, seed)
-    return Curve(
-        lams=np.array(samples.grid),
-        per_prompt=per_prompt,
-        mean=per_prompt.mean(0),
-        low=np.quantile(means, 0.025, axis=0),
-        high=np.quantile(means, 0.975, axis=0),
-        ess=ess,
-        mass=mass,
-        supported=(ess >= min_ess) & ~(np.abs(mass - 1) > MASS_TOLERANCE),
-    )
+    if target == "sampler":
+        at_anchors = np.exp(log_weights[[samples.grid.index(anchor) for anchor in samples.anchors[:-1]]])
+        contributions = [_with_controls(v, w, at_anchors) for v, w in zip(by_lam, log_weights, strict=True)]
+    else:
+        flat = (len(samples.grid), prompts, -1)
+        contributions = list(map(estimators.reweighted_mean, by_lam.reshape(flat), log_weights.reshape(flat)))
+    per_prompt = np.stack(contributions, -1)
+    ess, mass, supported = coverage(samples, target, min_ess)
+    low, high = np.quantile(bootstrap_means(per_prompt, resamples, seed), [0.025, 0.975], axis=0)
+    return Curve(np.array(samples.grid), per_prompt, per_prompt.mean(0), low, high, ess, mass, supported)
 
 
 def reweighted_kl(samples: AnchorSamples, **options: Any) -> Curve:
     """KL of the sampler to the reference at every lam, in nats; options as for `reweight`."""
     return reweight(samples, samples.log_sampler() - samples.reference, **options)
+
+
+def sample_covering(
+    model: RealignedModel,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    lams: Sequence[float],
+    anchors: Sequence[float] = DEFAULT_ANCHORS,
+    samples: int = 4,
+    max_anchors: int = 8,
+    min_ess: float = DEFAULT_MIN_ESS,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> AnchorSamples:
+    """Sample at a few anchors, then at the least supported of `lams` until all are supported or there are `max_anchors`.
+
+    Arguments and errors as for `sample_anchors` and `reweight`.
+    """
+    options: dict[str, Any] = dict(samples=samples, batch_size=batch_size, progress=progress)
+    drawn = sample_anchors(model, tokenizer, prompts, anchors, max_new_tokens, lams, seed=seed, **options)
+    while len(drawn.anchors) < max_anchors:
+        lam = least_supported(drawn.grid, *coverage(drawn, min_ess=min_ess))
+        if lam is None:
+            break
+        again = seed + len(drawn.anchors)  # another seed for each anchor
+        drawn = drawn.with_anchor(
+            sample_anchors(model, tokenizer, prompts, [lam], max_new_tokens, drawn.grid, seed=again, **options)
+        )
+    return drawn
 
 
 def lam_curve(
@@ -111,40 +144,26 @@ def lam_curve(
     metric: Metric,
     max_new_tokens: int,
     lams: Sequence[float],
-    anchors: Sequence[float] = (0.0, 0.25, 0.75),
-    samples: int = 4,
-    max_anchors: int | None = None,
-    min_ess: float = 0.1,
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: bool = False,
+    **options: Any,
 ) -> tuple[Curve, AnchorSamples]:
     """A metric at every one of `lams` from completions at a few, adding anchors where these do not suffice.
 
     Args:
-        model, tokenizer, prompts, max_new_tokens, samples, batch_size, seed, progress: as for `sample_anchors`.
         metric: judges completions.
-        lams: where the curve is wanted.
-        anchors: where to sample first.
-        max_anchors: sample at least supported lam until all are supported or there are so many anchors; none are added when absent.
-        min_ess: as for `reweight`.
+        Others, options and errors as for `sample_covering`.
 
     Returns:
         the curve, at `lams` and the anchors, and the samples, from which other metrics' curves follow without decoding.
-
-    Raises:
-        ValueError: as `sample_anchors` and `reweight`.
     """
-    options = dict(max_new_tokens=max_new_tokens, samples=samples, batch_size=batch_size, progress=progress)
-    drawn = sample_anchors(model, tokenizer, prompts, anchors, grid=lams, seed=seed, **options)  # type: ignore[arg-type]
-    while True:
-        curve = reweight(drawn, drawn.judge(metric), min_ess=min_ess, seed=seed)
-        lam = curve.sample_next()
-        if lam is None or len(drawn.anchors) >= (max_anchors or 0):
-            return curve, drawn
-        seed_of_anchor = seed + len(drawn.anchors)
-        more = sample_anchors(model, tokenizer, prompts, [lam], grid=drawn.grid, seed=seed_of_anchor, **options)  # type: ignore[arg-type]
-        drawn = drawn.with_anchor(more)
+    drawn = sample_covering(model, tokenizer, prompts, max_new_tokens, lams, **options)
+    bootstrap = {name: options[name] for name in ("min_ess", "seed") if name in options}
+    return reweight(drawn, drawn.judge(metric), **bootstrap), drawn
+
+
+def least_supported(lams: Sequence[float] | Array, ess: Array, mass: Array, supported: Any) -> float | None:
+    """The lam worth sampling next: of those not supported the one with the smallest effective sample; None if there is none."""
+    open_lams = np.flatnonzero(~supported)
+    return float(lams[open_lams[ess[open_lams].argmin()]]) if len(open_lams) else None
 
 
 def bootstrap_means(per_prompt: Array, resamples: int, seed: int) -> Array:
@@ -152,6 +171,11 @@ def bootstrap_means(per_prompt: Array, resamples: int, seed: int) -> Array:
     prompts = len(per_prompt)
     counts = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
     return counts @ per_prompt / prompts
+
+
+def _log_weights(samples: AnchorSamples, target: Target) -> Array:
+    """Log of the balance heuristic's weights toward each lam of the grid, shape (G, P, J, S)."""
+    return (samples.log_sampler() if target == "sampler" else samples.log_mixture()) - samples.log_proposal()
 
 
 def _with_controls(values: Array, log_weights: Array, at_anchors: Array) -> Array:
@@ -170,8 +194,3 @@ def _with_controls(values: Array, log_weights: Array, at_anchors: Array) -> Arra
 
     coefficients = np.linalg.lstsq(within(controls).T, within(weighted)[0], rcond=1e-6)[0]
     return weighted.mean((1, 2)) - coefficients @ controls.mean((2, 3))
-
-
-def _self_normalised(values: Array, log_weights: Array, _: Array) -> Array:
-    prompts = len(values)
-    return estimators.reweighted_mean(values.reshape(prompts, -1), log_weights.reshape(prompts, -1))

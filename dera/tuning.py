@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from dera.anchors import AnchorSamples, Metric
-from dera.curve import Curve, bootstrap_means, lam_curve, reweighted_kl
+from dera.curve import DEFAULT_MIN_ESS, Curve, bootstrap_means, lam_curve, reweighted_kl
 from dera.estimators import Array, Estimate
 from dera.model import RealignedModel
 
-#: Where to look, and where to sample first, when the caller does not say.
+#: Where to look when the caller does not say.
 DEFAULT_LAMS = tuple(round(0.1 * i, 1) for i in range(21))
-DEFAULT_ANCHORS = (0.0, 0.3, 0.8, 2.0)
 
 
 @dataclass(frozen=True)
@@ -54,31 +53,27 @@ def tune(
     max_new_tokens: int,
     max_kl: float | None = None,
     lams: Sequence[float] = DEFAULT_LAMS,
-    anchors: Sequence[float] = DEFAULT_ANCHORS,
-    samples: int = 4,
-    max_anchors: int = 8,
-    min_ess: float = 0.1,
     resamples: int = 2000,
-    batch_size: int = 64,
+    min_ess: float = DEFAULT_MIN_ESS,
     seed: int = 0,
-    progress: bool = False,
+    **options: Any,
 ) -> Tuning:
     """Find the lam with the highest mean metric, from completions at a few lam.
 
     Args:
+        model, tokenizer, prompts, metric, max_new_tokens, lams, min_ess, seed, options: as for `lam_curve`; the reference
+            (lam = 0), whose KL is 0, is always among the candidates.
         max_kl: the largest KL to the reference allowed, in nats a completion; no limit when absent.
         resamples: bootstrap resamples of prompts, each of which chooses its own lam.
-        Others as for `lam_curve`; the reference (lam = 0), whose KL is 0, is always among the candidates.
 
     Raises:
         ValueError: if `max_kl` is negative or not a number; and as `lam_curve`.
     """
     if max_kl is not None and not max_kl >= 0:
         raise ValueError(f"max_kl must be 0 or more nats, got {max_kl}")
-    curve, drawn = lam_curve(
-        model, tokenizer, prompts, metric, max_new_tokens, [0.0, *lams], anchors, samples, max_anchors, min_ess, batch_size, seed, progress
-    )  # fmt: skip
-    return choose(curve, reweighted_kl(drawn, min_ess=min_ess, seed=seed), drawn, model.aligned_beta, max_kl, resamples, seed)
+    known: dict[str, Any] = dict(min_ess=min_ess, seed=seed)
+    curve, drawn = lam_curve(model, tokenizer, prompts, metric, max_new_tokens, [0.0, *lams], **known, **options)
+    return choose(curve, reweighted_kl(drawn, **known), drawn, model.aligned_beta, max_kl, resamples, seed)
 
 
 def choose(

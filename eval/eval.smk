@@ -16,6 +16,11 @@ SAMPLES = [f"{RESULTS}/samples/reference"] + [
     for beta in betas
     for seed in SEEDS
 ]
+# One lam curve for each objective: of the anchor with the fine grid (or its first), first seed.
+CURVES = {
+    name: f"{study_config.label(s.get('grid_anchor', s['anchors'][0]))}/seed={SEEDS[0]}"
+    for name, s in config["alignment"]["objectives"].items()
+}
 JUDGING = section("statistics", betas=sorted({beta for betas in TRAINED.values() for beta in betas}, key=float))
 
 
@@ -75,6 +80,54 @@ rule sample_adapter:
         "python -m eval.sample {wildcards.policy} {params.lams} --labels {params.labels:q} --settings {params.settings:q}"
         " --seed {params.seed} --log {log} --reference {input.reference} --adapter {input.adapter}"
         " --prompts {input.prompts} --output {output}"
+
+
+rule estimate_curve:
+    input:
+        reference=rules.train_reference.output,
+        adapter=f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}",
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        f"{RESULTS}/curves/{{objective}}/{{beta}}/seed={{seed}}.csv",
+    log:
+        f"{RESULTS}/logs/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=section(
+            "task",
+            "evaluation",
+            curve=config["dera"]["curve"],
+            max_new_tokens=config["model"]["max_new_tokens"],
+            resamples=config["statistics"]["bootstrap_resamples"],
+        ),
+        code=source_digest("eval.curve", TASK),
+        seed=config["seed"],
+        labels=lambda wildcards: json.dumps(
+            {"objective": wildcards.objective, "adapter_beta": wildcards.beta, "seed": int(wildcards.seed)}
+        ),
+    shell:
+        "python -m eval.curve --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
+        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
+
+
+rule gather_curves:
+    input:
+        [f"{RESULTS}/curves/{objective}/{anchor}.csv" for objective, anchor in CURVES.items()],
+    output:
+        f"{RESULTS}/tables/curves.csv",
+    log:
+        f"{RESULTS}/logs/gather_curves.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_curves.tsv"
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "awk 'NR == 1 || FNR > 1' {input} > {output} 2> {log}"
 
 
 rule score_completions:

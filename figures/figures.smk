@@ -1,16 +1,17 @@
-# One rule for every figure: a script, the table it reads, and its caption in the report.
+# One rule for every figure: a script, the tables it reads, and its caption in the report.
 READS = {
-    "length_distributions": "lengths",
-    "reward_kl_by_beta": "policies",
-    "frontier": "policies",
-    "training_curves": "training",
+    "length_distributions": ["lengths"],
+    "reward_kl_by_beta": ["policies"],
+    "frontier": ["policies"],
+    "training_curves": ["training"],
+    "lam_curve": ["curves", "policies"],
 }
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=READS, kind=["pdf", "png"])
 
 
 rule draw_figure:
     input:
-        lambda wildcards: f"{RESULTS}/tables/{READS[wildcards.figure]}.csv",
+        lambda wildcards: [f"{RESULTS}/tables/{table}.csv" for table in READS[wildcards.figure]],
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -29,9 +30,11 @@ rule draw_figure:
         "../envs/environment.yaml"
     params:
         code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
-        table=lambda wildcards: READS[wildcards.figure],
+        tables=lambda wildcards, input: [
+            part for pair in zip(READS[wildcards.figure], input) for part in (f"--{pair[0]}", pair[1])
+        ],
     shell:
-        "python -m figures.{wildcards.figure} --{params.table} {input} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+        "python -m figures.{wildcards.figure} {params.tables} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
 
 
 rule publish:

@@ -118,7 +118,9 @@ def test_lams_the_samples_do_not_reach_are_flagged_and_sampled_next():
     assert reached[-3.0]
     assert not reached[8.0]
     assert curve.sample_next() in far
-    curve, drawn = lam_curve(model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, far, [-3.0], max_anchors=4, **options)
+    curve, drawn = lam_curve(
+        model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, far, anchors=[-3.0], max_anchors=4, **options
+    )
     assert curve.supported.all()
     assert set(drawn.anchors) <= {-3.0, *far}
     assert (np.abs(curve.mass - 1) <= MASS_TOLERANCE).all()

@@ -12,7 +12,7 @@ from matplotlib.container import ErrorbarContainer
 
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
-from figures import frontier, reward_kl_by_beta, style, training_curves
+from figures import frontier, lam_curve, reward_kl_by_beta, style, training_curves
 from figures import length_distributions as lengths
 from tests.eval import synthetic
 
@@ -36,10 +36,21 @@ def tables() -> dict[str, pd.DataFrame]:
         "policies": pd.DataFrame([row(policy, 100, 0) for policy in policies]),
         "lengths": length_distributions(completions),
         "training": pd.concat(history),
+        "curves": curves(),
     }
 
 
-@pytest.fixture(params=[reward_kl_by_beta, frontier, lengths, training_curves], ids=lambda module: module.__name__)
+def curves() -> pd.DataFrame:
+    """Of two objectives; the far end is not supported."""
+    lam = np.linspace(0, 2, 9)
+    one = pd.DataFrame({"lam": lam, "supported": lam < 1.9, "sampled": np.isin(lam, (0, 1)), "completions": 1000})
+    for name, values in (("reward", -1 / (1 + lam)), ("kl", lam**2)):
+        one = one.assign(**{name: values, f"{name}_low": values - 0.05, f"{name}_high": values + 0.05})
+    labels = {"adapter_beta": 0.25, "seed": 0}
+    return pd.concat([one.assign(objective=objective, **labels) for objective in ("rloo", "dpo")])
+
+
+@pytest.fixture(params=[reward_kl_by_beta, frontier, lengths, training_curves, lam_curve], ids=lambda module: module.__name__)
 def figure(request, tables):
     figure = request.param.draw(tables)
     yield figure

@@ -53,7 +53,8 @@ def smoke_config() -> dict:
 @pytest.fixture(scope="module")
 def tiny_config() -> dict:
     """The smoke study with one objective and less of everything."""
-    config = smoke_config() | {"study": "tiny", "dera": {"lams": [0, 1]}}
+    config = smoke_config() | {"study": "tiny"}
+    config["dera"] |= {"lams": [0, 1]}
     config["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
     config["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2}
     config["alignment"]["objectives"] = {"rloo": config["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}}

@@ -1,0 +1,52 @@
+"""DeRa at every lam from completions sampled at a few, beside the same policies decoded one by one."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import style
+
+CURVE = "#56B4E9"  # of no policy: an estimate of DeRa, not another policy
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
+    """The estimate with its band where the samples support it, and where completions were sampled."""
+    supported = curve[curve["supported"]]
+    label = f"every λ from {curve['completions'].iloc[0]:,} completions sampled at the ticks"
+    axes.plot(supported["lam"], supported[quantity], color=CURVE, label=label)
+    axes.fill_between(
+        supported["lam"], supported[f"{quantity}_low"], supported[f"{quantity}_high"], color=CURVE, alpha=0.3, linewidth=0
+    )
+    for lam in curve.loc[curve["sampled"], "lam"]:
+        axes.plot([lam], [0.02], marker="|", markersize=9, color=CURVE, markeredgewidth=2, transform=axes.get_xaxis_transform())
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """A column an objective; reward above, KL below; the first seed's adapter at the anchor with the fine grid."""
+    curves, policies = tables["curves"], tables["policies"]
+    objectives = list(dict.fromkeys(curves["objective"]))
+    figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.6), squeeze=False, sharex="col", sharey="row")
+    for column, objective in zip(grid.T, objectives, strict=True):
+        curve = curves[curves["objective"] == objective]
+        anchor, seed = curve["adapter_beta"].iloc[0], str(curve["seed"].iloc[0])
+        dera = policies[(policies["kind"] == "dera") & (policies["objective"] == objective) & (policies["anchor"] == anchor)]
+        decoded = dera[(dera["seed"].astype(str) == seed) & (dera["lam"] <= curve["lam"].max())]
+        for axes, quantity in zip(column, ("reward", "kl"), strict=True):
+            draw_curve(axes, curve, quantity)
+            style.with_interval(axes, decoded, "lam", quantity, "dera", line=False)
+            each = decoded["completions"].iloc[0] if len(decoded) else 0
+            axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
+        column[0].set_title(f"{objective.upper()}, β₀ = {anchor:g}")
+        column[1].set_xlabel("mixing weight λ")
+    grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
+    grid[1, 0].set_ylabel(style.QUANTITIES["kl"])
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+if __name__ == "__main__":
+    style.run(draw, __doc__ or "", ["curves", "policies"])
