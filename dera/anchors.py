@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dera.decoding import sample_completions
 from dera.estimators import Array

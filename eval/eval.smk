@@ -21,6 +21,7 @@ CURVES = {
     name: f"{study_config.label(s.get('grid_anchor', s['anchors'][0]))}/seed={SEEDS[0]}"
     for name, s in config["alignment"]["objectives"].items()
 }
+FIRST_CURVE = next(f"{name}/beta={anchor}" for name, anchor in CURVES.items())
 JUDGING = section("statistics", betas=sorted({beta for betas in TRAINED.values() for beta in betas}, key=float))
 
 
@@ -128,6 +129,30 @@ rule gather_curves:
         "../envs/environment.yaml"
     shell:
         "awk 'NR == 1 || FNR > 1' {input} > {output} 2> {log}"
+
+
+rule curve_trial:
+    input:
+        reference=rules.train_reference.output,
+        adapter=f"{RESULTS}/models/{FIRST_CURVE}",
+        prompts=f"{RESULTS}/data/test.parquet",
+    output:
+        f"{RESULTS}/tables/curve_trial.csv",
+    log:
+        f"{RESULTS}/logs/curve_trial.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/curve_trial.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=section("task", "evaluation", max_new_tokens=config["model"]["max_new_tokens"]),
+        code=source_digest("eval.curve_trial", TASK),
+        seed=config["seed"],
+    shell:
+        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed} --log {log}"
+        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
 
 
 rule score_completions:

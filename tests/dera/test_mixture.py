@@ -86,7 +86,8 @@ def test_systematic_resampling_copies_each_particle_its_expected_number_of_times
 def test_the_same_generator_gives_the_same_particles():
     model, tokenizer = RealignedModel(*PARTS), word_tokenizer()
     first, second = (
-        sample_mixture(model, tokenizer, [PROMPT, "w5"], 6, [0.5, 1.5], 8, 1.0, torch.Generator().manual_seed(4)) for _ in range(2)
+        sample_mixture(model, tokenizer, [PROMPT, "w5"], 6, [0.5, 1.5], 8, 1.0, torch.Generator().manual_seed(4))
+        for _ in range(2)
     )
     assert torch.equal(first.completions.input_ids, second.completions.input_ids)
     assert torch.equal(first.log_weights, second.log_weights)
