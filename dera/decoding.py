@@ -22,27 +22,49 @@ class Completions:
         input_ids: shape (batch, prompt + completion); of an encoder-decoder's decoder, whose prompt is its start token.
         attention_mask: 1 for the prompt and for the completion up to and including its end-of-sequence token.
         completion_length: how many of the last columns hold completions.
-        eos_token_id: the token that ends a completion.
+        end_token_ids: the tokens that end a completion, of which chat models have several.
         encoder_input_ids, encoder_attention_mask: what an encoder-decoder's encoder reads, shape (batch, prompt).
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     completion_length: int
-    eos_token_id: int
+    end_token_ids: tuple[int, ...]
     encoder_input_ids: Tensor | None = None
     encoder_attention_mask: Tensor | None = None
 
     def token_ids(self) -> list[list[int]]:
         """Each row's completion without padding and without the end-of-sequence token."""
-        ids, mask = self.input_ids[:, -self.completion_length :], self.attention_mask[:, -self.completion_length :]
-        kept = mask.bool() & (ids != self.eos_token_id)
-        return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
+        ids, real, ends = self._columns()
+        return [row[keep].tolist() for row, keep in zip(ids, real & ~ends, strict=True)]
 
     def finished(self) -> list[bool]:
-        """Whether each row ended with the end-of-sequence token rather than for lack of room."""
+        """Whether each row ended with an end-of-sequence token rather than for lack of room."""
+        _, real, ends = self._columns()
+        return (real & ends).any(-1).tolist()
+
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The completions' ids, which of them are not padding, and which are end-of-sequence tokens."""
         ids, mask = self.input_ids[:, -self.completion_length :], self.attention_mask[:, -self.completion_length :]
-        return (mask.bool() & (ids == self.eos_token_id)).any(-1).tolist()
+        return ids, mask.bool(), is_end(ids, self.end_token_ids)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a completion, by the tokenizer or by the model's generation settings, ascending.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    own = model.generation_config.eos_token_id
+    found = {tokenizer.eos_token_id, *(own if isinstance(own, (list, tuple)) else [own])} - {None}
+    if not found:
+        raise ValueError("neither the tokenizer nor the model's generation settings name an end-of-sequence token: set one")
+    return tuple(sorted(found))
+
+
+def is_end(ids: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
+    """Whether each token is one that ends a completion."""
+    return torch.isin(ids, torch.tensor(end_token_ids, device=ids.device))
 
 
 class Rows:
@@ -54,10 +76,11 @@ class Rows:
     """
 
     def __init__(self, model: Any, tokenizer: Any, prompts: Sequence[str]):
-        for name in ("eos_token_id", "pad_token_id"):
-            if getattr(tokenizer, name) is None:
-                raise ValueError(f"decoding in batches needs a tokenizer with {name}: set it, for example pad_token = eos_token")
-        self.model, self.eos, self.pad = model, tokenizer.eos_token_id, tokenizer.pad_token_id
+        if tokenizer.pad_token_id is None:
+            raise ValueError(
+                "decoding in batches needs a tokenizer with a padding token: set it, for example pad_token = eos_token"
+            )
+        self.model, self.ends, self.pad = model, end_tokens(model, tokenizer), tokenizer.pad_token_id
         side = "right" if model.config.is_encoder_decoder else "left"
         self.prompts = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
         self.start, self._mask = self.prompts.input_ids, self.prompts.attention_mask
@@ -101,7 +124,7 @@ class Rows:
 
     def completions(self, drawn: Tensor) -> Completions:
         """What was drawn, shape (batch, completion), anything after an end-of-sequence token being padding."""
-        ends = (drawn == self.eos).long()
+        ends = is_end(drawn, self.ends).long()
         real = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
         seq2seq = self._states is not None
         mask = torch.ones_like(self.start) if seq2seq else self.prompts.attention_mask
@@ -109,7 +132,7 @@ class Rows:
             input_ids=torch.cat([self.start, drawn], dim=1),
             attention_mask=torch.cat([mask, real], dim=1),
             completion_length=drawn.shape[1],
-            eos_token_id=self.eos,
+            end_token_ids=self.ends,
             encoder_input_ids=self.prompts.input_ids if seq2seq else None,
             encoder_attention_mask=self.prompts.attention_mask if seq2seq else None,
         )
@@ -133,7 +156,7 @@ def sample_completions(
 
     Args:
         model: any transformers language model, a `RealignedModel` included.
-        tokenizer: its tokenizer, with an end-of-sequence and a padding token.
+        tokenizer: its tokenizer, with a padding token.
         prompts: one row each; repeat a prompt for several samples.
         max_new_tokens: a completion that has not ended by then is cut there.
         lam: for a `RealignedModel`: mixing weight, any `dera.weights.Lam`; its own when absent.
@@ -143,7 +166,7 @@ def sample_completions(
         generator: source of randomness; torch's own when absent.
 
     Raises:
-        ValueError: if `lam` is bad, or the tokenizer lacks an end-of-sequence or a padding token.
+        ValueError: if `lam` is bad, or there is no end-of-sequence or no padding token.
     """
     state = Rows(model, tokenizer, prompts)
     drawn = torch.full((len(prompts), max_new_tokens), state.pad, device=model.device)
@@ -161,7 +184,7 @@ def sample_completions(
         drawn[rows, step] = chosen
         if on_step is not None:
             on_step(rows, output, chosen)
-        going = (chosen != state.eos).nonzero()[:, 0]
+        going = (~is_end(chosen, state.ends)).nonzero()[:, 0]
         if not len(going):
             break
         rows = rows[going]

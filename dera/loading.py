@@ -28,7 +28,7 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
         raise ValueError("trust_remote_code is not supported: models run from transformers' own code only")
     reference, paths = str(reference), _named(aligned)
     for path in (reference, *paths.values()):
-        _must_exist(path)
+        must_exist(path)
     tokenizer = _tokenizer(reference)
     are_adapters = {name: find_adapter_config_file(path) is not None for name, path in paths.items()}
     for name, path in paths.items():
@@ -56,7 +56,7 @@ def _named(aligned: Any) -> dict[str, str]:
     return {"aligned": str(aligned)}
 
 
-def _must_exist(path: str) -> None:
+def must_exist(path: str) -> None:
     """Hub ids are `name` or `owner/name`; anything else is a path, and reported as missing without asking the Hub."""
     is_path = path.startswith((".", "~", os.sep)) or path.count("/") > 1
     if is_path and not Path(path).exists():
@@ -116,7 +116,10 @@ def _check_complete(model: PeftModel, name: str, path: str, reference: str) -> N
     """PEFT drops weights that find no place and leaves places without weights as they were: refuse both."""
     stored = set(load_peft_weights(path, device="cpu", use_safetensors=True))
     expected = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
-    homeless, empty = stored - expected - set(model.state_dict()), expected - stored  # embeddings may be stored beside the adapter
+    homeless, empty = (
+        stored - expected - set(model.state_dict()),
+        expected - stored,
+    )  # embeddings may be stored beside the adapter
     if homeless or empty:
         raise ValueError(
             f"the adapter {path} does not fit {reference}: {len(homeless)} of its weights have no place there and "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dera.decoding import Completions, Rows, draw
+from dera.decoding import Completions, Rows, draw, is_end
 from dera.mixing import log_normalizers
 from dera.model import RealignedModel
 from dera.weights import Lam, as_lam
@@ -97,7 +97,7 @@ def sample_mixture(
             break
         tokens = draw(output.logits[index, -1].float(), generator)
         drawn[rows, step] = tokens
-        going = tokens != state.eos
+        going = ~is_end(tokens, state.ends)
         rows = rows[going]
         if not len(rows):
             break

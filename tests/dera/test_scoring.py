@@ -16,7 +16,7 @@ ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
 def completions() -> Completions:
     ids = [[PAD] * (3 - len(p)) + p + c + [PAD] * (3 - len(c)) for p, c in ROWS]
     mask = [[0] * (3 - len(p)) + [1] * (len(p) + len(c)) + [0] * (3 - len(c)) for p, c in ROWS]
-    return Completions(torch.tensor(ids), torch.tensor(mask), 3, EOS)
+    return Completions(torch.tensor(ids), torch.tensor(mask), 3, (EOS,))
 
 
 def log_prob(model, prompt, completion):

@@ -1,0 +1,91 @@
+"""Tiny pairs saved to folders, as a user has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import processors
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from dera import RealignedModel
+from dera.cli import main
+from tests.dera.architectures import tiny
+from tests.dera.conftest import tiny_adapter, tiny_llama
+from tests.dera.tokenizers import word_tokenizer
+
+#: Writes the beginning-of-sequence token w2 itself, as chat templates do.
+CHAT = "w2 {% for turn in messages %}{{ 'w10' if turn.role == 'system' else 'w11' }} {{ turn.content }} {% endfor %}w12"
+
+
+def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None = None) -> str:
+    """A model and its tokenizer in a folder; returns its path as users write it."""
+    model.save_pretrained(folder)
+    (tokenizer or word_tokenizer()).save_pretrained(folder)
+    return str(folder)
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer with a chat template, that also begins each text with w2 by itself."""
+    tokenizer = word_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="w2 $A", special_tokens=[("w2", 2)])
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def llamas(tmp_path_factory) -> list[str]:
+    """Reference and aligned, tiny_llama(1) and tiny_llama(2)."""
+    folder = tmp_path_factory.mktemp("llamas")
+    return [save(folder / "reference", tiny_llama(1)), save(folder / "aligned", tiny_llama(2))]
+
+
+@pytest.fixture(scope="session")
+def adapted(tmp_path_factory) -> list[str]:
+    """Reference and an adapter on it, tiny_llama(1) and tiny_adapter(tiny_llama(1), 2)."""
+    folder = tmp_path_factory.mktemp("adapted")
+    reference = save(folder / "reference", tiny_llama(1))
+    tiny_adapter(tiny_llama(1), 2).save_pretrained(folder / "aligned")
+    return [reference, str(folder / "aligned")]
+
+
+@pytest.fixture(scope="session")
+def t5s(tmp_path_factory) -> list[str]:
+    """An encoder-decoder pair, tiny("t5", 1) and tiny("t5", 2)."""
+    folder = tmp_path_factory.mktemp("t5s")
+    return [save(folder / "reference", tiny("t5", 1)), save(folder / "aligned", tiny("t5", 2))]
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory) -> list[str]:
+    """As `llamas`, with a chat template."""
+    folder = tmp_path_factory.mktemp("chats")
+    return [
+        save(folder / "reference", tiny_llama(1), chat_tokenizer()),
+        save(folder / "aligned", tiny_llama(2), chat_tokenizer()),
+    ]
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Loading a model is a failure of the test, not an error message."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(RealignedModel, "from_pretrained", refuse)
+
+
+@pytest.fixture
+def dera(capsys):
+    """Run a command; returns its exit status, what it printed and what it said on standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
