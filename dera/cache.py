@@ -93,8 +93,8 @@ class RealignedCache(Cache):
 
 def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cache:
     if isinstance(template, EncoderDecoderCache) or (template is None and is_encoder_decoder):
-        mine = template and template.self_attention_cache
-        across = template and template.cross_attention_cache
+        mine = None if template is None else template.self_attention_cache  # an empty cache is false
+        across = None if template is None else template.cross_attention_cache
         return EncoderDecoderCache(_empty(mine, config, False), _empty(across, config, False))
     if isinstance(template, StaticCache):
         room = max(layer.max_cache_len for layer in template.layers)  # type: ignore[union-attr]  # sliding ones have less

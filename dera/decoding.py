@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from dera.mixing import positions_of
+from dera.padding import positions_of
 from dera.weights import Lam, as_lam
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from dera.padding import padding_last, put_back
 from dera.weights import Lam, as_lam
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ class JoinedEncoder:
         if run is None and lam is not None and not callable(lam):
             run = self.model.parts_with_share(as_lam(lam, len(input_ids), names=self.model.names))
         columns = None
-        if attention_mask is not None:  # some encoders (BART) count positions from the first column, padding or not
-            columns = attention_mask.argsort(dim=1, descending=True, stable=True)
-            input_ids, attention_mask = input_ids.gather(1, columns), attention_mask.gather(1, columns)
+        if attention_mask is not None:
+            input_ids, attention_mask, columns = padding_last(input_ids, attention_mask)
         states = [
             part.encode(input_ids=input_ids, attention_mask=attention_mask).to(input_ids.device).float()
             if run is None or run[i]
@@ -57,7 +57,7 @@ class JoinedEncoder:
         ]
         joined = torch.cat(states, -1)
         if columns is not None:  # back to where the tokens stood, as the mask that the decoders get says
-            joined = joined.gather(1, columns.argsort(1)[..., None].expand_as(joined))
+            joined = put_back(joined, columns)
         return BaseModelOutput(last_hidden_state=joined)
 
     @property

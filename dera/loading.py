@@ -27,6 +27,11 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
     if kwargs.pop("trust_remote_code", False):
         raise ValueError("trust_remote_code is not supported: models run from transformers' own code only")
     reference, paths = str(reference), _named(aligned)
+    if not paths:
+        raise ValueError("at least one aligned model is needed")
+    dotted = [name for name in paths if "." in name]
+    if dotted:
+        raise ValueError(f"the names {dotted} of aligned models have a dot, which PEFT cannot have in the name of an adapter")
     for path in (reference, *paths.values()):
         must_exist(path)
     tokenizer = _tokenizer(reference)

@@ -90,11 +90,6 @@ def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]
     return torch.stack([log_normalizers(reference, aligned, rows * lam) for lam in lams])
 
 
-def positions_of(attention_mask: Tensor) -> Tensor:
-    """Position of each token, counted from the first that is not padding; shape (batch, time), as the mask's."""
-    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-
-
 def _spread(weight: Tensor, logits: Tensor) -> Tensor:
     """A weight a row, or one a row and position, with axes added so that it broadcasts over logits."""
     return weight.reshape(*weight.shape, *[1] * (logits.ndim - weight.ndim))

@@ -16,11 +16,13 @@ from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from dera.cache import RealignedCache
 from dera.encoder import JoinedEncoder
+from dera.generation import RealignedGeneration
 from dera.loading import load_parts
-from dera.mixing import mix_present, positions_of
+from dera.mixing import mix_present
+from dera.padding import padding_last, positions_of, put_back
 from dera.parts import parts_of
 from dera.vocabulary import shared_vocabulary_size
-from dera.weights import Lam, as_lam, lam_from_beta, scheduled_lam
+from dera.weights import Lam, as_lam, scheduled_lam
 
 
 @dataclass
@@ -34,7 +36,7 @@ class RealignedOutput(ModelOutput):
     aligned_logits: Tensor | tuple[Tensor, ...] | None = None
 
 
-class RealignedModel(PreTrainedModel, GenerationMixin):
+class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # transformers looks for the last among the bases
     """Decoding-time realignment of language models, decoder-only or encoder-decoder (paper, Proposition 2).
 
     The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned model. Rows of a batch
@@ -74,7 +76,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             kinds = {part.name: "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only" for part in parts}
             raise ValueError(f"the models must be of one kind, got {kinds}: their next-token logits are about different texts")
         config = copy.deepcopy(parts[-1].config)
-        config.get_text_config(decoder=True).vocab_size = shared_vocabulary_size(parts, tokenizer)
+        config.get_text_config().vocab_size = shared_vocabulary_size(parts, tokenizer)  # (decoder=True) may return a copy
         super().__init__(config)
         self.parts = parts
         self.held = nn.ModuleList({id(part.module): part.module for part in parts}.values())  # each once
@@ -192,21 +194,26 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         past = cache.get_seq_length() if cache is not None else 0
         weights = self._weights(lam, tokens, past, completion_start, logits_to_keep)
         run = self._run(weights, output_parts, callable(self.lam if lam is None else lam), cache)
+        columns = None
         inputs = dict(kwargs, attention_mask=attention_mask, logits_to_keep=logits_to_keep, use_cache=cache is not None)
         if seq2seq:
             encoder_outputs = encoder_outputs or self.get_encoder()(input_ids, attention_mask, run=run)
             states: list[Any] = JoinedEncoder(self).split(encoder_outputs, run)
+            if cache is None and decoder_attention_mask is not None:  # then padding may stand anywhere
+                tokens, decoder_attention_mask, columns = padding_last(tokens, decoder_attention_mask)
+                inputs["logits_to_keep"] = 0
             inputs.update(decoder_input_ids=tokens, decoder_attention_mask=decoder_attention_mask)
         else:
             if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
                 position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :]
             inputs.update(input_ids=tokens, position_ids=position_ids)
-        logits: list[Tensor | None] = []
+        logits: list[Tensor | None] = [None] * len(self.parts)
         for i, part in enumerate(self.parts):
-            own = {"past_key_values": cache.parts[i] if cache is not None else None}
-            if seq2seq:
-                own["encoder_outputs"] = states[i]
-            logits.append(self._kept(part(**inputs, **own).logits, logits_to_keep, tokens.device) if run[i] else None)
+            if run[i]:
+                own: dict[str, Any] = {"encoder_outputs": states[i]} if seq2seq else {}
+                found = part(**inputs, **own, past_key_values=cache.parts[i] if cache is not None else None).logits
+                found = found if columns is None else put_back(found, columns.to(found.device))
+                logits[i] = self._kept(found, logits_to_keep, tokens.device)
         mixed = mix_present(logits, weights)
         return RealignedOutput(
             loss=None if labels is None else self._loss(mixed, labels),
@@ -220,31 +227,6 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         """Which models have a share in the mixture of any row, the reference first; `weights` as `as_lam` returns them."""
         return [bool((weights.sum(-1) != 1).any()), *(weights != 0).flatten(0, -2).any(0).tolist()]
 
-    @torch.no_grad()
-    def generate(self, *args: Any, lam: Lam | None = None, beta: float | None = None, **kwargs: Any) -> Any:
-        """transformers' `generate`, with the strength as `lam` (any `dera.weights.Lam`) or as `beta`.
-
-        Raises:
-            ValueError: if both are given, or as `lam_from_beta` and `forward` say.
-        """
-        if beta is not None:
-            if lam is not None:
-                raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
-            if len(self.names) > 1:
-                raise ValueError(f"beta= is for one aligned model, not for {self.names}: give lam= for each")
-            lam = lam_from_beta(beta, self.aligned_beta)
-        lam = self._given(lam)
-        ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-        if self.config.is_encoder_decoder:
-            ids = kwargs.get("decoder_input_ids")
-        if callable(lam):
-            kwargs["completion_start"] = 1 if ids is None else ids.shape[1]
-        elif not isinstance(lam, (int, float)):
-            rows = next((value.shape[0] for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)
-            # a tensor: generate repeats those, one row after another, for beams and several return sequences
-            lam = as_lam(lam, rows, names=self.names)
-        return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
-
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """Not offered: a realigned model is a pair of checkpoints and a number.
 
@@ -252,23 +234,6 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             NotImplementedError: always.
         """
         raise NotImplementedError("save the reference and the aligned model (or adapter) by themselves and load the pair again")
-
-    def _prepare_cache_for_generation(self, generation_config: Any, model_kwargs: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Let transformers choose the kind of cache, then make one of that kind for each part."""
-        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)  # type: ignore[misc]
-        chosen = model_kwargs.get("past_key_values")
-        if chosen is not None:
-            model_kwargs["past_key_values"] = self._own_cache(chosen, True)
-
-    def _own_cache(self, cache: Cache | None, use_cache: bool | None) -> RealignedCache | None:
-        if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
-            return cache
-        return RealignedCache.like(cache, [part.config for part in self.parts])
-
-    def _given(self, lam: Lam | None) -> Lam:
-        if lam is None and self.lam is None:
-            raise ValueError(f"lam= is needed: one number for each of the aligned models {self.names}")
-        return self.lam if lam is None else lam  # type: ignore[return-value]
 
     def _weights(self, lam: Lam | None, tokens: Tensor, past: int, completion_start: int | Tensor, keep: int) -> Tensor:
         """lam of shape (batch, models), or (batch, time, models) for a schedule."""
@@ -287,7 +252,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
     def _kept(self, logits: Tensor, keep: int, device: torch.device) -> Tensor:
         """Logits of the positions asked for and of the tokens that all parts have."""
-        return logits[:, -keep:, : self.config.get_text_config(decoder=True).vocab_size].to(device)
+        return logits[:, -keep:, : self.config.get_text_config().vocab_size].to(device)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.config.is_encoder_decoder:

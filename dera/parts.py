@@ -48,8 +48,9 @@ class Part:
             return encoder(**{name: self._here(value) for name, value in inputs.items() if name in known}).last_hidden_state
 
     def _here(self, value: Any) -> Any:
-        """A tensor on this part's device, which need not be that of the others."""
-        return value.to(self.base.device) if isinstance(value, torch.Tensor) else value
+        """A tensor on this part's device, which need not be that of the others; offloaded parts move their inputs themselves."""
+        here = self.base.device
+        return value.to(here) if isinstance(value, torch.Tensor) and here.type != "meta" else value
 
     def _adapted(self) -> Any:
         if self.adapter is None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
-from dera.mixing import mix_logits, positions_of
+from dera.mixing import mix_logits
 from dera.model import RealignedModel
+from dera.padding import positions_of
 from dera.weights import Lam, as_lam
 
 

@@ -36,7 +36,7 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names:
         unknown = set(lam) - set(names)
         if unknown:
             raise ValueError(f"lam names {sorted(unknown)}, but the aligned models are {list(names)}")
-        lam = [lam.get(name, 0.0) for name in names]
+        lam = [[lam.get(name, 0.0) for name in names]] * batch_size
     weights = torch.as_tensor(_plain(lam), dtype=torch.float32, device=device)
     if not torch.isfinite(weights).all():
         raise ValueError(f"lam must be finite, got {lam}")

@@ -1,0 +1,72 @@
+"""transformers' `generate` for a realigned model: the strength as an argument, and a cache for each part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, GenerationMixin
+
+from dera.cache import RealignedCache
+from dera.weights import Lam, as_lam, lam_from_beta
+
+if TYPE_CHECKING:
+    from dera.parts import Part
+
+
+class RealignedGeneration(GenerationMixin):
+    """What `RealignedModel` adds to and changes of transformers' generation."""
+
+    config: Any
+    parts: list[Part]
+    names: list[str]
+    aligned_beta: float | None
+    lam: Lam | None
+
+    @torch.no_grad()
+    def generate(self, *args: Any, lam: Lam | None = None, beta: float | None = None, **kwargs: Any) -> Any:
+        """transformers' `generate`, with the strength as `lam` (any `dera.weights.Lam`) or as `beta`.
+
+        Raises:
+            ValueError: if both are given, or as `lam_from_beta` and `forward` say.
+        """
+        if beta is not None:
+            if lam is not None:
+                raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
+            if len(self.names) > 1:
+                raise ValueError(f"beta= is for one aligned model, not for {self.names}: give lam= for each")
+            lam = lam_from_beta(beta, self.aligned_beta)
+        lam = self._given(lam)
+        ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+        if self.config.is_encoder_decoder:
+            ids = kwargs.get("decoder_input_ids")
+        if callable(lam):
+            kwargs["completion_start"] = 1 if ids is None else ids.shape[1]
+        elif not isinstance(lam, (int, float)):
+            rows = next((value.shape[0] for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)
+            # a tensor: generate repeats those, one row after another, for beams and several return sequences
+            lam = as_lam(lam, rows, names=self.names)
+        return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
+
+    def _prepare_cache_for_generation(self, generation_config: Any, model_kwargs: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Let transformers choose the kind of cache, then make one of that kind for each part."""
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)  # type: ignore[misc]
+        chosen = model_kwargs.get("past_key_values")
+        if chosen is not None:
+            model_kwargs["past_key_values"] = self._own_cache(chosen, True)
+
+    def _get_candidate_generator(self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
+        """An assistant that drafts tokens knows no lam."""
+        kept = {name: value for name, value in model_kwargs.items() if name not in ("lam", "completion_start")}
+        return super()._get_candidate_generator(*args, model_kwargs=kept, **kwargs)  # type: ignore[misc]
+
+    def _own_cache(self, cache: Cache | None, use_cache: bool | None) -> RealignedCache | None:
+        if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
+            return cache
+        return RealignedCache.like(cache, [part.config for part in self.parts])
+
+    def _given(self, lam: Lam | None) -> Lam:
+        if lam is None and self.lam is None:
+            raise ValueError(f"lam= is needed: one number for each of the aligned models {self.names}")
+        return self.lam if lam is None else lam  # type: ignore[return-value]

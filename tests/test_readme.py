@@ -1,0 +1,40 @@
+"""What the README shows works: its Python runs as printed, its commands are ones the parser takes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from pathlib import Path
+
+from dera.cli import program
+from tests.dera.architectures import tiny
+from tests.dera.conftest import tiny_adapter
+from tests.dera.tokenizers import word_tokenizer
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_examples_run_in_the_order_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = tiny("llama", 1)
+    base.save_pretrained("sft-model")
+    word_tokenizer().save_pretrained("sft-model")
+    tiny_adapter(base, 2).save_pretrained("aligned-adapter")
+    names: dict = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["found"].lam in names["found"].curve.lams
+    assert len(blocks("python")) >= 3
+
+
+def test_the_commands_of_the_library_parse():
+    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("dera ")]
+    for command in commands:
+        with contextlib.redirect_stderr(None):
+            program.parse(shlex.split(command)[1:])
+    assert {shlex.split(command)[1] for command in commands} == {"generate", "sweep", "tune", "diagnose"}
