@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, GenerationMixin
 
 from dera.cache import RealignedCache
+from dera.parts import Part
 from dera.weights import Lam, as_lam, lam_from_beta
-
-if TYPE_CHECKING:
-    from dera.parts import Part
 
 
 class RealignedGeneration(GenerationMixin):
