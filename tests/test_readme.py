@@ -8,8 +8,7 @@ import shlex
 from pathlib import Path
 
 from dera.cli import program
-from tests.dera.architectures import tiny
-from tests.dera.conftest import tiny_adapter
+from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

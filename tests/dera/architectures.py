@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import transformers as tf
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 VOCABULARY, EOS, PAD = 13, 0, 1
@@ -38,3 +39,13 @@ def tiny(architecture: str, seed: int, **changes) -> PreTrainedModel:
         setattr(config, name, value)
     auto = tf.AutoModelForSeq2SeqLM if config.is_encoder_decoder else tf.AutoModelForCausalLM
     return auto.from_config(config).eval()
+
+
+def tiny_adapter(base: PreTrainedModel, seed: int) -> PeftModel:
+    """A PEFT model on a decoder-only `base` whose adapter changes the logits visibly."""
+    torch.manual_seed(seed)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()

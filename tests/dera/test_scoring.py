@@ -3,11 +3,11 @@
 import pytest
 import torch
 from scipy import stats
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from dera import Completions, RealignedModel, log_probabilities, sample_and_score, sample_completions, score_completions
-from tests.dera.conftest import EOS, PAD, tiny_llama
+from tests.dera.architectures import EOS, PAD, tiny
+from tests.dera.tokenizers import word_tokenizer
 
 ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
 
@@ -50,15 +50,12 @@ def test_completions_know_where_they_end(completions):
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {"<eos>": EOS, "<pad>": PAD, **{f"w{i}": i for i in range(2, 13)}}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")
+    return word_tokenizer()
 
 
 def test_sampling_masks_everything_after_the_end(tokenizer):
     torch.manual_seed(3)
-    drawn = sample_completions(tiny_llama(5), tokenizer, ["w3 w4 w5", "w6"] * 40, 12)
+    drawn = sample_completions(tiny("llama", 5), tokenizer, ["w3 w4 w5", "w6"] * 40, 12)
     ended = [ids.tolist().index(EOS) + 1 if EOS in ids else 12 for ids in drawn.input_ids[:, 3:]]
     assert min(ended) < max(ended)
     assert drawn.attention_mask[:, 3:].sum(-1).tolist() == ended
@@ -89,7 +86,7 @@ def test_scores_taken_while_decoding_equal_scores_taken_afterwards(pair, tokeniz
 
 def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenizer):
     """Chi-square at level 1e-4 of the second token, given that the first did not end the completion."""
-    model, draws = tiny_llama(7), 6000
+    model, draws = tiny("llama", 7), 6000
     torch.manual_seed(0)
     drawn = sample_completions(model, tokenizer, ["w3 w4"] * draws, 2)
     pairs = [row for row in drawn.input_ids[:, 2:].tolist() if row[0] != EOS]

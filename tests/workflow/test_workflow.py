@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import time
 
+import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from nbclient import NotebookClient
 from safetensors.torch import load_file
 
 from tests.workflow.conftest import ROOT, Study
@@ -141,3 +143,19 @@ def test_a_bad_config_is_refused_before_any_job(tiny_config, tmp_path, override,
         f"config error: {message}"
     )
     assert not study.results.exists()
+
+
+def test_the_tour_runs_on_the_study_s_models(interrupted, monkeypatch):
+    """Every cell of the notebook, in order; a cell that raises fails the test."""
+    study, _ = interrupted
+    monkeypatch.setenv("DERA_STUDY", str(study.results))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "notebooks/tour.ipynb", as_version=4)
+    for cell in notebook.cells:
+        cell.pop("outputs", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert "KL at most" in outputs[-1]["text"]

@@ -10,8 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dera import RealignedModel
 from dera.cli import main
-from tests.dera.architectures import tiny
-from tests.dera.conftest import tiny_adapter, tiny_llama
+from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
 #: Writes the beginning-of-sequence token w2 itself, as chat templates do.
@@ -35,17 +34,17 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def llamas(tmp_path_factory) -> list[str]:
-    """Reference and aligned, tiny_llama(1) and tiny_llama(2)."""
+    """Reference and aligned, tiny("llama", 1) and tiny("llama", 2)."""
     folder = tmp_path_factory.mktemp("llamas")
-    return [save(folder / "reference", tiny_llama(1)), save(folder / "aligned", tiny_llama(2))]
+    return [save(folder / "reference", tiny("llama", 1)), save(folder / "aligned", tiny("llama", 2))]
 
 
 @pytest.fixture(scope="session")
 def adapted(tmp_path_factory) -> list[str]:
-    """Reference and an adapter on it, tiny_llama(1) and tiny_adapter(tiny_llama(1), 2)."""
+    """Reference and an adapter on it, tiny("llama", 1) and tiny_adapter(tiny("llama", 1), 2)."""
     folder = tmp_path_factory.mktemp("adapted")
-    reference = save(folder / "reference", tiny_llama(1))
-    tiny_adapter(tiny_llama(1), 2).save_pretrained(folder / "aligned")
+    reference = save(folder / "reference", tiny("llama", 1))
+    tiny_adapter(tiny("llama", 1), 2).save_pretrained(folder / "aligned")
     return [reference, str(folder / "aligned")]
 
 
@@ -61,8 +60,8 @@ def chats(tmp_path_factory) -> list[str]:
     """As `llamas`, with a chat template."""
     folder = tmp_path_factory.mktemp("chats")
     return [
-        save(folder / "reference", tiny_llama(1), chat_tokenizer()),
-        save(folder / "aligned", tiny_llama(2), chat_tokenizer()),
+        save(folder / "reference", tiny("llama", 1), chat_tokenizer()),
+        save(folder / "aligned", tiny("llama", 2), chat_tokenizer()),
     ]
 
 

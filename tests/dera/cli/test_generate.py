@@ -8,9 +8,8 @@ from transformers import GenerationConfig
 
 from dera import RealignedModel
 from tests.dera import oracle
-from tests.dera.architectures import EOS, PAD, tiny
+from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
 from tests.dera.cli.conftest import save
-from tests.dera.conftest import tiny_adapter, tiny_llama
 from tests.dera.tokenizers import word_tokenizer
 
 PROMPTS = ["w3 w4 w5 w6 w7", "w8 w2", "w9"]
@@ -29,8 +28,8 @@ def truth(pair):
     """Models made again from their seeds, and how the oracle starts on a prompt."""
     if pair == "t5s":
         return [tiny("t5", 1), tiny("t5", 2)], lambda prompt: {"ids": [PAD], "source": ids(prompt)}
-    aligned = tiny_llama(2) if pair == "llamas" else tiny_adapter(tiny_llama(1), 2)
-    return [tiny_llama(1), aligned], lambda prompt: {"ids": ids(prompt)}
+    aligned = tiny("llama", 2) if pair == "llamas" else tiny_adapter(tiny("llama", 1), 2)
+    return [tiny("llama", 1), aligned], lambda prompt: {"ids": ids(prompt)}
 
 
 @pytest.mark.parametrize("options", [[], ["--adapter-merge", "--batch-size", 4]])
@@ -72,7 +71,7 @@ def test_printing_and_strengths_as_beta(llamas, tmp_path, dera):
 
 def test_sampling_cuts_nothing_off_whatever_the_checkpoint_says(llamas, tmp_path, dera):
     """The aligned model's own settings would make it greedy; frequencies of the first token follow the mixture all the same."""
-    aligned = tiny_llama(2)
+    aligned = tiny("llama", 2)
     aligned.generation_config = GenerationConfig(
         eos_token_id=EOS, pad_token_id=PAD, top_k=1, repetition_penalty=5.0, do_sample=True
     )
@@ -110,7 +109,7 @@ def test_samples_of_the_exact_mixture(llamas, tmp_path, dera):
 
 def _distance(rows, lam):
     """Total variation between the first tokens and the mixture after w3 w4."""
-    expected = oracle.next_logits([tiny_llama(1), tiny_llama(2)], [lam], [3, 4])[-1].softmax(-1)
+    expected = oracle.next_logits([tiny("llama", 1), tiny("llama", 2)], [lam], [3, 4])[-1].softmax(-1)
     tokens = [EOS if row["finished"] else (ids(row["completion"]) or [PAD])[0] for row in rows]
     observed = torch.bincount(torch.tensor(tokens), minlength=len(expected)).double() / len(rows)
     return (observed - expected).abs().sum().item() / 2
@@ -160,7 +159,7 @@ def test_what_reaches_the_model(adapted, dera, monkeypatch):
 def test_a_tokenizer_without_padding(llamas, tmp_path, dera):
     bare = word_tokenizer()
     bare.pad_token = None
-    pair = [save(tmp_path / "reference", tiny_llama(1), bare), save(tmp_path / "aligned", tiny_llama(2), bare)]
+    pair = [save(tmp_path / "reference", tiny("llama", 1), bare), save(tmp_path / "aligned", tiny("llama", 2), bare)]
     texts = []
     for folders in (llamas, pair):
         output = tmp_path / "out.jsonl"
@@ -171,7 +170,7 @@ def test_a_tokenizer_without_padding(llamas, tmp_path, dera):
 
 def test_a_model_with_several_ends(llamas, tmp_path, dera):
     """All of them end a completion, in transformers' decoding and in the library's own."""
-    aligned = tiny_llama(2)
+    aligned = tiny("llama", 2)
     aligned.generation_config.eos_token_id = [EOS, 5]
     pair, output = [llamas[0], save(tmp_path / "aligned", aligned)], tmp_path / "out.jsonl"
     assert dera("generate", *pair, *PROMPTS, "--lam", 1, "--samples", 20, "--output", output, "--quiet")[0] == 0
@@ -187,7 +186,9 @@ def test_a_model_with_several_ends(llamas, tmp_path, dera):
 
 
 def test_a_model_that_does_not_fit_is_a_message(llamas, tmp_path, dera):
-    status, _, err = dera("generate", llamas[0], save(tmp_path / "other", tiny_llama(2), _other()), "w3", "--lam", 1, "--quiet")
+    status, _, err = dera(
+        "generate", llamas[0], save(tmp_path / "other", tiny("llama", 2), _other()), "w3", "--lam", 1, "--quiet"
+    )
     assert status == 2
     assert "different tokenizers" in err
 

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 from dera import RealignedModel
 from dera.cli.program import parse
 from dera.cli.prompts import read_prompts
+from tests.dera.architectures import tiny
 from tests.dera.cli.conftest import save
-from tests.dera.conftest import tiny_llama
 from tests.dera.tokenizers import word_tokenizer
 
 ASK = ["generate", "R", "A", "--lam", "1"]
@@ -98,7 +98,7 @@ def test_what_the_tokenizer_refuses_is_said_before_a_model_is_loaded(llamas, tmp
     assert f"the tokenizer of {llamas[0]} has no chat template: leave out --chat" in err
     refusing = word_tokenizer()
     refusing.chat_template = "{{ raise_exception('no system turn here') }}"
-    reference = save(tmp_path / "refusing", tiny_llama(1), refusing)
+    reference = save(tmp_path / "refusing", tiny("llama", 1), refusing)
     status, _, err = dera("generate", reference, llamas[1], "w3", "--lam", 1, "--chat", "--system", "w4")
     assert status == 2
     assert "no system turn here" in err
@@ -108,11 +108,11 @@ def test_what_the_tokenizer_refuses_is_said_before_a_model_is_loaded(llamas, tmp
 def test_a_prompt_without_tokens_and_a_model_without_tokenizer(tmp_path, llamas, dera):
     empty = word_tokenizer()
     empty.backend_tokenizer.normalizer = __import__("tokenizers").normalizers.Replace("!", "")
-    reference = save(tmp_path / "reference", tiny_llama(1), empty)
+    reference = save(tmp_path / "reference", tiny("llama", 1), empty)
     status, _, err = dera("generate", reference, llamas[1], "w3", "!", "--lam", 1)
     assert status == 2
     assert "prompt 2 of 2 has no tokens: '!'" in err
-    tiny_llama(1).save_pretrained(tmp_path / "bare")
+    tiny("llama", 1).save_pretrained(tmp_path / "bare")
     status, _, err = dera("generate", tmp_path / "bare", llamas[1], "w3", "--lam", 1)
     assert status == 2
     assert f"no tokenizer could be loaded from {tmp_path / 'bare'}" in err

@@ -13,7 +13,6 @@ from dera.cli.sweep_table import sweep_table
 from tests.dera import oracle
 from tests.dera.architectures import EOS, PAD, tiny
 from tests.dera.cli.conftest import save
-from tests.dera.conftest import tiny_llama
 
 PROMPTS = ["w3 w4 w5", "w8", "w9 w2"]
 SETTINGS = {"--lams": "0,0.5,2", "--samples": 2, "--batch-size": 4, "--max-new-tokens": 6, "--seed": 5}
@@ -43,7 +42,7 @@ def test_log_probabilities_equal_one_row_at_a_time(pair, request, tmp_path, dera
     folders = request.getfixturevalue(pair)
     status, _, _ = dera("sweep", *folders, *words(output, aligned_beta=0.1, metric=f"{metric}:words"))
     assert status == 0
-    make = (lambda seed: tiny("t5", seed)) if pair == "t5s" else tiny_llama
+    make = (lambda seed: tiny("t5", seed)) if pair == "t5s" else (lambda seed: tiny("llama", seed))
     reference, aligned = make(1), make(2)
     rows, compared = read(output), 0
     plan = [(p, lam, sample) for p in range(3) for lam in (0, 0.5, 2) for sample in range(2)]
@@ -180,7 +179,7 @@ def test_other_settings_are_refused_and_named(finished, llamas, tmp_path, dera, 
     assert dera("sweep", *llamas, *words(output))[0] == (0 if finished else 130)
     begun = output if finished else tmp_path / "sweep.jsonl.partial"
     before = begun.read_bytes()
-    other = save(tmp_path / "aligned", tiny_llama(3))
+    other = save(tmp_path / "aligned", tiny("llama", 3))
     request.getfixturevalue("no_model")
     changes = {
         "seed was 5 and is now 6": [*llamas, *words(output, seed=6)],
@@ -234,4 +233,4 @@ def test_what_the_models_see_is_the_chat_and_what_is_written_is_the_prompt(chats
         tokens = [int(word[1:]) for word in row["completion"].split()] + [EOS] * row["finished"]
         prompt = [2, 11, *(int(word[1:]) for word in row["prompt"].split()), 12]
         if len(tokens) == row["tokens"]:
-            assert row["logp_aligned"] == pytest.approx(log_prob([tiny_llama(2)], [], prompt, tokens), abs=1e-4)
+            assert row["logp_aligned"] == pytest.approx(log_prob([tiny("llama", 2)], [], prompt, tokens), abs=1e-4)

@@ -8,7 +8,7 @@ import torch
 
 import dera as library
 from tests.dera import oracle
-from tests.dera.conftest import tiny_llama
+from tests.dera.architectures import tiny
 from tests.dera.tokenizers import word_tokenizer
 
 PROMPTS = ["w3 w4 w5", "w8", "w9 w2", "w4", "w6 w6", "w12 w3"]
@@ -19,7 +19,7 @@ ASK = [*PROMPTS, "--max-new-tokens", 1, "--quiet"]
 @pytest.fixture(scope="module")
 def truth():
     """Probabilities of the only token at each lam, shape (lams, prompts, vocabulary), and their KL to the reference, (lams,)."""
-    parts = [tiny_llama(1), tiny_llama(2)]
+    parts = [tiny("llama", 1), tiny("llama", 2)]
     ids = [[int(word[1:]) for word in prompt.split()] for prompt in PROMPTS]
     logs = torch.stack(
         [torch.stack([oracle.next_logits(parts, [lam], i)[-1].log_softmax(-1) for i in ids]) for lam in LAMS]
