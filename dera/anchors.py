@@ -47,9 +47,17 @@ class AnchorSamples:
     log_z: Array
 
     def log_mixture(self) -> Array:
-        """Unnormalised log-probabilities under the exact mixture at each lam of the grid (Proposition 1), (G, P, J, S)."""
-        lam = np.array(self.grid)[:, None, None, None]
-        return (1 - lam) * self.reference + lam * self.aligned
+        """Unnormalised log-probabilities under the exact mixture at each lam of the grid (Proposition 1), (G, P, J, S).
+
+        As in `mix_logits`, what a model excludes (-inf) stays excluded wherever that model has a share.
+        """
+        ends = {0.0: self.reference, 1.0: self.aligned}
+        excluded = np.isneginf(self.reference) | np.isneginf(self.aligned)
+        with np.errstate(invalid="ignore"):
+            between = [
+                ends.get(lam, np.where(excluded, -np.inf, (1 - lam) * self.reference + lam * self.aligned)) for lam in self.grid
+            ]
+        return np.stack(between)
 
     def log_sampler(self) -> Array:
         """Log-probabilities under the sampler at each lam of the grid (Proposition 2), shape (G, P, J, S)."""
@@ -156,7 +164,8 @@ def sample_anchors(
         scores = totals[:, batch]
 
         def add(rows: Tensor, output: Any, tokens: Tensor, scores: Tensor = scores) -> None:
-            scores[:, rows.cpu()] += _scores(output.reference_logits[:, -1], output.aligned_logits[:, -1], tokens, lams).cpu()
+            found = _scores(output.reference_logits[:, -1], output.aligned_logits[:, -1], tokens, lams)
+            scores[:, rows.cpu()] += found.cpu().double()  # not every accelerator knows float64
 
         lam = row_lams[batch].to(model.device)
         drawn = sample_completions(model, tokenizer, row_prompts[batch], max_new_tokens, lam, on_step=add, generator=generator)
@@ -179,7 +188,7 @@ def sample_anchors(
 
 
 def _scores(reference: Tensor, aligned: Tensor, tokens: Tensor, lams: Sequence[float]) -> Tensor:
-    """Log-probabilities of tokens under both models, and `log Z_t` at each lam; float64 of shape (2 + lams, rows)."""
+    """Log-probabilities of tokens under both models, and `log Z_t` at each lam; float32 of shape (2 + lams, rows)."""
     reference, aligned = reference.float().log_softmax(-1), aligned.float().log_softmax(-1)
     chosen = [logs.gather(-1, tokens[:, None])[:, 0] for logs in (reference, aligned)]
-    return torch.cat([torch.stack(chosen), log_normalizers_at(reference, aligned, lams)]).double()
+    return torch.cat([torch.stack(chosen), log_normalizers_at(reference, aligned, lams)])

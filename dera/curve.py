@@ -12,20 +12,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 from dera import estimators
-from dera.anchors import AnchorSamples, Metric, sample_anchors
+from dera.anchors import AnchorSamples, Metric, lam_grid, sample_anchors
 from dera.estimators import Array
 from dera.model import RealignedModel
 
 Target = Literal["sampler", "mixture"]
 
-#: Mean weights further from their expectation, 1, than this say that the samples miss part of the target.
+#: Mean weights further from their expectation, 1, than this and than three standard errors say that the samples miss part of the
+#: target.
 MASS_TOLERANCE = 0.1
 
-#: Effective share of the samples below which a lam counts as not supported, and where to sample first.
-DEFAULT_MIN_ESS = 0.1
+#: A lam is supported if all completions together are worth this many times those sampled at one anchor.
+DEFAULT_MIN_ESS = 0.5
+
+#: Where to sample first.
 DEFAULT_ANCHORS = (0.0, 0.3, 0.8, 2.0)
+
+#: Below this standard deviation a weight is 1 but for rounding, and of no use as a control variate.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Curve:
         lams: shape (G,).
         per_prompt: contributions whose mean over prompts is the estimate, shape (prompts, G).
         mean, low, high: the estimate and its 95% band, from resampled prompts; shape (G,).
-        ess: effective sample size as a share of the samples, mean over prompts, shape (G,).
+        ess: effective sample size of all completions toward each lam, as a share of them, shape (G,).
         mass: mean weight, 1 in expectation (the sampler; NaN for the mixture, whose normaliser is unknown), shape (G,).
         supported: whether the samples can carry the estimate, shape (G,).
     """
@@ -57,10 +64,17 @@ class Curve:
 
 def coverage(samples: AnchorSamples, target: Target = "sampler", min_ess: float = DEFAULT_MIN_ESS) -> tuple[Array, Array, Any]:
     """How well the samples cover each lam of their grid, whatever the metric: `ess`, `mass` and `supported` of a `Curve`."""
-    log_weights = _log_weights(samples, target).reshape(len(samples.grid), len(samples.prompts), -1)
-    ess = estimators.effective_sample_size(log_weights).mean(-1) / log_weights.shape[-1]
-    mass = np.exp(log_weights).mean((1, 2)) if target == "sampler" else np.full(len(ess), np.nan)
-    return ess, mass, (ess >= min_ess) & ~(np.abs(mass - 1) > MASS_TOLERANCE)
+    log_weights = _log_weights(samples, target)
+    if target == "mixture":  # whose normaliser is each prompt's own
+        log_weights = log_weights - special.logsumexp(log_weights, axis=(2, 3), keepdims=True)
+    lams, prompts = log_weights.shape[:2]
+    ess = estimators.effective_sample_size(log_weights.reshape(lams, -1)) / log_weights[0].size
+    supported = ess * len(samples.anchors) >= min_ess
+    if target == "mixture":
+        return ess, np.full(lams, np.nan), supported
+    by_prompt = np.exp(log_weights).mean((2, 3))
+    mass, error = by_prompt.mean(-1), by_prompt.std(-1, ddof=1) / np.sqrt(prompts)
+    return ess, mass, supported & (np.abs(mass - 1) <= np.maximum(MASS_TOLERANCE, 3 * error))
 
 
 def reweight(
@@ -77,16 +91,15 @@ def reweight(
         samples: at least two completions of each prompt at each anchor.
         values: the metric of each completion, shape (P, J, S), or (G, P, J, S) where it depends on lam.
         target: "sampler", what DeRa decodes at lam, or "mixture", the exact mixture it approximates.
-        min_ess: effective share of the samples below which a lam counts as not supported.
+        min_ess: a lam is supported if all completions together are worth this many times those of one anchor.
         resamples: bootstrap resamples of prompts for the band.
         seed: of the bootstrap.
 
     Raises:
         ValueError: with fewer than two samples a prompt and anchor, or fewer than two prompts.
     """
-    prompts, _, count = samples.reference.shape
-    if count < 2 or prompts < 2:
-        raise ValueError(f"reweighting needs two prompts and two samples of each at each anchor, got {prompts} and {count}")
+    prompts, anchors, count = samples.reference.shape
+    check_counts(prompts, count)
     log_weights = _log_weights(samples, target)
     by_lam = np.broadcast_to(values, log_weights.shape)
     if target == "sampler":
@@ -94,7 +107,8 @@ def reweight(
         contributions = [_with_controls(v, w, at_anchors) for v, w in zip(by_lam, log_weights, strict=True)]
     else:
         flat = (len(samples.grid), prompts, -1)
-        contributions = list(map(estimators.reweighted_mean, by_lam.reshape(flat), log_weights.reshape(flat)))
+        pairs = zip(by_lam.reshape(flat), log_weights.reshape(flat), strict=True)
+        contributions = [estimators.reweighted_mean(v, w, strata=anchors) for v, w in pairs]
     per_prompt = np.stack(contributions, -1)
     ess, mass, supported = coverage(samples, target, min_ess)
     low, high = np.quantile(bootstrap_means(per_prompt, resamples, seed), [0.025, 0.975], axis=0)
@@ -103,7 +117,9 @@ def reweight(
 
 def reweighted_kl(samples: AnchorSamples, **options: Any) -> Curve:
     """KL of the sampler to the reference at every lam, in nats; options as for `reweight`."""
-    return reweight(samples, samples.log_sampler() - samples.reference, **options)
+    with np.errstate(invalid="ignore"):  # -inf - -inf where both exclude a completion, whose weight is then 0
+        log_ratio = samples.log_sampler() - samples.reference
+    return reweight(samples, log_ratio, **options)
 
 
 def sample_covering(
@@ -124,6 +140,7 @@ def sample_covering(
 
     Arguments and errors as for `sample_anchors` and `reweight`.
     """
+    check_counts(len(prompts), samples)
     options: dict[str, Any] = dict(samples=samples, batch_size=batch_size, progress=progress)
     drawn = sample_anchors(model, tokenizer, prompts, anchors, max_new_tokens, lams, seed=seed, **options)
     while len(drawn.anchors) < max_anchors:
@@ -155,6 +172,11 @@ def lam_curve(
     Returns:
         the curve, at `lams` and the anchors, and the samples, from which other metrics' curves follow without decoding.
     """
+    lam_grid([*lams, *options.get("anchors", ())])  # refuses bad values before anything is decoded
+    check_counts(len(prompts), options.get("samples", 2))
+    sample_anchors(model, tokenizer, prompts[:2], [1.0], max_new_tokens, samples=1).judge(
+        metric
+    )  # a metric that fails, fails now
     drawn = sample_covering(model, tokenizer, prompts, max_new_tokens, lams, **options)
     bootstrap = {name: options[name] for name in ("min_ess", "seed") if name in options}
     return reweight(drawn, drawn.judge(metric), **bootstrap), drawn
@@ -164,6 +186,12 @@ def least_supported(lams: Sequence[float] | Array, ess: Array, mass: Array, supp
     """The lam worth sampling next: of those not supported the one with the smallest effective sample; None if there is none."""
     open_lams = np.flatnonzero(~supported)
     return float(lams[open_lams[ess[open_lams].argmin()]]) if len(open_lams) else None
+
+
+def check_counts(prompts: int, samples: int) -> None:
+    """Refuse fewer than two prompts, which have no interval, or two samples, which have no variance."""
+    if samples < 2 or prompts < 2:
+        raise ValueError(f"reweighting needs two prompts and two samples of each at each anchor, got {prompts} and {samples}")
 
 
 def bootstrap_means(per_prompt: Array, resamples: int, seed: int) -> Array:
@@ -186,11 +214,16 @@ def _with_controls(values: Array, log_weights: Array, at_anchors: Array) -> Arra
         at_anchors: weights toward the anchors but one, shape (J - 1, P, J, S).
     """
     weights = np.exp(log_weights)
+    weighted = np.where(weights == 0, 0, weights * values)  # what cannot occur does not count, infinite or not
     controls = np.concatenate([weights[None], at_anchors]) - 1
-    weighted = weights * values
 
     def within(x: Array) -> Array:  # samples of one prompt and anchor are independent and alike
         return (x - x.mean(-1, keepdims=True)).reshape(-1, weighted.size)
 
+    prompts, anchors, samples = weighted.shape
+    controls = controls[within(controls).std(-1) > ROUNDING]
+    controls = controls[: prompts * anchors * (samples - 1) // 10]  # ten degrees of freedom for each coefficient
+    if not len(controls) or not np.isfinite(weighted).all():
+        return weighted.mean((1, 2))
     coefficients = np.linalg.lstsq(within(controls).T, within(weighted)[0], rcond=1e-6)[0]
     return weighted.mean((1, 2)) - coefficients @ controls.mean((2, 3))

@@ -56,19 +56,21 @@ def bootstrap_mean(per_prompt: Array, resamples: int, seed: int, confidence: flo
     return Estimate(value, float(interval.low), float(interval.high))
 
 
-def reweighted_mean(values: Array, log_weights: Array) -> Array:
+def reweighted_mean(values: Array, log_weights: Array, strata: int = 1) -> Array:
     """Self-normalised expectation of `values` under the reweighted distribution, jackknifed, one a prompt.
 
     Args:
-        values, log_weights: shape (prompts, samples), at least two samples.
+        values, log_weights: shape (prompts, samples).
+        strata: the samples are so many groups of equal size, one after another, each with at least two and drawn from a
+            proposal of its own; the weights are then those of the balance heuristic.
     """
-    return _jackknife(_normalised_mean, values, log_weights)
+    return _jackknife(_normalised_mean, values, log_weights, strata)
 
 
-def log_normalizer(log_weights: Array) -> Array:
-    """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,)."""
+def log_normalizer(log_weights: Array, strata: int = 1) -> Array:
+    """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,). Strata as above."""
     return _jackknife(
-        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights
+        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights, strata
     )
 
 
@@ -92,10 +94,21 @@ def _normalised_mean(values: Array, log_weights: Array) -> Array:
     return (special.softmax(log_weights, -1) * values).sum(-1)
 
 
-def _jackknife(estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array) -> Array:
-    """`n * full - (n - 1) * mean of leave-one-out`, over the last axis."""
-    count = values.shape[-1]
-    if count < 2:
-        raise ValueError(f"reweighting needs at least two samples a prompt, got {count}")
-    left_out = [estimator(np.delete(values, i, -1), np.delete(log_weights, i, -1)) for i in range(count)]
-    return count * estimator(values, log_weights) - (count - 1) * np.mean(left_out, axis=0)
+def _jackknife(estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array, strata: int = 1) -> Array:
+    """The estimate less `sum over strata of (n - 1) * (mean of leave-one-out - estimate)`, over the last axis.
+
+    When one sample of a stratum is left out, the stratum's others count for it too, so that strata keep their shares.
+    """
+    size = values.shape[-1] // strata
+    if size < 2:
+        raise ValueError(f"reweighting needs at least two samples a prompt, got {size}")
+    estimate = estimator(values, log_weights)
+    bias = np.zeros_like(estimate)
+    for first in range(0, size * strata, size):
+        stratum = slice(first, first + size)
+        for left_out in range(first, first + size):
+            others = log_weights.copy()
+            others[..., stratum] += np.log(size / (size - 1))
+            others[..., left_out] = -np.inf
+            bias += (size - 1) / size * (estimator(values, others) - estimate)
+    return estimate - bias

@@ -82,7 +82,7 @@ def gaps_of(samples: AnchorSamples, resamples: int = 1000, seed: int = 0) -> lis
 def _missed(samples: AnchorSamples, at: int, log_weights: Array, gap: float) -> float:
     """By how many nats the completions of all anchors together raise the estimate; 0 if that may be chance."""
     pooled = (samples.log_mixture()[at] - samples.log_proposal()).reshape(len(log_weights), -1)
-    more = estimators.log_normalizer(pooled) - estimators.log_normalizer(log_weights)
+    more = estimators.log_normalizer(pooled, strata=len(samples.anchors)) - estimators.log_normalizer(log_weights)
     error = more.std(ddof=1) / math.sqrt(len(more))
     return float(more.mean()) if more.mean() > max(DOUBT_NATS, DOUBT_SHARE * gap, DOUBT_ERRORS * error) else 0.0
 

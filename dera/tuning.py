@@ -14,6 +14,9 @@ from dera.curve import DEFAULT_MIN_ESS, Curve, bootstrap_means, lam_curve, rewei
 from dera.estimators import Array, Estimate
 from dera.model import RealignedModel
 
+#: Below so many prompts, bootstrap intervals cover less than nine tenths of what they should.
+FEW_PROMPTS = 10
+
 #: Where to look when the caller does not say.
 DEFAULT_LAMS = tuple(round(0.1 * i, 1) for i in range(21))
 
@@ -108,9 +111,16 @@ def choose(
 
 
 def _best(curve: Curve, values: Array, kls: Array, limit: float) -> Any:
-    """Index of the best allowed lam in each row; values and KLs of shape (rows, G)."""
-    allowed = curve.supported & ((kls <= limit) | (curve.lams == 0))
-    return np.where(allowed, values, -np.inf).argmax(-1)
+    """Index of the best allowed lam in each row, the reference's where none is; values and KLs of shape (rows, G)."""
+    allowed = curve.supported & (kls <= limit)
+    allowed[:, _reference(curve)] = curve.supported[_reference(curve)]  # its KL is 0 whatever the estimate
+    best = np.where(allowed, values, -np.inf).argmax(-1)
+    return np.where(allowed.any(-1), best, _reference(curve))
+
+
+def _reference(curve: Curve) -> int:
+    """Index of the lam that is, or is nearest to, the reference."""
+    return int(np.abs(curve.lams).argmin())
 
 
 def _estimate(curve: Curve, index: int) -> Estimate:
@@ -119,7 +129,13 @@ def _estimate(curve: Curve, index: int) -> Estimate:
 
 def _warnings(curve: Curve, kl_curve: Curve, best: int, low: float, high: float, limit: float) -> list[str]:
     lams, lam, supported = curve.lams, float(curve.lams[best]), curve.lams[curve.supported]
+    if not len(supported):
+        return [
+            "no lam could be estimated from these completions, so the reference is kept: allow more anchors, samples or prompts"
+        ]
     found = []
+    if len(curve.per_prompt) < FEW_PROMPTS:
+        found.append(f"there are only {len(curve.per_prompt)} prompts: every interval here is too narrow")
     if not curve.supported.all():
         left_out = ", ".join(f"{x:g}" for x in lams[~curve.supported])
         found.append(
@@ -129,6 +145,8 @@ def _warnings(curve: Curve, kl_curve: Curve, best: int, low: float, high: float,
         found.append(
             f"lam = {lam:g} extrapolates beyond the aligned model: read completions there, and retrain at that strength if in doubt"
         )
+    if kl_curve.high[best] > limit:
+        found.append(f"the KL at lam = {lam:g} may be above the limit {limit:g}: its interval ends at {kl_curve.high[best]:.3g}")
     within_limit = kl_curve.mean[min(best + 1, len(lams) - 1)] <= limit  # otherwise the limit, not the range, ends the search
     if lam == supported.max() and within_limit:
         found.append(f"lam = {lam:g} is the largest that was measured, and a larger one may be better: measure further")

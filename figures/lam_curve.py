@@ -14,7 +14,9 @@ CURVE = "#56B4E9"  # of no policy: an estimate of DeRa, not another policy
 
 def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
     """The estimate with its band where the samples support it, and where completions were sampled."""
-    supported = curve[curve["supported"]]
+    supported = curve.assign(
+        **{name: curve[name].where(curve["supported"]) for name in (quantity, f"{quantity}_low", f"{quantity}_high")}
+    )
     label = f"every λ from {curve['completions'].iloc[0]:,} completions sampled at the ticks"
     axes.plot(supported["lam"], supported[quantity], color=CURVE, label=label)
     axes.fill_between(
