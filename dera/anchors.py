@@ -15,8 +15,7 @@ from tqdm import tqdm
 from dera.decoding import sample_completions
 from dera.estimators import Array
 from dera.mixing import log_normalizers_at
-from dera.mixture import check_pair
-from dera.model import RealignedModel
+from dera.model import RealignedModel, check_pair
 
 #: A judge of completions: takes prompts and completions, row by row, and returns a number for each.
 Metric = Callable[[list[str], list[str]], Sequence[float]]

@@ -84,6 +84,11 @@ class Rows:
         side = "right" if model.config.is_encoder_decoder else "left"
         self.prompts = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
         self.start, self._mask = self.prompts.input_ids, self.prompts.attention_mask
+        empty = [i for i, tokens in enumerate(self._mask.sum(-1).tolist()) if not tokens]
+        if empty:
+            raise ValueError(
+                f"prompt {empty[0]} of {len(prompts)} has no tokens, so there is nothing to continue: {prompts[empty[0]]!r}"
+            )
         self._states: Tensor | None = None
         if model.config.is_encoder_decoder:
             self._states = model.get_encoder()(input_ids=self.start, attention_mask=self._mask)[0]
@@ -168,6 +173,7 @@ def sample_completions(
     Raises:
         ValueError: if `lam` is bad, or there is no end-of-sequence or no padding token.
     """
+    check_room(max_new_tokens)
     state = Rows(model, tokenizer, prompts)
     drawn = torch.full((len(prompts), max_new_tokens), state.pad, device=model.device)
     rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
@@ -195,6 +201,11 @@ def sample_completions(
 def draw(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """One token a row from the softmax of logits of shape (rows, vocabulary)."""
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def check_room(max_new_tokens: int) -> None:
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 
 
 def _decoder_start(model: Any) -> int:

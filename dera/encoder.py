@@ -77,6 +77,6 @@ class JoinedEncoder:
                 "pass what this model's get_encoder() returned"
             )
         return [
-            BaseModelOutput(last_hidden_state=part.to(self.parts[i].base.dtype)) if run[i] else None
+            BaseModelOutput(last_hidden_state=self.parts[i].here(part.to(self.parts[i].base.dtype))) if run[i] else None
             for i, part in enumerate(states.split(self.sizes, -1))
         ]

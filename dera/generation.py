@@ -29,13 +29,7 @@ class RealignedGeneration(GenerationMixin):
         Raises:
             ValueError: if both are given, or as `lam_from_beta` and `forward` say.
         """
-        if beta is not None:
-            if lam is not None:
-                raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
-            if len(self.names) > 1:
-                raise ValueError(f"beta= is for one aligned model, not for {self.names}: give lam= for each")
-            lam = lam_from_beta(beta, self.aligned_beta)
-        lam = self._given(lam)
+        lam = self.strength(lam, beta)
         ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         if self.config.is_encoder_decoder:
             ids = kwargs.get("decoder_input_ids")
@@ -64,7 +58,20 @@ class RealignedGeneration(GenerationMixin):
             return cache
         return RealignedCache.like(cache, [part.config for part in self.parts])
 
-    def _given(self, lam: Lam | None) -> Lam:
-        if lam is None and self.lam is None:
+    def strength(self, lam: Lam | None, beta: float | None) -> Lam:
+        """The mixing weight meant by `lam` or `beta`, or the model's own when neither is given.
+
+        Raises:
+            ValueError: if both are given, `beta` for several aligned models, or nothing says what lam is.
+        """
+        if beta is not None:
+            if lam is not None:
+                raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
+            if len(self.names) > 1:
+                raise ValueError(f"beta= is for one aligned model, not for {self.names}: give lam= for each")
+            return lam_from_beta(beta, self.aligned_beta)
+        if lam is None:
+            lam = self.lam
+        if lam is None:
             raise ValueError(f"lam= is needed: one number for each of the aligned models {self.names}")
-        return self.lam if lam is None else lam  # type: ignore[return-value]
+        return lam

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dera.decoding import Completions, Rows, draw, is_end
+from dera.decoding import Completions, Rows, check_room, draw, is_end
 from dera.mixing import log_normalizers
-from dera.model import RealignedModel
+from dera.model import RealignedModel, check_pair
 from dera.weights import Lam, as_lam
 
 
@@ -73,6 +73,7 @@ def sample_mixture(
         ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned models.
     """
     check_pair(model)
+    check_room(max_new_tokens)
     if particles < 2:
         raise ValueError(f"particles must be at least 2, got {particles}")
     weights = as_lam(lam, len(prompts), model.device)[:, 0].repeat_interleave(particles)
@@ -103,12 +104,6 @@ def sample_mixture(
             break
         state.advance(tokens[going], index[going])
     return Particles(state.completions(drawn), log_weights, _log_mean(log_weights), resampled)
-
-
-def check_pair(model: RealignedModel) -> None:
-    """Refuse several aligned models, for which one lam is not enough."""
-    if len(model.names) != 1:
-        raise ValueError(f"this needs one aligned model, and the model has {model.names}: realign with one at a time")
 
 
 def _log_mean(log_weights: Tensor) -> Tensor:

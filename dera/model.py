@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
 from dera.cache import RealignedCache
 from dera.encoder import JoinedEncoder
@@ -22,7 +23,10 @@ from dera.mixing import mix_present
 from dera.padding import padding_last, positions_of, put_back
 from dera.parts import parts_of
 from dera.vocabulary import shared_vocabulary_size
-from dera.weights import Lam, as_lam, scheduled_lam
+from dera.weights import Lam, as_lam, lam_from_beta, scheduled_lam
+
+#: What transformers and its users pass to any model; the parts return their logits whatever these are.
+COMMON_ARGUMENTS = {"return_dict", "num_items_in_batch", *TransformersKwargs.__optional_keys__}
 
 
 @dataclass
@@ -61,6 +65,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
+    _can_set_experts_implementation_cached_value = True  # mixtures of experts: transformers looks for it in the model's own code
 
     def __init__(
         self,
@@ -81,6 +86,8 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         self.parts = parts
         self.held = nn.ModuleList({id(part.module): part.module for part in parts}.values())  # each once
         self.names = [part.name for part in parts[1:]]
+        if aligned_beta is not None:
+            lam_from_beta(aligned_beta, aligned_beta)  # refuses what is no strength
         self.aligned_beta = aligned_beta
         if lam is None and len(self.names) == 1:
             lam = 1.0
@@ -155,6 +162,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         lam: Lam | None = None,
+        beta: float | None = None,
         completion_start: int | Tensor = 1,
         output_parts: bool = False,
         **kwargs: Any,
@@ -174,6 +182,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
             use_cache: return a cache; off unless a cache is passed or this is True.
             logits_to_keep: compute logits for the last so many positions only; 0 means all.
             lam: mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
+            beta: the strength instead, where `aligned_beta` is known.
             completion_start: for a schedule: the column, padding counted, of the completion's first token; one number or one a row.
             output_parts: also return the logits that were mixed, and run all models whatever lam is.
 
@@ -183,7 +192,10 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
 
         Raises:
             ValueError: on a `lam` that is not finite or has a wrong shape, or a cache another model filled.
+            TypeError: on an argument that none of the models knows.
         """
+        self._check_known(kwargs)
+        lam = self.strength(lam, beta)
         seq2seq = self.config.is_encoder_decoder
         if seq2seq and decoder_input_ids is None and labels is not None:
             decoder_input_ids = self.parts[0].base.prepare_decoder_input_ids_from_labels(labels)
@@ -193,7 +205,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         cache = self._own_cache(past_key_values, use_cache)
         past = cache.get_seq_length() if cache is not None else 0
         weights = self._weights(lam, tokens, past, completion_start, logits_to_keep)
-        run = self._run(weights, output_parts, callable(self.lam if lam is None else lam), cache)
+        run = self._run(weights, output_parts, callable(lam), cache)
         columns = None
         inputs = dict(kwargs, attention_mask=attention_mask, logits_to_keep=logits_to_keep, use_cache=cache is not None)
         if seq2seq:
@@ -235,9 +247,16 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         """
         raise NotImplementedError("save the reference and the aligned model (or adapter) by themselves and load the pair again")
 
-    def _weights(self, lam: Lam | None, tokens: Tensor, past: int, completion_start: int | Tensor, keep: int) -> Tensor:
+    def _check_known(self, arguments: dict[str, Any]) -> None:
+        """Refuse what no part would take, so that a misspelt argument does not pass for a given one."""
+        known = set().union(*(part.known for part in self.parts), COMMON_ARGUMENTS)
+        unknown = sorted(name for name, value in arguments.items() if value is not None and name not in known)
+        if unknown:
+            raise TypeError(f"neither RealignedModel nor the models it mixes know the arguments {unknown}")
+
+    def _weights(self, lam: Lam, tokens: Tensor, past: int, completion_start: int | Tensor, keep: int) -> Tensor:
         """lam of shape (batch, models), or (batch, time, models) for a schedule."""
-        lam, (batch_size, time) = self._given(lam), tokens.shape
+        batch_size, time = tokens.shape
         if not callable(lam):
             return as_lam(lam, batch_size, tokens.device, self.names)
         columns = torch.arange(past + 1, past + time + 1, device=tokens.device)[-keep:]  # of the tokens that are predicted
@@ -258,3 +277,9 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         if self.config.is_encoder_decoder:
             return nn.functional.cross_entropy(logits.flatten(0, 1), labels.to(logits.device).flatten())
         return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1])
+
+
+def check_pair(model: RealignedModel) -> None:
+    """Refuse several aligned models, for which one lam is not enough."""
+    if len(model.names) != 1:
+        raise ValueError(f"this needs one aligned model, and the model has {model.names}: realign with one at a time")

@@ -34,20 +34,25 @@ class Part:
     def config(self) -> Any:
         return self.base.config
 
+    @property
+    def known(self) -> Any:
+        """The arguments of the model's forward."""
+        return inspect.signature(self.base.forward).parameters
+
     def __call__(self, **inputs: Any) -> Any:
         """Call the model with those of `inputs` that its forward knows (some take no position ids)."""
-        known = inspect.signature(self.base.forward).parameters
+        known = self.known
         with self._adapted():
-            return self.module(**{name: self._here(value) for name, value in inputs.items() if name in known})
+            return self.module(**{name: self.here(value) for name, value in inputs.items() if name in known})
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
         encoder = self.base.get_encoder()
         known = inspect.signature(encoder.forward).parameters
         with self._adapted():
-            return encoder(**{name: self._here(value) for name, value in inputs.items() if name in known}).last_hidden_state
+            return encoder(**{name: self.here(value) for name, value in inputs.items() if name in known}).last_hidden_state
 
-    def _here(self, value: Any) -> Any:
+    def here(self, value: Any) -> Any:
         """A tensor on this part's device, which need not be that of the others; offloaded parts move their inputs themselves."""
         here = self.base.device
         return value.to(here) if isinstance(value, torch.Tensor) and here.type != "meta" else value
@@ -77,11 +82,15 @@ def _switched_to(module: Any, adapter: str) -> Iterator[None]:
 
 def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
     """The reference, then the aligned models; arguments and errors as `RealignedModel`'s."""
+    if reference is not None and _is_base_of(reference, aligned):
+        reference = None  # PEFT has put the adapter into the reference itself: it is the base with the adapter off
     if reference is None:
         if not hasattr(aligned, "disable_adapter"):
             raise ValueError("reference may be None only when aligned is a PEFT model, whose base is then the reference")
         names = _check_adapters(aligned, adapters)
-        return [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
+        parts = [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
+        _check_attention(parts)
+        return parts
     if isinstance(aligned, Mapping):
         named = dict(aligned)
     elif isinstance(aligned, Sequence):
@@ -92,7 +101,26 @@ def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[P
         raise ValueError("at least one aligned model is needed")
     if adapters:
         raise ValueError("adapters= is for one PEFT model whose base is the reference: pass reference=None with it")
-    return [Part("reference", reference), *(Part(name, module) for name, module in named.items())]
+    for name, module in named.items():
+        if _is_base_of(reference, module):
+            raise ValueError(
+                f"the aligned model {name!r} is a PEFT model on the reference itself, which its adapter changes: "
+                "load the reference once more, or pass reference=None and adapters=[...]"
+            )
+    parts = [Part("reference", reference), *(Part(name, module) for name, module in named.items())]
+    _check_attention(parts)
+    return parts
+
+
+def _is_base_of(reference: Any, aligned: Any) -> bool:
+    return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
+
+
+def _check_attention(parts: list[Part]) -> None:
+    """Refuse models whose state is not a cache of keys and values (RWKV, Mamba): it can be neither padded nor reordered here."""
+    without = [part.name for part in parts if "past_key_values" not in part.known]
+    if without:
+        raise ValueError(f"{without} keep no past_key_values: only models with attention can be mixed")
 
 
 def _check_adapters(module: Any, adapters: list[str] | None) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
-from dera.model import RealignedModel
+from dera.model import RealignedModel, check_pair
 from dera.padding import positions_of
 from dera.weights import Lam, as_lam
 
@@ -41,6 +41,7 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     Raises:
         ValueError: if `lam` is not finite or has a wrong shape.
     """
+    check_pair(model)
     weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)[:, 0]
     output, mask = model(**_inputs(completions), lam=weights, output_parts=True), _mask(completions)
     reference, aligned = (_predicting(logits, completions)[mask] for logits in (output.reference_logits, output.aligned_logits))
@@ -56,11 +57,13 @@ def sample_and_score(
 
     Args and errors as those of `sample_completions`.
     """
+    check_pair(model)
     weights = as_lam(lam, len(prompts), model.device)[:, 0]
-    totals = torch.zeros(4, len(prompts), dtype=torch.double, device=model.device)
+    totals = torch.zeros(4, len(prompts), dtype=torch.double)
 
     def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
-        totals[:, rows] += _per_token(output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens)
+        scores = _per_token(output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens)
+        totals[:, rows.cpu()] += scores.cpu()
 
     completions = sample_completions(model, tokenizer, prompts, max_new_tokens, lam=weights, on_step=add)
     return completions, SequenceScores(*totals)

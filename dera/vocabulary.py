@@ -17,7 +17,7 @@ def shared_vocabulary_size(parts: Sequence[Part], tokenizer: Any = None) -> int:
     """The number of tokens all models know; rows beyond it in the larger tables are unused padding.
 
     Raises:
-        ValueError: if a table has fewer rows than the tokenizer has tokens, or, without a tokenizer, the tables differ by more
+        ValueError: if a table has fewer rows than the tokenizer has tokens (but for added tokens that no table has), or, without a tokenizer, the tables differ by more
             rows than padding explains.
     """
     sizes = {part.name: part.config.get_text_config(decoder=True).vocab_size for part in parts}

@@ -29,7 +29,7 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names:
         names: of the aligned models.
 
     Raises:
-        ValueError: if `lam` is not finite, names an unknown model, or has a shape other than those of `Lam`.
+        ValueError: if `lam` is a schedule, not numbers or not finite, names an unknown model, or has a shape other than those of `Lam`.
     """
     models = len(names)
     if isinstance(lam, Mapping):
@@ -37,7 +37,12 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names:
         if unknown:
             raise ValueError(f"lam names {sorted(unknown)}, but the aligned models are {list(names)}")
         lam = [[lam.get(name, 0.0) for name in names]] * batch_size
-    weights = torch.as_tensor(_plain(lam), dtype=torch.float32, device=device)
+    if callable(lam):
+        raise ValueError("a schedule of lam is for generate and forward: here lam must be numbers")
+    try:
+        weights = torch.as_tensor(_plain(lam), dtype=torch.float32, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"lam must be numbers, got {lam!r}: {error}") from error
     if not torch.isfinite(weights).all():
         raise ValueError(f"lam must be finite, got {lam}")
     if models == 1 and weights.ndim < 2:

@@ -51,6 +51,8 @@ def _module(where: str, spec: str) -> ModuleType:
             return importlib.import_module(where)
         found: Any = importlib.util.spec_from_file_location(f"dera_metric_{Path(where).stem}", where)
         module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module  # dataclasses look themselves up there
+        sys.path.insert(0, str(Path(where).resolve().parent))  # what it imports may lie beside it, as for a script
         found.loader.exec_module(module)
     except Exception as error:  # whatever the user's code raises
         raise ValueError(f"--metric {spec} could not be loaded: {type(error).__name__}: {error}") from error

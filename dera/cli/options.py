@@ -34,7 +34,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights (default: as saved)"
     )
     where = models.add_mutually_exclusive_group()
-    where.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    where.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
     where.add_argument("--device-map", metavar="MAP", help="spread the models over devices, as transformers' device_map: auto")
 
 
