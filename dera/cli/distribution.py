@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from dera.cli.values import number
-from dera.decoding import end_tokens
 
 if TYPE_CHECKING:
     from dera import RealignedModel
@@ -55,6 +54,8 @@ def check_distribution(args: argparse.Namespace) -> None:
 def generation_config(model: RealignedModel, tokenizer: Any, args: argparse.Namespace) -> Any:
     """Only what was asked for: checkpoints bring settings such as top_k or a repetition penalty of their own."""
     from transformers import GenerationConfig
+
+    from dera.decoding import end_tokens
 
     start = getattr(model.generation_config, "decoder_start_token_id", None)
     common = dict(

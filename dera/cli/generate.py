@@ -15,7 +15,6 @@ from dera.cli.models import check_models, load_pair, seed_batch
 from dera.cli.output import check_output, json_lines, write_atomically
 from dera.cli.prompts import read_prompts
 from dera.cli.values import beta_of, lams_of, number_list
-from dera.decoding import end_tokens
 
 if TYPE_CHECKING:
     from dera import RealignedModel
@@ -58,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_prompts(args)
     model, tokenizer = load_pair(args, prompts)
     plan = [(p, lam, sample) for p in range(len(prompts)) for lam in lams for sample in range(args.samples)]
+    from dera.decoding import end_tokens
+
     size = max(1, args.batch_size // (args.exact or 1))
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(plan), desc="decoding", unit="text", disable=args.quiet) as bar:

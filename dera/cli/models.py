@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dera.cli.prompts import ChatTokenizer, check_tokens
+from dera.chat import ChatTokenizer
+from dera.cli.prompts import check_tokens
 
 if TYPE_CHECKING:
     from dera import RealignedModel

@@ -36,35 +36,6 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
     return _some(_lines(sys.stdin), "standard input")
 
 
-class ChatTokenizer:
-    """A tokenizer that reads each text as the user's turn of a chat; in all else the tokenizer it was made from.
-
-    So the library, metrics and outputs see what the user wrote, and only the models see the template.
-    """
-
-    def __init__(self, tokenizer: Any, name: str, system: str | None = None):
-        if not tokenizer.chat_template:
-            raise ValueError(
-                f"the tokenizer of {name} has no chat template: leave out --chat, or save a tokenizer with one beside the model"
-            )
-        self._tokenizer = tokenizer
-        self._before = [] if system is None else [{"role": "system", "content": system}]
-
-    def __call__(self, prompts: Sequence[str], **options: Any) -> Any:
-        # The template has written the special tokens already, so the tokenizer must not add them again.
-        return self._tokenizer([self._render(prompt) for prompt in prompts], add_special_tokens=False, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-    def _render(self, prompt: str) -> str:
-        turns = [*self._before, {"role": "user", "content": prompt}]
-        try:
-            return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # whatever a template raises: those without a system turn raise jinja's own errors
-            raise ValueError(f"the chat template refuses {turns}: {error}") from error
-
-
 def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
     """Refuse a prompt the tokenizer makes nothing of: there is nothing to continue."""
     for i, ids in enumerate(tokenizer(list(prompts))["input_ids"]):

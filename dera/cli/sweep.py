@@ -16,7 +16,6 @@ from dera.cli.models import check_models, device_of, identity, load_pair, seed_b
 from dera.cli.output import check_output, note
 from dera.cli.prompts import read_prompts
 from dera.cli.rowfile import RowFile
-from dera.cli.sweep_table import sweep_table
 from dera.cli.values import beta_of, lams_of, number_list
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
         note(f"{args.output} is complete already: nothing was decoded")
     else:
         _decode_missing(args, rows, plan, prompts, metric)
+    from dera.cli.sweep_table import sweep_table
+
     print(sweep_table(rows.read()))
 
 

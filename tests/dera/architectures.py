@@ -20,6 +20,7 @@ CONFIGS = {
     "llama": lambda: tf.LlamaConfig(**_COMMON, **_DECODER),
     "qwen": lambda: tf.Qwen2Config(**_COMMON, **_DECODER),
     "mistral": lambda: tf.MistralConfig(**_COMMON, **_DECODER, sliding_window=4),
+    "mixtral": lambda: tf.MixtralConfig(**_COMMON, **_DECODER, num_local_experts=3, num_experts_per_tok=2, sliding_window=None),
     "gpt2": lambda: tf.GPT2Config(**_COMMON, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.6),
     "gemma": lambda: tf.Gemma2Config(
         **_COMMON, **_DECODER, head_dim=8, sliding_window=4, final_logit_softcapping=5.0, attn_logit_softcapping=5.0
@@ -27,7 +28,7 @@ CONFIGS = {
     "t5": lambda: tf.T5Config(**_COMMON, **_T5),
     "bart": lambda: tf.BartConfig(**_COMMON, **_BART, **_BART_REST),
 }
-DECODERS = ["llama", "qwen", "mistral", "gpt2", "gemma"]
+DECODERS = ["llama", "qwen", "mistral", "mixtral", "gpt2", "gemma"]
 ENCODER_DECODERS = ["t5", "bart"]
 
 

@@ -54,6 +54,7 @@ class Oracle(PreTrainedModel, GenerationMixin):
 
     main_input_name = "input_ids"
     _supports_sdpa = True
+    _can_set_experts_implementation_cached_value = True
 
     def __init__(self, parts):
         super().__init__(copy.deepcopy(parts[-1].config))

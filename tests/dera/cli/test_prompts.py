@@ -95,7 +95,7 @@ def test_without_chat_the_tokenizer_adds_its_own_tokens(chats, dera, monkeypatch
 def test_what_the_tokenizer_refuses_is_said_before_a_model_is_loaded(llamas, tmp_path, dera):
     status, _, err = dera("sweep", *llamas, "w3", "--lams", 1, "--chat", "--output", tmp_path / "x.jsonl")
     assert status == 2
-    assert f"the tokenizer of {llamas[0]} has no chat template: leave out --chat" in err
+    assert f"the tokenizer of {llamas[0]} has no chat template: use plain prompts" in err
     refusing = word_tokenizer()
     refusing.chat_template = "{{ raise_exception('no system turn here') }}"
     reference = save(tmp_path / "refusing", tiny("llama", 1), refusing)
