@@ -5,41 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dera import AnchorSamples, reweight
+from dera import reweight
 from eval import curve, curve_trial
+from tests.dera.dice import Dice
 
-REFERENCE, ALIGNED, PROMPTS = 0.3, 0.8, 128
+COIN, PROMPTS = Dice([0.7, 0.3], [0.2, 0.8]), 128
 
 
 def heads(lam: float) -> float:
-    """Probability of heads under the mixture, which for one token is also the sampler's."""
-    one, zero = REFERENCE ** (1 - lam) * ALIGNED**lam, (1 - REFERENCE) ** (1 - lam) * (1 - ALIGNED) ** lam
-    return one / (one + zero)
-
-
-def tossed(anchors: tuple[float, ...], grid: tuple[float, ...], samples: int) -> tuple[AnchorSamples, np.ndarray]:
-    """Coins tossed at the anchors, and whether each came up heads."""
-    rng = np.random.default_rng(0)
-    up = np.stack([rng.random((PROMPTS, samples)) < heads(lam) for lam in anchors], 1)
-    logs = [np.where(up, np.log(p), np.log1p(-p)) for p in (REFERENCE, ALIGNED)]
-    log_z = [np.log(REFERENCE ** (1 - lam) * ALIGNED**lam + (1 - REFERENCE) ** (1 - lam) * (1 - ALIGNED) ** lam) for lam in grid]
-    arrays = dict(reference=logs[0], aligned=logs[1], log_z=np.stack([np.full(up.shape, value) for value in log_z]))
-    return AnchorSamples([""] * PROMPTS, anchors, grid, [""] * up.size, [], lengths=np.ones(up.shape), **arrays), up.astype(float)
+    return COIN.at(lam)[1]
 
 
 def test_rows_say_where_completions_were_sampled_and_how_many():
-    samples, values = tossed((0.0, 1.0), (0.0, 0.5, 1.0), 4)
+    samples, values = COIN.roll((0.0, 1.0), (0.0, 0.5, 1.0), PROMPTS, 4)
     table = curve.rows(samples, {"reward": reweight(samples, values)}, {"objective": "rloo"})
     assert table["lam"].tolist() == [0, 0.5, 1]
     assert table["sampled"].tolist() == [True, False, True]
     assert (table["completions"] == 2 * 4 * PROMPTS).all()
     # With two outcomes the known mean weight determines the answer, so the control variates leave no error at all.
-    assert table["reward"].tolist() == pytest.approx([REFERENCE, heads(0.5), ALIGNED], abs=1e-9)
+    assert table["reward"].tolist() == pytest.approx([heads(0.0), heads(0.5), heads(1.0)], abs=1e-9)
 
 
 def test_the_trial_measures_the_errors_that_theory_predicts():
     """Brute force with k completions of each of P prompts errs by sqrt(p (1 - p) / (k P)) at each lam; the curve not at all."""
-    samples, values = tossed(curve_trial.ANCHORS, curve_trial.LAMS, curve_trial.ANCHOR_SAMPLES)
+    samples, values = COIN.roll(curve_trial.ANCHORS, curve_trial.LAMS, PROMPTS, curve_trial.ANCHOR_SAMPLES)
     rng = np.random.default_rng(1)
     truth = np.stack([rng.random((PROMPTS, curve_trial.TRUTH_SAMPLES)) < heads(lam) for lam in curve_trial.LAMS], 1).astype(float)
     table = curve_trial.compare(truth, samples, values).set_index(["method", "completions a prompt"])["error"]
