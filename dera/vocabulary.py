@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -17,16 +18,20 @@ def shared_vocabulary_size(parts: Sequence[Part], tokenizer: Any = None) -> int:
     """The number of tokens all models know; rows beyond it in the larger tables are unused padding.
 
     Raises:
-        ValueError: if a table has fewer rows than the tokenizer has tokens (but for added tokens that no table has), or, without a tokenizer, the tables differ by more
-            rows than padding explains.
+        ValueError: if a table has fewer rows than the tokenizer has tokens (but for added tokens that no table has), or,
+            without a tokenizer, the tables differ by more rows than padding explains.
     """
     sizes = {part.name: part.config.get_text_config(decoder=True).vocab_size for part in parts}
     smallest = min(sizes.values())
     if tokenizer is not None:
-        used = max(tokenizer.get_vocab().values()) + 1
-        if smallest < used:
+        beyond = [token for token, number in tokenizer.get_vocab().items() if number >= smallest]
+        if beyond and len(set(sizes.values())) == 1 and set(beyond) <= set(tokenizer.get_added_vocab()):
+            # some text models keep special tokens of a larger family (an image's place), which their text never has
+            warnings.warn(f"the models have no row for the added tokens {beyond}: prompts with these will fail", stacklevel=3)
+        elif beyond:
             raise ValueError(
-                f"the tokenizer uses {used} token ids, but the models' tables have {sizes} rows: they do not belong together"
+                f"the tokenizer uses {max(tokenizer.get_vocab().values()) + 1} token ids, but the models' tables have {sizes} rows: "
+                "they do not belong together"
             )
     elif max(sizes.values()) - smallest > PADDING_ROWS:
         raise ValueError(

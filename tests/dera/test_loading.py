@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from dera import RealignedModel
-from tests.dera.architectures import PAD, VOCABULARY, tiny
+from tests.dera.architectures import PAD, VOCABULARY, tiny, tiny_adapter
 from tests.dera.oracle import Oracle
 from tests.dera.tokenizers import word_tokenizer
 
@@ -192,6 +192,81 @@ def test_an_adapter_of_another_base(reference, tmp_path, other, merge):
     adapter, _ = adapter_on(base, tmp_path / "adapter", target_modules=modules)
     with pytest.raises(ValueError, match=f"{adapter} does not fit {reference}.*was it trained on another base"):
         RealignedModel.from_pretrained(reference, adapter, merge_adapter=merge)
+
+
+@pytest.mark.parametrize("change", ["biases", "embeddings"])
+def test_an_adapter_that_changes_its_base(tmp_path, change):
+    """Switched off it would not give back the reference, so it is refused unless the reference is kept beside it."""
+    base = save(tiny("gpt2", 1), tmp_path / "reference")
+    model = get_peft_model(
+        tf.AutoModelForCausalLM.from_pretrained(base),
+        LoraConfig(r=2, target_modules=["c_attn"], task_type="CAUSAL_LM", bias="all" if change == "biases" else "none"),
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("c_attn.base_layer.bias" if change == "biases" else "wte.weight"):
+                parameter += torch.randn_like(parameter)
+    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=change == "embeddings")
+    with pytest.raises(ValueError, match="also changes weights of its base"):
+        RealignedModel.from_pretrained(base, tmp_path / "adapter")
+    merged = RealignedModel.from_pretrained(base, tmp_path / "adapter", merge_adapter=True)
+    with torch.no_grad():
+        assert torch.equal(merged(**BATCH, lam=0).logits, tiny("gpt2", 1)(**merged_inputs()).logits)
+
+
+def merged_inputs():
+    return BATCH | {"position_ids": (BATCH["attention_mask"].cumsum(-1) - 1).clamp(min=0)}
+
+
+def test_an_adapter_with_a_tokenizer_of_its_own(reference, tmp_path):
+    adapter, _ = adapter_on(reference, tmp_path / "adapter")
+    word_tokenizer().save_pretrained(adapter)
+    RealignedModel.from_pretrained(reference, adapter)
+    more = word_tokenizer()
+    more.add_tokens(["w99"])
+    more.save_pretrained(adapter)
+    with pytest.raises(ValueError, match="different tokenizers.*'w99'"):
+        RealignedModel.from_pretrained(reference, adapter)
+
+
+def test_a_peft_model_on_the_reference_itself():
+    """PEFT writes the adapter into the model it is given: a lone one is taken for what it is, among others it is refused."""
+    base = tiny("llama", 1)
+    adapted = tiny_adapter(base, 2)
+    model = RealignedModel(base, adapted)
+    with torch.no_grad():
+        assert torch.equal(model(**BATCH, lam=0).logits, tiny("llama", 1)(**merged_inputs()).logits)
+        assert not torch.equal(model(**BATCH, lam=0).logits, model(**BATCH, lam=1).logits)
+    with pytest.raises(ValueError, match="'0' is a PEFT model on the reference itself"):
+        RealignedModel(base, [adapted, tiny("llama", 3)])
+
+
+def test_an_added_token_that_no_table_has_only_warns(tmp_path):
+    """Some text models keep a special token of a larger family; a word of the vocabulary without a row is another matter."""
+    tokenizer = word_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    with pytest.warns(UserWarning, match="no row for the added tokens.*<image>"):
+        RealignedModel(tiny("llama", 1), tiny("llama", 2), tokenizer=tokenizer)
+    with pytest.raises(ValueError, match="do not belong together"):
+        RealignedModel(tiny("llama", 1), tiny("llama", 2, vocab_size=12), tokenizer=tokenizer)
+
+
+def test_a_model_without_attention():
+    config = tf.MambaConfig(vocab_size=13, hidden_size=16, num_hidden_layers=1)
+    with pytest.raises(ValueError, match="only models with attention"):
+        RealignedModel(tiny("llama", 1), tf.MambaForCausalLM(config))
+
+
+def test_arguments_that_nobody_knows(built):
+    with pytest.raises(TypeError, match="lamb"):
+        built(**BATCH, lamb=0.3)
+    strong = RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1)
+    with torch.no_grad():
+        assert torch.equal(strong(**BATCH, beta=0.2).logits, strong(**BATCH, lam=0.5).logits)
+    with pytest.raises(ValueError, match="must be a positive finite number, got -1"):
+        RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=-1.0)
+    with pytest.raises(ValueError, match="lam must be numbers, got '0.5'"):
+        built(**BATCH, lam="0.5")
 
 
 def test_a_base_of_another_name_only_warns(reference, tmp_path):

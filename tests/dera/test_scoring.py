@@ -5,7 +5,15 @@ import torch
 from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
-from dera import Completions, RealignedModel, log_probabilities, sample_and_score, sample_completions, score_completions
+from dera import (
+    ChatTokenizer,
+    Completions,
+    RealignedModel,
+    log_probabilities,
+    sample_and_score,
+    sample_completions,
+    score_completions,
+)
 from tests.dera.architectures import EOS, PAD, tiny
 from tests.dera.tokenizers import word_tokenizer
 
@@ -99,3 +107,29 @@ def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenize
     observed = torch.bincount(seconds, minlength=len(expected)).double()
     fold = lambda values: [*values[common].tolist(), values[~common].sum().item()]  # noqa: E731
     assert stats.chisquare(fold(observed), fold(expected * len(seconds))).pvalue > 1e-4
+
+
+def test_what_cannot_be_decoded_is_refused_before_anything_is(pair, tokenizer):
+    model = RealignedModel(*pair[:2])
+    with pytest.raises(ValueError, match=r"prompt 1 of 2 has no tokens.*''"):
+        sample_completions(model, tokenizer, ["w3", ""], 4)
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 1, got 0"):
+        sample_completions(model, tokenizer, ["w3"], 0)
+    with pytest.raises(ValueError, match="a schedule of lam is for generate and forward"):
+        sample_and_score(model, tokenizer, ["w3"], 4, lambda positions: positions / 4)
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="padding token"):
+        sample_completions(model, tokenizer, ["w3"], 4)
+
+
+def test_a_chat_s_special_tokens_are_written_once(tokenizer):
+    tokenizer.chat_template = "{% for turn in messages %}w2 {{ turn.content }} {% endfor %}w9"
+    chat = ChatTokenizer(tokenizer, system="w7")
+    expected = tokenizer.apply_chat_template(
+        [{"role": "system", "content": "w7"}, {"role": "user", "content": "w3 w4"}], add_generation_prompt=True
+    ).input_ids
+    torch.manual_seed(0)
+    drawn = sample_completions(tiny("llama", 1), chat, ["w3 w4"], 2)
+    assert drawn.input_ids[0, :-2].tolist() == expected == [2, 7, 2, 3, 4, 9]
+    with pytest.raises(ValueError, match="no chat template"):
+        ChatTokenizer(word_tokenizer())
