@@ -24,6 +24,7 @@ def test_the_python_examples_run_in_the_order_they_are_read(tmp_path, monkeypatc
     base.save_pretrained("sft-model")
     word_tokenizer().save_pretrained("sft-model")
     tiny_adapter(base, 2).save_pretrained("aligned-adapter")
+    Path("prompts.txt").write_text("\n".join(f"w{2 + i % 11} w{2 + i % 7}" for i in range(24)))
     names: dict = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
