@@ -41,6 +41,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             style.with_interval(axes, decoded, "lam", quantity, "dera", line=False)
             each = decoded["completions"].iloc[0] if len(decoded) else 0
             axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
+        column[1].set_yscale("symlog", linthresh=1)
+        column[1].set_ylim(bottom=0)
         column[0].set_title(f"{objective.upper()}, β₀ = {anchor:g}")
         column[1].set_xlabel("mixing weight λ")
     grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
