@@ -15,7 +15,9 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
-from dera import AnchorSamples, Curve, RealignedModel, reweight, reweighted_kl, sample_covering
+from dera.anchors import AnchorSamples
+from dera.curve import Curve, reweight, reweighted_kl, sample_covering
+from dera.model import RealignedModel
 from study import job
 
 

@@ -19,8 +19,10 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
-from dera import AnchorSamples, RealignedModel, reweight, sample_anchors
+from dera.anchors import AnchorSamples, sample_anchors
+from dera.curve import reweight
 from dera.estimators import Array
+from dera.model import RealignedModel
 from study import job
 
 LAMS = tuple(round(0.1 * i, 1) for i in range(21))

@@ -20,15 +20,9 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dera import (
-    Completions,
-    RealignedModel,
-    SequenceScores,
-    log_probabilities,
-    sample_and_score,
-    sample_completions,
-    score_completions,
-)
+from dera.decoding import Completions, sample_completions
+from dera.model import RealignedModel
+from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
 from study import job, provenance
 
 

@@ -49,9 +49,9 @@ def _imports(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
+            # `from dera import x` depends on the module x where there is one, and on the package otherwise
             members = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [name for name in members if file_of(name).is_file()]
+            names += [member if file_of(member).is_file() else node.module for member in members]
     return [name for name in names if file_of(name).is_file()]
 
 

@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 
 import tasks
-from dera import sample_completions
+from dera.decoding import sample_completions
 from study import job
 from training import trainer as shared
 

@@ -9,7 +9,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dera import RealignedModel, sample_completions
+from dera.decoding import sample_completions
+from dera.model import RealignedModel
 from eval.claims import FAILED, REPRODUCED, Claim, Evidence
 
 VOCABULARY, LENGTH = 3, 4

@@ -1,11 +1,13 @@
 """The digest of a job's code: comments and docstrings leave it alone, code does not, nor does a helper's code."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from study import modules, provenance
 
+ROOT = modules.ROOT
 FILES = {
     "tasks/__init__.py": '"""Tasks."""\n',
     "tasks/helper.py": "def twice(x):\n    return 2 * x\n",
@@ -53,3 +55,18 @@ def test_versions_are_those_installed():
     import torch
 
     assert provenance.versions()["torch"] == torch.__version__
+
+
+def test_a_job_depends_on_the_modules_it_uses_and_not_on_the_whole_library(tmp_path, monkeypatch):
+    """An edit to tuning must not train DPO again; one to decoding must."""
+    shutil.copytree(ROOT / "dera", tmp_path / "dera")
+    for name in ("training", "tasks", "eval"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(modules, "ROOT", tmp_path)
+    before = provenance.source_digest("training.preferences")
+    with (tmp_path / "dera/tuning.py").open("a") as file:
+        file.write("\nMORE = 1\n")
+    assert provenance.source_digest("training.preferences") == before
+    with (tmp_path / "dera/decoding.py").open("a") as file:
+        file.write("\nMORE = 1\n")
+    assert provenance.source_digest("training.preferences") != before
