@@ -43,6 +43,7 @@ rule publish:
         f"{RESULTS}/claims.json",
         f"{RESULTS}/claims.md",
         f"{RESULTS}/tables/policies.csv",
+        f"{RESULTS}/tables/curve_trial.csv",
     output:
         directory(f"docs/{config['study']}"),
     log:

@@ -17,8 +17,7 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
     supported = curve.assign(
         **{name: curve[name].where(curve["supported"]) for name in (quantity, f"{quantity}_low", f"{quantity}_high")}
     )
-    label = f"every λ from {curve['completions'].iloc[0]:,} completions sampled at the ticks"
-    axes.plot(supported["lam"], supported[quantity], color=CURVE, label=label)
+    axes.plot(supported["lam"], supported[quantity], color=CURVE, label="DeRa at every λ, from completions sampled at the ticks")
     axes.fill_between(
         supported["lam"], supported[f"{quantity}_low"], supported[f"{quantity}_high"], color=CURVE, alpha=0.3, linewidth=0
     )
@@ -43,7 +42,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
         column[1].set_yscale("symlog", linthresh=1)
         column[1].set_ylim(bottom=0)
-        column[0].set_title(f"{objective.upper()}, β₀ = {anchor:g}")
+        column[0].set_title(f"{objective.upper()}, β₀ = {anchor:g}: curve from {curve['completions'].iloc[0]:,} completions")
         column[1].set_xlabel("mixing weight λ")
     grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
     grid[1, 0].set_ylabel(style.QUANTITIES["kl"])

@@ -14,7 +14,9 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 
 def next_logits(parts, lam, ids, source=None) -> torch.Tensor:
-    """Mixed next-token logits after each token of one row, float64 of shape (time, vocabulary). The raw logits are mixed: a repetition penalty depends on their level.
+    """Mixed next-token logits after each token of one row, float64 of shape (time, vocabulary).
+
+    The raw logits are mixed, for a repetition penalty depends on their level.
 
     Args:
         parts: the reference, then the aligned models.
@@ -47,6 +49,32 @@ def greedy(parts, lam, ids, steps, eos, source=None, margin=1e-3) -> list[int]:
         if added[-1] == eos:
             break
     return added
+
+
+def same_beams(parts, lams, batch, got, expected, tolerance=1e-3) -> bool:
+    """Whether beam search returned the same sequences, or in their place others of the same score.
+
+    Two beams may tie to within rounding, and which comes first then depends on the number of threads.
+
+    Args:
+        parts, lams: as for `next_logits`, one lam a row of `batch`.
+        got, expected: what `generate` returned, several rows for each row of `batch`.
+    """
+    seq2seq, beams = parts[0].config.is_encoder_decoder, len(expected) // len(lams)
+    eos, start = parts[0].config.eos_token_id, 1 if seq2seq else batch["input_ids"].shape[1]
+
+    def added(row):
+        ids = row[start:].tolist()
+        return ids[: ids.index(eos) + 1] if eos in ids else ids
+
+    def score(ids, row):
+        prompt = batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist()
+        before, source = (expected[0, :1].tolist(), prompt) if seq2seq else (prompt, None)
+        logs = next_logits(parts, lams[row], [*before, *ids], source).log_softmax(-1)[len(before) - 1 : -1]
+        return logs.gather(1, torch.tensor(ids)[:, None]).mean().item()
+
+    pairs = [(added(a), added(b), i // beams) for i, (a, b) in enumerate(zip(got, expected, strict=True))]
+    return all(a == b or abs(score(a, row) - score(b, row)) < tolerance for a, b, row in pairs)
 
 
 class Oracle(PreTrainedModel, GenerationMixin):

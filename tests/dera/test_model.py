@@ -24,7 +24,9 @@ def test_a_ragged_batch_with_mixed_lam_equals_the_oracle(pair, mode, lams):
     arguments = {**BATCH, **mode, "max_new_tokens": 8, "do_sample": False}
     got = RealignedModel(reference, aligned).generate(**arguments, lam=lams)
     expected = oracle.Oracle([copy, aligned]).generate(**arguments, lam=torch.tensor(lams)[:, None], use_cache=False)
-    assert torch.equal(got, expected)
+    assert torch.equal(got, expected) or (
+        "num_beams" in mode and oracle.same_beams([copy, aligned], [[x] for x in lams], BATCH, got, expected)
+    )
 
 
 def test_each_row_is_what_it_is_alone(pair):
