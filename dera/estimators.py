@@ -17,6 +17,9 @@ from scipy import special, stats
 
 Array = NDArray[np.float64]
 
+#: Below so many prompts, 95% bootstrap intervals cover less than 90%.
+FEW_PROMPTS = 10
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -137,14 +137,6 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         """The module of the (first) aligned model."""
         return self.parts[1].module
 
-    def run_reference(self, **inputs: Any) -> Any:
-        """Run the reference alone, with the base's adapters off where there is one copy of the base."""
-        return self.parts[0](**inputs)
-
-    def run_aligned(self, **inputs: Any) -> Any:
-        """Run the (first) aligned model alone."""
-        return self.parts[1](**inputs)
-
     def get_encoder(self, modality: str | None = None) -> Any:
         """All encoders as one, for encoder-decoder models; what `generate` asks for."""
         return JoinedEncoder(self)

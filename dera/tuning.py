@@ -11,11 +11,8 @@ import numpy as np
 
 from dera.anchors import AnchorSamples, Metric
 from dera.curve import DEFAULT_MIN_ESS, Curve, bootstrap_means, lam_curve, reweighted_kl
-from dera.estimators import Array, Estimate
+from dera.estimators import FEW_PROMPTS, Array, Estimate
 from dera.model import RealignedModel
-
-#: Below so many prompts, bootstrap intervals cover less than nine tenths of what they should.
-FEW_PROMPTS = 10
 
 #: Where to look when the caller does not say.
 DEFAULT_LAMS = tuple(round(0.1 * i, 1) for i in range(21))

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_prompts(args)
     options.check_enough(args, prompts)
     import dera
+    from dera.estimators import FEW_PROMPTS
 
     model, tokenizer = load_pair(args, prompts)
     gaps = dera.diagnose(
@@ -61,5 +62,7 @@ def run(args: argparse.Namespace) -> None:
     for at in gaps:
         if at.warning:
             note(f"warning: {at.warning}")
+    if len(prompts) < FEW_PROMPTS:
+        note(f"warning: there are only {len(prompts)} prompts: every interval here is too narrow")
     if args.output is not None:
         write_json(args.output, [asdict(at) for at in gaps])
