@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dera.anchors import AnchorSamples, Metric
+from dera.anchors import AnchorSamples, Metric, sample_anchors
 from dera.curve import DEFAULT_MIN_ESS, Curve, bootstrap_means, lam_curve, reweighted_kl
-from dera.estimators import FEW_PROMPTS, Array, Estimate
+from dera.estimators import FEW_PROMPTS, Array, Estimate, bootstrap_mean
 from dera.model import RealignedModel
 
 #: Where to look when the caller does not say.
@@ -26,6 +26,7 @@ class Tuning:
         lam: the best of the supported lam that keep to the limit.
         low, high: 95% interval of that choice, from resampled prompts.
         value: the metric there; of the prompts that chose lam, so a little optimistic.
+        confirmed: the metric there on prompts that had no part in the choice, decoded at lam; None if none were held out.
         kl: KL to the reference there, in nats.
         beta: the strength worth retraining at, `aligned_beta / lam`; None without `aligned_beta` or at lam <= 0.
         warnings: in plain words, what to be careful about.
@@ -43,6 +44,7 @@ class Tuning:
     curve: Curve
     kl_curve: Curve
     samples: AnchorSamples
+    confirmed: Estimate | None = None
 
 
 def tune(
@@ -53,6 +55,7 @@ def tune(
     max_new_tokens: int,
     max_kl: float | None = None,
     lams: Sequence[float] = DEFAULT_LAMS,
+    held_out: float = 0.0,
     resamples: int = 2000,
     min_ess: float = DEFAULT_MIN_ESS,
     seed: int = 0,
@@ -64,16 +67,41 @@ def tune(
         model, tokenizer, prompts, metric, max_new_tokens, lams, min_ess, seed, options: as for `lam_curve`; the reference
             (lam = 0), whose KL is 0, is always among the candidates.
         max_kl: the largest KL to the reference allowed, in nats a completion; no limit when absent.
+        held_out: the last so many of the prompts, as a share, do not choose lam but confirm it.
         resamples: bootstrap resamples of prompts, each of which chooses its own lam.
 
     Raises:
-        ValueError: if `max_kl` is negative or not a number; and as `lam_curve`.
+        ValueError: if `max_kl` is negative or not a number, or `held_out` leaves fewer than two prompts on either side; and as
+            `lam_curve`.
     """
     if max_kl is not None and not max_kl >= 0:
         raise ValueError(f"max_kl must be 0 or more nats, got {max_kl}")
+    choosing, confirming = split(prompts, held_out)
     known: dict[str, Any] = dict(min_ess=min_ess, seed=seed)
-    curve, drawn = lam_curve(model, tokenizer, prompts, metric, max_new_tokens, [0.0, *lams], **known, **options)
-    return choose(curve, reweighted_kl(drawn, **known), drawn, model.aligned_beta, max_kl, resamples, seed)
+    curve, drawn = lam_curve(model, tokenizer, choosing, metric, max_new_tokens, [0.0, *lams], **known, **options)
+    found = choose(curve, reweighted_kl(drawn, **known), drawn, model.aligned_beta, max_kl, resamples, seed)
+    if not confirming:
+        return found
+    plain = {name: options[name] for name in ("samples", "batch_size", "progress") if name in options}
+    fresh = sample_anchors(model, tokenizer, confirming, [found.lam], max_new_tokens, seed=seed, **plain)
+    return replace(found, confirmed=bootstrap_mean(fresh.judge(metric).mean((1, 2)), resamples, seed))
+
+
+def split(prompts: Sequence[str], held_out: float) -> tuple[Sequence[str], Sequence[str]]:
+    """The prompts that choose and, if any, those held out: the last of them, as a share.
+
+    Raises:
+        ValueError: if fewer than two are left to choose or to confirm.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out must be a share of the prompts, at least 0 and below 1, got {held_out}")
+    confirming = round(len(prompts) * held_out)
+    choosing = len(prompts) - confirming
+    if held_out and min(choosing, confirming) < 2:
+        raise ValueError(
+            f"held_out={held_out} of {len(prompts)} prompts leaves {choosing} to choose and {confirming} to confirm: two of each are needed"
+        )
+    return prompts[:choosing], prompts[choosing:]
 
 
 def choose(

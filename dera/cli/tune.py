@@ -31,7 +31,7 @@ strength worth retraining at.
 EPILOG = """\
 examples:
   dera tune models/sft models/aligned --prompts prompts.txt --metric judge.py:score
-  dera tune models/sft models/aligned --prompts prompts.jsonl --metric judge.py:score --max-kl 5 --output tuning.json
+  dera tune models/sft models/aligned --prompts prompts.jsonl --metric judge.py:score --max-kl 5 --held-out 0.3 --output tuning.json
   dera tune models/sft models/aligned --prompts prompts.txt --metric judges.length:score --lams 0:3:0.25 --aligned-beta 0.1
 
 judge.py may be as short as this:
@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_metric(parser, required=True)
     parser.add_argument(
         "--max-kl", metavar="NATS", type=number(float, 0), help="largest KL to the reference allowed, a completion (default none)"
+    )
+    parser.add_argument(
+        "--held-out",
+        metavar="SHARE",
+        type=number(float, 0),
+        default=0.0,
+        help="so much of the prompts confirms the choice instead",
     )
     options.add_lams(parser, said=" (default 0:2:0.1)")
     parser.add_argument("--anchors", metavar="LIST", type=number_list, help="where to sample first (default 0,0.3,0.8,2)")
@@ -65,6 +72,9 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_prompts(args)
     options.check_enough(args, prompts)
     import dera
+    from dera.tuning import split
+
+    split(prompts, args.held_out)  # refuses a bad share before a model is loaded
 
     model, tokenizer = load_pair(args, prompts)
     ranges = {name: getattr(args, name) for name in ("lams", "anchors") if getattr(args, name) is not None}
@@ -75,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
         metric,
         args.max_new_tokens,
         max_kl=args.max_kl,
+        held_out=args.held_out,
         samples=args.samples,
         max_anchors=args.max_anchors,
         batch_size=args.batch_size,
@@ -105,6 +116,8 @@ def _choice(tuning: Tuning, beta_known: bool) -> str:
         f"\nlam = {tuning.lam:g} (95% interval of the choice {tuning.low:g} to {tuning.high:g})",
         f"metric {interval(tuning.value, '.4g')}, KL to the reference {interval(tuning.kl)} nats",
     ]
+    if tuning.confirmed is not None:
+        lines.append(f"on the prompts held out: metric {interval(tuning.confirmed, '.4g')}")
     if tuning.beta is not None:
         lines.append(f"worth retraining at beta = {tuning.beta:.4g}")
     elif not beta_known:
@@ -136,6 +149,7 @@ def _as_json(tuning: Tuning, args: argparse.Namespace) -> dict[str, Any]:
         "high": tuning.high,
         "metric": vars(tuning.value),
         "kl": vars(tuning.kl),
+        "confirmed": None if tuning.confirmed is None else vars(tuning.confirmed),
         "beta": tuning.beta,
         "max_kl": args.max_kl,
         "anchors": list(tuning.samples.anchors),

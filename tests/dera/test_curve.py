@@ -170,6 +170,25 @@ def test_tune_finds_the_enumerated_optimum_and_warns_that_it_extrapolates(spaces
     assert not any("extrapolates" in text for text in limited.warnings)
 
 
+def test_prompts_held_out_confirm_the_choice_and_have_no_part_in_it(spaces):
+    """The confirmed value is the enumerated one of those prompts: z-test at level 1e-4."""
+    model, judged = RealignedModel(*PARTS), []
+
+    def judge(prompts, completions):
+        judged.append(set(prompts))
+        return count_w5(prompts, completions)
+
+    prompts = PROMPTS[:4] * COPIES + PROMPTS[4:] * COPIES
+    result = tune(model, word_tokenizer(), prompts, judge, LENGTH, lams=GRID, held_out=1 / 3, batch_size=480)
+    assert judged[-1] == set(PROMPTS[4:])
+    assert not any(seen & set(PROMPTS[4:]) for seen in judged[:-1])
+    truth = np.mean([s.sampler(result.lam) @ metric_of(s, p) for s, p in zip(spaces[4:], PROMPTS[4:], strict=True)])
+    assert abs(result.confirmed.value - truth) < result.confirmed.high - result.confirmed.low  # four standard errors
+    for share in (1.0, -0.1, 0.001):
+        with pytest.raises(ValueError, match="held_out"):
+            tune(model, word_tokenizer(), prompts, judge, LENGTH, held_out=share)
+
+
 def test_tune_says_when_nothing_beats_the_reference_and_when_the_range_ends_too_early():
     model = RealignedModel(*PARTS)
     options = dict(lams=(0.0, 0.5, 1.0), anchors=(0.0, 1.0), samples=4, batch_size=480)

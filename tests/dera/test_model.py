@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from transformers import pipeline
 
 from dera import RealignedModel
 from tests.dera import oracle
 from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
 from tests.dera.enumeration import Space
+from tests.dera.tokenizers import word_tokenizer
 
 PROMPTS = [[3, 4, 5, 6, 7], [8, 2], [9, 3, 9], [2, 2, 2, 2]]
 BATCH = {
@@ -88,6 +90,16 @@ def test_beta_means_aligned_beta_over_lam(pair):
     assert torch.equal(by_beta, model.generate(**BATCH, lam=2.0, **arguments))
     with pytest.raises(ValueError, match="not both"):
         model.generate(**BATCH, beta=0.05, lam=2.0, **arguments)
+
+
+def test_a_pipeline_takes_the_model(pair):
+    reference, aligned, _ = pair
+    model, tokenizer = RealignedModel(reference, aligned), word_tokenizer()
+    write = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    ids = torch.tensor([[3, 4, 5]])
+    expected = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), lam=0.4, max_new_tokens=5, do_sample=False)
+    written = write("w3 w4 w5", lam=0.4, max_new_tokens=5, do_sample=False, return_full_text=False)[0]["generated_text"]
+    assert written == tokenizer.decode(expected[0, 3:], skip_special_tokens=True)
 
 
 def test_an_adapter_pair_holds_the_base_once():
