@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from dera.chat import ChatTokenizer
     from dera.curve import Curve, lam_curve, reweight, reweighted_kl, sample_covering
     from dera.decoding import Completions, sample_completions
-    from dera.gap import Gap, approximation_gap, diagnose
+    from dera.estimators import approximation_gap
+    from dera.gap import Gap, diagnose
     from dera.mixing import log_normalizers, mix_logits
     from dera.mixture import Particles, sample_mixture
     from dera.model import RealignedModel
@@ -23,7 +24,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "AnchorSamples": "anchors",
-    "approximation_gap": "gap",
+    "approximation_gap": "estimators",
     "ChatTokenizer": "chat",
     "Completions": "decoding",
     "Curve": "curve",

@@ -169,7 +169,7 @@ def sample_anchors(
         lam = row_lams[batch].to(model.device)
         drawn = sample_completions(model, tokenizer, row_prompts[batch], max_new_tokens, lam, on_step=add, generator=generator)
         ids += drawn.token_ids()
-        lengths += drawn.attention_mask[:, -drawn.completion_length :].sum(-1).tolist()
+        lengths += drawn.lengths()
         bar.update(len(lengths) - start)
     bar.close()
     reference, aligned, *log_z = totals.numpy().reshape(-1, *shape)

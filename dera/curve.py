@@ -16,7 +16,7 @@ from scipy import special
 
 from dera import estimators
 from dera.anchors import AnchorSamples, Metric, lam_grid, sample_anchors
-from dera.estimators import Array
+from dera.estimators import Array, Estimate
 from dera.model import RealignedModel
 
 Target = Literal["sampler", "mixture"]
@@ -57,19 +57,27 @@ class Curve:
     mass: Array
     supported: Any
 
+    def at(self, index: int) -> Estimate:
+        """The estimate at the lam of that index."""
+        return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))
+
     def sample_next(self) -> float | None:
         """The lam worth sampling next, None if all are supported."""
-        return least_supported(self.lams, self.ess, self.mass, self.supported)
+        return least_supported(self.lams, self.ess, self.supported)
 
 
 def coverage(samples: AnchorSamples, target: Target = "sampler", min_ess: float = DEFAULT_MIN_ESS) -> tuple[Array, Array, Any]:
     """How well the samples cover each lam of their grid, whatever the metric: `ess`, `mass` and `supported` of a `Curve`."""
-    log_weights = _log_weights(samples, target)
+    return _coverage(_log_weights(samples, target), target, min_ess)
+
+
+def _coverage(log_weights: Array, target: Target, min_ess: float) -> tuple[Array, Array, Any]:
+    """`coverage`, from log weights of shape (G, P, J, S)."""
+    lams, prompts, anchors, _ = log_weights.shape
     if target == "mixture":  # whose normaliser is each prompt's own
         log_weights = log_weights - special.logsumexp(log_weights, axis=(2, 3), keepdims=True)
-    lams, prompts = log_weights.shape[:2]
     ess = estimators.effective_sample_size(log_weights.reshape(lams, -1)) / log_weights[0].size
-    supported = ess * len(samples.anchors) >= min_ess
+    supported = ess * anchors >= min_ess
     if target == "mixture":
         return ess, np.full(lams, np.nan), supported
     by_prompt = np.exp(log_weights).mean((2, 3))
@@ -110,7 +118,7 @@ def reweight(
         pairs = zip(by_lam.reshape(flat), log_weights.reshape(flat), strict=True)
         contributions = [estimators.reweighted_mean(v, w, strata=anchors) for v, w in pairs]
     per_prompt = np.stack(contributions, -1)
-    ess, mass, supported = coverage(samples, target, min_ess)
+    ess, mass, supported = _coverage(log_weights, target, min_ess)
     low, high = np.quantile(bootstrap_means(per_prompt, resamples, seed), [0.025, 0.975], axis=0)
     return Curve(np.array(samples.grid), per_prompt, per_prompt.mean(0), low, high, ess, mass, supported)
 
@@ -144,7 +152,8 @@ def sample_covering(
     options: dict[str, Any] = dict(samples=samples, batch_size=batch_size, progress=progress)
     drawn = sample_anchors(model, tokenizer, prompts, anchors, max_new_tokens, lams, seed=seed, **options)
     while len(drawn.anchors) < max_anchors:
-        lam = least_supported(drawn.grid, *coverage(drawn, min_ess=min_ess))
+        ess, _, supported = coverage(drawn, min_ess=min_ess)
+        lam = least_supported(drawn.grid, ess, supported)
         if lam is None:
             break
         again = seed + len(drawn.anchors)  # another seed for each anchor
@@ -182,7 +191,7 @@ def lam_curve(
     return reweight(drawn, drawn.judge(metric), **bootstrap), drawn
 
 
-def least_supported(lams: Sequence[float] | Array, ess: Array, mass: Array, supported: Any) -> float | None:
+def least_supported(lams: Sequence[float] | Array, ess: Array, supported: Any) -> float | None:
     """The lam worth sampling next: of those not supported the one with the smallest effective sample; None if there is none."""
     open_lams = np.flatnonzero(~supported)
     return float(lams[open_lams[ess[open_lams].argmin()]]) if len(open_lams) else None

@@ -43,6 +43,10 @@ class Completions:
         _, real, ends = self._columns()
         return (real & ends).any(-1).tolist()
 
+    def lengths(self) -> list[int]:
+        """Tokens of each row's completion, its end-of-sequence token counted."""
+        return self._columns()[1].sum(-1).tolist()
+
     def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
         """The completions' ids, which of them are not padding, and which are end-of-sequence tokens."""
         ids, mask = self.input_ids[:, -self.completion_length :], self.attention_mask[:, -self.completion_length :]
@@ -67,6 +71,12 @@ def is_end(ids: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
     return torch.isin(ids, torch.tensor(end_token_ids, device=ids.device))
 
 
+def batch_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
+    """Prompts as a padded batch on the model's device: decoders go on at the right, and encoders count from the left."""
+    side = "right" if model.config.is_encoder_decoder else "left"
+    return tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
+
+
 class Rows:
     """Prompts decoded in step; rows may leave the batch, or be replaced by copies of others, between tokens.
 
@@ -81,8 +91,7 @@ class Rows:
                 "decoding in batches needs a tokenizer with a padding token: set it, for example pad_token = eos_token"
             )
         self.model, self.ends, self.pad = model, end_tokens(model, tokenizer), tokenizer.pad_token_id
-        side = "right" if model.config.is_encoder_decoder else "left"
-        self.prompts = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
+        self.prompts = batch_of(model, tokenizer, prompts)
         self.start, self._mask = self.prompts.input_ids, self.prompts.attention_mask
         empty = [i for i, tokens in enumerate(self._mask.sum(-1).tolist()) if not tokens]
         if empty:

@@ -77,6 +77,15 @@ def log_normalizer(log_weights: Array, strata: int = 1) -> Array:
     )
 
 
+def approximation_gap(log_weights: Array) -> Array:
+    """`KL(sampler || mixture) = log E[w] - E[log w]` of each prompt, in nats; the mean weight's bias is jackknifed.
+
+    Args:
+        log_weights: `sum_t log Z_t` of completions drawn from the sampler, shape (prompts, samples), at least two samples.
+    """
+    return log_normalizer(log_weights) - log_weights.mean(-1)
+
+
 def kl_to_reference(log_ratio: Array, log_weights: Array) -> Array:
     """KL to the reference of the distribution proportional to `pi_ref * exp(log_ratio)`, one a prompt, in nats.
 

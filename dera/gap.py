@@ -42,27 +42,19 @@ class Gap:
     warning: str | None
 
 
-def approximation_gap(log_weights: Array) -> Array:
-    """`KL(sampler || mixture) = log E[w] - E[log w]` of each prompt, in nats; the mean weight's bias is jackknifed.
-
-    Args:
-        log_weights: `sum_t log Z_t` of completions drawn from the sampler, shape (prompts, samples), at least two samples.
-    """
-    return estimators.log_normalizer(log_weights) - log_weights.mean(-1)
-
-
 def gaps_of(samples: AnchorSamples, resamples: int = 1000, seed: int = 0) -> list[Gap]:
     """The approximation at each anchor, from the anchor's own completions; at least two of each of two prompts.
 
     Where there are several anchors, the completions of the others check the estimate: they may hold some that the mixture
     favours and this sampler hardly ever draws.
     """
+    log_sampler, pooled = samples.log_sampler(), samples.log_mixture() - samples.log_proposal()
     found = []
     for j, lam in enumerate(samples.anchors):
         at = samples.grid.index(lam)
         log_weights = samples.log_z[at, :, j]
-        log_ratio = samples.log_sampler()[at, :, j] - samples.reference[:, j]
-        per_prompt, ess = approximation_gap(log_weights), float(estimators.effective_sample_size(log_weights).mean())
+        log_ratio = log_sampler[at, :, j] - samples.reference[:, j]
+        per_prompt, ess = estimators.approximation_gap(log_weights), float(estimators.effective_sample_size(log_weights).mean())
         prompts, count = log_weights.shape
         gap = estimators.bootstrap_mean(per_prompt, resamples, seed)
         found.append(
@@ -73,16 +65,22 @@ def gaps_of(samples: AnchorSamples, resamples: int = 1000, seed: int = 0) -> lis
                 ess=ess,
                 samples=count,
                 prompts=prompts,
-                warning=_warning(lam, gap.value, ess, count, _missed(samples, at, log_weights, gap.value)),
+                warning=_warning(lam, gap.value, ess, count, _missed(pooled[at], log_weights, gap.value)),
             )
         )
     return found
 
 
-def _missed(samples: AnchorSamples, at: int, log_weights: Array, gap: float) -> float:
-    """By how many nats the completions of all anchors together raise the estimate; 0 if that may be chance."""
-    pooled = (samples.log_mixture()[at] - samples.log_proposal()).reshape(len(log_weights), -1)
-    more = estimators.log_normalizer(pooled, strata=len(samples.anchors)) - estimators.log_normalizer(log_weights)
+def _missed(pooled: Array, log_weights: Array, gap: float) -> float:
+    """By how many nats the completions of all anchors together raise the estimate; 0 if that may be chance.
+
+    Args:
+        pooled: log weights of all anchors' completions toward the mixture, shape (P, J, S).
+        log_weights: of the lam's own, shape (P, S).
+    """
+    prompts, anchors, _ = pooled.shape
+    together = estimators.log_normalizer(pooled.reshape(prompts, -1), strata=anchors)
+    more = together - estimators.log_normalizer(log_weights)
     error = more.std(ddof=1) / math.sqrt(len(more))
     return float(more.mean()) if more.mean() > max(DOUBT_NATS, DOUBT_SHARE * gap, DOUBT_ERRORS * error) else 0.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from peft.utils.save_and_load import load_peft_weights
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from dera.parts import named
 from dera.vocabulary import check_same_tokenizer
 
 Loaded = tuple[PreTrainedModel | None, Any, list[str] | None, Any]
@@ -30,7 +30,7 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
     if kwargs.pop("trust_remote_code", False):
         raise ValueError("trust_remote_code is not supported: models run from transformers' own code only")
     hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-    reference, paths = str(reference), _named(aligned)
+    reference, paths = str(reference), _paths(aligned)
     for path in (reference, *paths.values()):
         must_exist(path)
     are_adapters = {name: find_adapter_config_file(path, **hub) is not None for name, path in paths.items()}
@@ -52,15 +52,8 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
     return _whole(reference, kwargs, hub), modules, None, tokenizer
 
 
-def _named(aligned: Any) -> dict[str, str]:
-    if isinstance(aligned, Mapping):
-        paths = {name: str(path) for name, path in aligned.items()}
-    elif isinstance(aligned, Sequence) and not isinstance(aligned, str):
-        paths = {str(i): str(path) for i, path in enumerate(aligned)}
-    else:
-        paths = {"aligned": str(aligned)}
-    if not paths:
-        raise ValueError("at least one aligned model is needed")
+def _paths(aligned: Any) -> dict[str, str]:
+    paths = {name: str(path) for name, path in named(aligned).items()}
     dotted = [name for name in paths if "." in name]
     if dotted:
         raise ValueError(f"the names {dotted} of aligned models have a dot, which PEFT cannot have in the name of an adapter")
@@ -165,10 +158,8 @@ def _same(stored: Any, own: Any) -> bool:
 def _check_complete(model: PeftModel, name: str, path: str, reference: str, stored: set[str]) -> None:
     """PEFT drops weights that find no place and leaves places without weights as they were: refuse both."""
     expected = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
-    homeless, empty = (
-        stored - expected - set(model.state_dict()),
-        expected - stored,
-    )  # embeddings may be stored beside the adapter
+    homeless = stored - expected - set(model.state_dict())  # embeddings may be stored beside the adapter
+    empty = expected - stored
     if homeless or empty:
         raise ValueError(
             f"the adapter {path} does not fit {reference}: {len(homeless)} of its weights have no place there and "

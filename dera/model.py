@@ -201,8 +201,8 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         columns = None
         inputs = dict(kwargs, attention_mask=attention_mask, logits_to_keep=logits_to_keep, use_cache=cache is not None)
         if seq2seq:
-            encoder_outputs = encoder_outputs or self.get_encoder()(input_ids, attention_mask, run=run)
-            states: list[Any] = JoinedEncoder(self).split(encoder_outputs, run)
+            encoder = self.get_encoder()
+            states: list[Any] = encoder.split(encoder_outputs or encoder(input_ids, attention_mask, run=run), run)
             if cache is None and decoder_attention_mask is not None:  # then padding may stand anywhere
                 tokens, decoder_attention_mask, columns = padding_last(tokens, decoder_attention_mask)
                 inputs["logits_to_keep"] = 0
@@ -241,8 +241,8 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
 
     def _check_known(self, arguments: dict[str, Any]) -> None:
         """Refuse what no part would take, so that a misspelt argument does not pass for a given one."""
-        known = set().union(*(part.known for part in self.parts), COMMON_ARGUMENTS)
-        unknown = sorted(name for name, value in arguments.items() if value is not None and name not in known)
+        known = (COMMON_ARGUMENTS, *(part.known for part in self.parts))
+        unknown = sorted(name for name, value in arguments.items() if value is not None and not any(name in k for k in known))
         if unknown:
             raise TypeError(f"neither RealignedModel nor the models it mixes know the arguments {unknown}")
 

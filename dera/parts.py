@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,16 +35,15 @@ class Part:
     def config(self) -> Any:
         return self.base.config
 
-    @property
-    def known(self) -> Any:
+    @cached_property
+    def known(self) -> frozenset[str]:
         """The arguments of the model's forward."""
-        return inspect.signature(self.base.forward).parameters
+        return frozenset(inspect.signature(self.base.forward).parameters)
 
     def __call__(self, **inputs: Any) -> Any:
         """Call the model with those of `inputs` that its forward knows (some take no position ids)."""
-        known = self.known
         with self._adapted():
-            return self.module(**{name: self.here(value) for name, value in inputs.items() if name in known})
+            return self.module(**{name: self.here(value) for name, value in inputs.items() if name in self.known})
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
@@ -88,39 +88,46 @@ def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[P
         if not hasattr(aligned, "disable_adapter"):
             raise ValueError("reference may be None only when aligned is a PEFT model, whose base is then the reference")
         names = _check_adapters(aligned, adapters)
-        parts = [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
-        _check_attention(parts)
-        return parts
-    if isinstance(aligned, Mapping):
-        named = dict(aligned)
-    elif isinstance(aligned, Sequence):
-        named = {str(i): module for i, module in enumerate(aligned)}
-    else:
-        named = {"aligned": aligned}
-    if not named:
-        raise ValueError("at least one aligned model is needed")
+        return _with_attention([Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)])
+    modules = named(aligned)
     if adapters:
         raise ValueError("adapters= is for one PEFT model whose base is the reference: pass reference=None with it")
-    for name, module in named.items():
+    for name, module in modules.items():
         if _is_base_of(reference, module):
             raise ValueError(
                 f"the aligned model {name!r} is a PEFT model on the reference itself, which its adapter changes: "
                 "load the reference once more, or pass reference=None and adapters=[...]"
             )
-    parts = [Part("reference", reference), *(Part(name, module) for name, module in named.items())]
-    _check_attention(parts)
-    return parts
+    return _with_attention([Part("reference", reference), *(Part(name, module) for name, module in modules.items())])
+
+
+def named(aligned: Any) -> dict[str, Any]:
+    """Aligned models, or their paths, by name: as given, by number, or "aligned" for a single one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if isinstance(aligned, Mapping):
+        found = dict(aligned)
+    elif isinstance(aligned, Sequence) and not isinstance(aligned, str):
+        found = {str(i): one for i, one in enumerate(aligned)}
+    else:
+        found = {"aligned": aligned}
+    if not found:
+        raise ValueError("at least one aligned model is needed")
+    return found
 
 
 def _is_base_of(reference: Any, aligned: Any) -> bool:
     return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
 
 
-def _check_attention(parts: list[Part]) -> None:
-    """Refuse models whose state is not a cache of keys and values (RWKV, Mamba): it can be neither padded nor reordered here."""
+def _with_attention(parts: list[Part]) -> list[Part]:
+    """The parts; refuses models whose state is not a cache of keys and values (RWKV, Mamba): it can be neither padded nor reordered here."""
     without = [part.name for part in parts if "past_key_values" not in part.known]
     if without:
         raise ValueError(f"{without} keep no past_key_values: only models with attention can be mixed")
+    return parts
 
 
 def _check_adapters(module: Any, adapters: list[str] | None) -> list[str]:

@@ -125,8 +125,8 @@ def choose(
         lam=lam,
         low=low,
         high=high,
-        value=_estimate(curve, best),
-        kl=_estimate(kl_curve, best),
+        value=curve.at(best),
+        kl=kl_curve.at(best),
         beta=aligned_beta / lam if aligned_beta is not None and lam > 0 else None,
         warnings=_warnings(curve, kl_curve, best, low, high, limit),
         curve=curve,
@@ -146,10 +146,6 @@ def _best(curve: Curve, values: Array, kls: Array, limit: float) -> Any:
 def _reference(curve: Curve) -> int:
     """Index of the lam that is, or is nearest to, the reference."""
     return int(np.abs(curve.lams).argmin())
-
-
-def _estimate(curve: Curve, index: int) -> Estimate:
-    return Estimate(float(curve.mean[index]), float(curve.low[index]), float(curve.high[index]))
 
 
 def _warnings(curve: Curve, kl_curve: Curve, best: int, low: float, high: float, limit: float) -> list[str]:

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 import tasks
 from dera.anchors import AnchorSamples
 from dera.curve import Curve, reweight, reweighted_kl, sample_covering
+from dera.estimators import Array
 from dera.model import RealignedModel
 from study import job
 
@@ -29,6 +30,12 @@ def rows(samples: AnchorSamples, quantities: dict[str, Curve], labels: dict) -> 
         columns |= {name: curve.mean, f"{name}_low": curve.low, f"{name}_high": curve.high}
     sampled = [lam in samples.anchors for lam in samples.grid]
     return pd.DataFrame(columns).assign(sampled=sampled, completions=len(samples.texts), **labels)
+
+
+def rewards_of(task: tasks.Task, samples: AnchorSamples) -> Array:
+    """The task's reward of each completion, shape (prompts, anchors, samples)."""
+    found = task.reward(samples.row_prompts(), samples.texts, samples.token_ids)
+    return np.array(found).reshape(samples.lengths.shape)
 
 
 def main() -> None:
@@ -58,10 +65,10 @@ def main() -> None:
             seed=args.seed,
         )
         seconds = time.monotonic() - started
-        rewards = tasks.create(settings["task"]).reward(samples.row_prompts(), samples.texts, samples.token_ids)
+        rewards = rewards_of(tasks.create(settings["task"]), samples)
         bootstrap = {"resamples": settings["resamples"], "seed": args.seed}
         quantities = {
-            "reward": reweight(samples, np.array(rewards).reshape(samples.lengths.shape), **bootstrap),
+            "reward": reweight(samples, rewards, **bootstrap),
             "kl": reweighted_kl(samples, **bootstrap),
         }
         table = rows(samples, quantities, {**args.labels, "decoding_seconds": seconds})

@@ -23,6 +23,7 @@ from dera.anchors import AnchorSamples, sample_anchors
 from dera.curve import reweight
 from dera.estimators import Array
 from dera.model import RealignedModel
+from eval.curve import rewards_of
 from study import job
 
 LAMS = tuple(round(0.1 * i, 1) for i in range(21))
@@ -90,19 +91,15 @@ def main() -> None:
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(job.device())
         task = tasks.create(args.settings["task"])
-
-        def rewards(samples: AnchorSamples) -> Array:
-            found = task.reward(samples.row_prompts(), samples.texts, samples.token_ids)
-            return np.array(found).reshape(samples.lengths.shape)
-
         options = dict(max_new_tokens=args.settings["max_new_tokens"], batch_size=args.settings["evaluation"]["batch_size"])
         truth = []
         for number, lam in enumerate(LAMS, start=1):
             seed = args.seed + 1000 + number
-            truth.append(rewards(sample_anchors(model, tokenizer, prompts, [lam], samples=TRUTH_SAMPLES, seed=seed, **options)))
+            here = sample_anchors(model, tokenizer, prompts, [lam], samples=TRUTH_SAMPLES, seed=seed, **options)
+            truth.append(rewards_of(task, here))
             progress.update(number, len(LAMS) + 1, "values of lam")
         samples = sample_anchors(model, tokenizer, prompts, ANCHORS, grid=LAMS, samples=ANCHOR_SAMPLES, seed=args.seed, **options)
-        table = compare(np.concatenate(truth, 1), samples, rewards(samples))
+        table = compare(np.concatenate(truth, 1), samples, rewards_of(task, samples))
         with job.atomic_path(args.output) as path:
             table.to_csv(path, index=False)
 

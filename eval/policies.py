@@ -114,7 +114,7 @@ def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, la
     log_ratio = float(lam) * (_grid(rows, "logp_aligned") - _grid(rows, "logp_reference"))
     beta = effective_beta(anchor, lam)
     log_weights = _grid(rows, "log_weight")
-    gap = estimators.log_normalizer(log_weights) - log_weights.mean(-1)
+    gap = estimators.approximation_gap(log_weights)
     labels = dict(objective=objective, seed=seed, beta=beta, anchor=anchor, lam=lam, gap=gap)
     return _reweighted("mixture", rows, log_ratio, log_weights, **labels)
 

@@ -51,17 +51,15 @@ def check_distribution(args: argparse.Namespace) -> None:
         raise ValueError(f"--greedy gives one completion, so --samples {args.samples} would repeat it: leave one of them out")
 
 
-def generation_config(model: RealignedModel, tokenizer: Any, args: argparse.Namespace) -> Any:
+def generation_config(model: RealignedModel, args: argparse.Namespace, ends: tuple[int, ...], pad: int) -> Any:
     """Only what was asked for: checkpoints bring settings such as top_k or a repetition penalty of their own."""
     from transformers import GenerationConfig
-
-    from dera.decoding import end_tokens
 
     start = getattr(model.generation_config, "decoder_start_token_id", None)
     common = dict(
         max_new_tokens=args.max_new_tokens,
-        eos_token_id=list(end_tokens(model, tokenizer)),
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=list(ends),
+        pad_token_id=pad,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None) if start is None else start,
     )
     if args.greedy:

@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> None:
     plan = [(p, lam, sample) for p in range(len(prompts)) for lam in lams for sample in range(args.samples)]
     from dera.decoding import end_tokens
 
+    ends = end_tokens(model, tokenizer)
+    model.generation_config = distribution.generation_config(model, args, ends, tokenizer.pad_token_id)
     size = max(1, args.batch_size // (args.exact or 1))
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(plan), desc="decoding", unit="text", disable=args.quiet) as bar:
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
                     "beta": beta_of(lam, args.aligned_beta),
                     "sample": sample,
                 }
-                rows.append({**row, **_described(ids, tokenizer, end_tokens(model, tokenizer))})
+                rows.append({**row, **_described(ids, tokenizer, ends)})
             if args.output is None:
                 with tqdm.external_write_mode(file=sys.stdout):
                     _show(rows[start:], rows[start - 1] if start else None)
@@ -91,16 +93,15 @@ def _decode(
     import torch
 
     from dera import sample_mixture
+    from dera.decoding import batch_of
 
     weights = torch.tensor(lams)
     if args.exact:
         found = sample_mixture(model, tokenizer, prompts, args.max_new_tokens, weights, particles=args.exact)
         return found.completions.input_ids[found.pick(), -found.completions.completion_length :].tolist()
-    seq2seq = model.config.is_encoder_decoder
-    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="right" if seq2seq else "left").to(model.device)
-    model.generation_config = distribution.generation_config(model, tokenizer, args)
+    batch = batch_of(model, tokenizer, prompts)
     ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask, lam=weights)
-    return ids[:, 1 if seq2seq else batch.input_ids.shape[1] :].tolist()
+    return ids[:, 1 if model.config.is_encoder_decoder else batch.input_ids.shape[1] :].tolist()
 
 
 def _described(ids: list[int], tokenizer: Any, ends: tuple[int, ...]) -> dict[str, Any]:

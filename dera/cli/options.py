@@ -72,7 +72,7 @@ def add_decoding(parser: argparse.ArgumentParser, samples: int) -> None:
     decoding.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_lams(parser: argparse.ArgumentParser, default: tuple[float, ...] | None = None, said: str = "") -> None:
+def add_lams(parser: argparse._ActionsContainer, default: tuple[float, ...] | None = None, said: str = "") -> None:
     """A list of mixing weights."""
     parser.add_argument(
         "--lams", metavar="LIST", type=number_list, default=default, help=f"0,0.5,1 or start:stop:step, as 0:2:0.25{said}"

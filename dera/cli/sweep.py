@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser)
     options.add_prompts(parser)
     strength = parser.add_mutually_exclusive_group(required=True)
-    strength.add_argument("--lams", metavar="LIST", type=number_list, help="0,0.5,1 or start:stop:step, as 0:2:0.25")
+    options.add_lams(strength)
     strength.add_argument("--betas", metavar="LIST", type=number_list, help="KL strengths instead, with --aligned-beta")
     options.add_decoding(parser, samples=4)
     options.add_metric(parser)
@@ -127,8 +127,7 @@ def _decode(
     texts = [prompts[p] for p, *_ in batch]
     drawn, scores = sample_and_score(model, tokenizer, texts, args.max_new_tokens, [lam for _, lam, _ in batch])
     completions = tokenizer.batch_decode(drawn.token_ids(), skip_special_tokens=True)
-    lengths = drawn.attention_mask[:, -drawn.completion_length :].sum(-1).tolist()
-    finished = drawn.finished()
+    lengths, finished = drawn.lengths(), drawn.finished()
     logs = {
         "logp_reference": scores.reference.tolist(),
         "logp_aligned": scores.aligned.tolist(),

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from dera.cli.output import interval, table
-from dera.estimators import Array, Estimate, bootstrap_mean
-from dera.gap import approximation_gap
+from dera.estimators import Array, Estimate, approximation_gap, bootstrap_mean
 
 RESAMPLES = 1000
 

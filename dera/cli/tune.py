@@ -16,7 +16,6 @@ from dera.cli.values import number, number_list
 
 if TYPE_CHECKING:
     from dera import Tuning
-    from dera.curve import Curve
 
 SUMMARY = "find the strength that is best for a metric of yours"
 DESCRIPTION = f"""\
@@ -106,7 +105,7 @@ def _table(tuning: Tuning) -> str:
     for i, lam in enumerate(tuning.curve.lams):
         supported = "yes" if tuning.curve.supported[i] else "no"
         mark = "<- chosen" if lam == tuning.lam else ""
-        metric, kl = _at(tuning.curve, i), _at(tuning.kl_curve, i)
+        metric, kl = tuning.curve.at(i), tuning.kl_curve.at(i)
         lines.append([f"{lam:g}", interval(metric, ".4g"), interval(kl), f"{tuning.curve.ess[i]:.0%}", supported, mark])
     return table(["lam", "metric", "KL to reference (nats)", "ESS", "supported", ""], lines)
 
@@ -123,12 +122,6 @@ def _choice(tuning: Tuning, beta_known: bool) -> str:
     elif not beta_known:
         lines.append("the beta worth retraining at is known once --aligned-beta is given")
     return "\n".join(lines)
-
-
-def _at(curve: Curve, i: int) -> Any:
-    from dera.estimators import Estimate
-
-    return Estimate(float(curve.mean[i]), float(curve.low[i]), float(curve.high[i]))
 
 
 def _as_json(tuning: Tuning, args: argparse.Namespace) -> dict[str, Any]:

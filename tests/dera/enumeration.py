@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import stats
 
 
 class Space:
@@ -54,3 +55,12 @@ class Space:
 
     def _totals(self, next_logs: dict[tuple[int, ...], np.ndarray]) -> np.ndarray:
         return np.array([sum(next_logs[s[:t]][token] for t, token in enumerate(s)) for s in self.sequences])
+
+
+def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:
+    """Of a chi-square test that outcomes follow `probabilities`; those expected less than five times count as one."""
+    expected = counts.sum() * probabilities / probabilities.sum()
+    common = expected >= 5
+    assert common.sum() > 10
+    observed = [*counts[common], counts[~common].sum()]
+    return stats.chisquare(observed, [*expected[common], expected[~common].sum()]).pvalue

@@ -8,7 +8,7 @@ from scipy import stats
 from dera import RealignedModel, sample_mixture
 from dera.mixture import _ancestors
 from tests.dera.architectures import EOS, tiny
-from tests.dera.enumeration import Space
+from tests.dera.enumeration import Space, p_value
 from tests.dera.tokenizers import word_tokenizer
 
 LENGTH, PROMPT = 3, "w3 w4"
@@ -62,14 +62,6 @@ def test_picks_follow_the_mixture_and_not_the_sampler(space):
     assert p_value(counts, truth) > 1e-4
     plain = np.random.default_rng(0).multinomial(runs, space.sampler(lam))
     assert p_value(plain, truth) < 1e-4
-
-
-def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:
-    expected = counts.sum() * probabilities / probabilities.sum()
-    common = expected >= 5
-    assert common.sum() > 10
-    observed = [*counts[common], counts[~common].sum()]
-    return stats.chisquare(observed, [*expected[common], expected[~common].sum()]).pvalue
 
 
 def test_systematic_resampling_copies_each_particle_its_expected_number_of_times_rounded():

@@ -32,11 +32,15 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def save_pair(folder: Path, architecture: str, tokenizer: PreTrainedTokenizerFast | None = None) -> list[str]:
+    """Save reference and aligned, the architecture's tiny models of seeds 1 and 2."""
+    return [save(folder / name, tiny(architecture, seed), tokenizer) for name, seed in (("reference", 1), ("aligned", 2))]
+
+
 @pytest.fixture(scope="session")
 def llamas(tmp_path_factory) -> list[str]:
-    """Reference and aligned, tiny("llama", 1) and tiny("llama", 2)."""
-    folder = tmp_path_factory.mktemp("llamas")
-    return [save(folder / "reference", tiny("llama", 1)), save(folder / "aligned", tiny("llama", 2))]
+    """Two decoders."""
+    return save_pair(tmp_path_factory.mktemp("llamas"), "llama")
 
 
 @pytest.fixture(scope="session")
@@ -50,19 +54,14 @@ def adapted(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def t5s(tmp_path_factory) -> list[str]:
-    """An encoder-decoder pair, tiny("t5", 1) and tiny("t5", 2)."""
-    folder = tmp_path_factory.mktemp("t5s")
-    return [save(folder / "reference", tiny("t5", 1)), save(folder / "aligned", tiny("t5", 2))]
+    """Two encoder-decoders."""
+    return save_pair(tmp_path_factory.mktemp("t5s"), "t5")
 
 
 @pytest.fixture(scope="session")
 def chats(tmp_path_factory) -> list[str]:
     """As `llamas`, with a chat template."""
-    folder = tmp_path_factory.mktemp("chats")
-    return [
-        save(folder / "reference", tiny("llama", 1), chat_tokenizer()),
-        save(folder / "aligned", tiny("llama", 2), chat_tokenizer()),
-    ]
+    return save_pair(tmp_path_factory.mktemp("chats"), "llama", chat_tokenizer())
 
 
 @pytest.fixture
