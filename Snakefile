@@ -1,9 +1,9 @@
-# The map of the study: data -> reference -> aligned adapters -> decoded policies -> tables -> claims and figures.
+# The map of the study, for each task: data -> reference -> aligned adapters -> decoded policies -> tables -> claims and figures.
 import os
 
 from snakemake.utils import min_version
 
-from study import config as study_config, modules
+from study import config as study_config, estimate, modules
 
 min_version("9.0")
 
@@ -13,7 +13,8 @@ if not workflow.overwrite_configfiles:  # a --configfile replaces the default st
 
 
 OBJECTIVES = {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")}
-CORPUS_FILES = study_config.check_or_exit(config, tasks=modules.names("tasks"), objectives=OBJECTIVES)
+CORPORA = {name: modules.constant(f"tasks.{name}", "CORPUS") for name in modules.names("tasks")}
+CORPUS_FILES = study_config.check_or_exit(config, tasks=CORPORA, objectives=OBJECTIVES)
 RESULTS = f"results/{config['study']}"
 
 # glibc keeps the memory a job has freed instead of giving it back page by page: a sixth less time in training.
@@ -33,8 +34,13 @@ include: "eval/eval.smk"
 include: "figures/figures.smk"
 
 
+onstart:
+    print(estimate.message(estimate.seconds(config, OBJECTIVES), workflow.cores or 1, config["study"]), flush=True)
+
+
 rule figures:
     default_target: True
     input:
         FIGURES,
         f"{RESULTS}/claims.md",
+        f"{RESULTS}/manifest.json",

@@ -1,6 +1,6 @@
-"""Reward and KL of DeRa at every lam of a range, from completions sampled at a few: multiple importance sampling.
+"""Gold and KL of DeRa at every lam of a range, from completions sampled at a few: multiple importance sampling.
 
-Settings: {"task", "evaluation", "curve": the config's `dera.curve`, "max_new_tokens", "resamples"}.
+Settings: {"task": {"name", "settings"}, "evaluation", "curve": the config's `dera.curve`, "max_new_tokens", "resamples"}.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def rows(samples: AnchorSamples, quantities: dict[str, Curve], labels: dict) -> 
     return pd.DataFrame(columns).assign(sampled=sampled, completions=len(samples.texts), **labels)
 
 
-def rewards_of(task: tasks.Task, samples: AnchorSamples) -> Array:
-    """The task's reward of each completion, shape (prompts, anchors, samples)."""
-    found = task.reward(samples.row_prompts(), samples.texts, samples.token_ids)
-    return np.array(found).reshape(samples.lengths.shape)
+def gold_of(task: tasks.Task, samples: AnchorSamples) -> Array:
+    """The task's verdict on each completion, shape (prompts, anchors, samples)."""
+    found = tasks.judge(task, samples.row_prompts(), samples.texts, samples.token_ids)
+    return np.array(found["gold"]).reshape(samples.lengths.shape)
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a lam")
     args = parser.parse_args()
     settings, options = args.settings, args.settings["curve"]
-    with job.running(" ".join(["curve", *map(str, args.labels.values())]), args):
+    with job.running(" ".join([settings["task"]["name"], "curve", *map(str, args.labels.values())]), args):
         prompts = Dataset.from_parquet(str(args.prompts))["prompt"][: settings["evaluation"]["prompts"]]
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(job.device())
@@ -65,10 +65,10 @@ def main() -> None:
             seed=args.seed,
         )
         seconds = time.monotonic() - started
-        rewards = rewards_of(tasks.create(settings["task"]), samples)
+        gold = gold_of(tasks.create(**settings["task"]), samples)
         bootstrap = {"resamples": settings["resamples"], "seed": args.seed}
         quantities = {
-            "reward": reweight(samples, rewards, **bootstrap),
+            "gold": reweight(samples, gold, **bootstrap),
             "kl": reweighted_kl(samples, **bootstrap),
         }
         table = rows(samples, quantities, {**args.labels, "decoding_seconds": seconds})

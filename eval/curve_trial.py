@@ -4,7 +4,7 @@ The truth at each lam is the mean of many completions decoded there. Against it:
 force, which spreads its completions over all lam. Both repeat over disjoint parts of what was sampled; errors are root mean
 squares over lam and repeats, with the truth's own error still in them.
 
-Settings: {"task", "evaluation", "max_new_tokens"}.
+Settings: {"task": {"name", "settings"}, "evaluation", "max_new_tokens"}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dera.anchors import AnchorSamples, sample_anchors
 from dera.curve import reweight
 from dera.estimators import Array
 from dera.model import RealignedModel
-from eval.curve import rewards_of
+from eval.curve import gold_of
 from study import job
 
 LAMS = tuple(round(0.1 * i, 1) for i in range(21))
@@ -40,7 +40,7 @@ def parts(samples: AnchorSamples, values: Array, size: int) -> Iterator[tuple[An
 
 
 def compare(truth_values: Array, samples: AnchorSamples, values: Array) -> pd.DataFrame:
-    """Errors of the curve and of brute force; rewards of shapes (P, lams, S) and (P, anchors, S)."""
+    """Errors of the curve and of brute force; gold of shapes (P, lams, S) and (P, anchors, S)."""
     where = [samples.grid.index(lam) for lam in LAMS]
     rows = []
     for size in (2, 5, 21):
@@ -90,16 +90,16 @@ def main() -> None:
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"])[:PROMPTS]
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(job.device())
-        task = tasks.create(args.settings["task"])
+        task = tasks.create(**args.settings["task"])
         options = dict(max_new_tokens=args.settings["max_new_tokens"], batch_size=args.settings["evaluation"]["batch_size"])
         truth = []
         for number, lam in enumerate(LAMS, start=1):
             seed = args.seed + 1000 + number
             here = sample_anchors(model, tokenizer, prompts, [lam], samples=TRUTH_SAMPLES, seed=seed, **options)
-            truth.append(rewards_of(task, here))
+            truth.append(gold_of(task, here))
             progress.update(number, len(LAMS) + 1, "values of lam")
         samples = sample_anchors(model, tokenizer, prompts, ANCHORS, grid=LAMS, samples=ANCHOR_SAMPLES, seed=args.seed, **options)
-        table = compare(np.concatenate(truth, 1), samples, rewards_of(task, samples))
+        table = compare(np.concatenate(truth, 1), samples, gold_of(task, samples))
         with job.atomic_path(args.output) as path:
             table.to_csv(path, index=False)
 

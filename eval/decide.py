@@ -1,21 +1,24 @@
-"""Decide every claim of the study and write claims.json and claims.md.
+"""Decide every claim of a task: claims.json, and what training and decoding cost: costs.csv.
 
-Settings: {"statistics": ..., "betas": [...]}. The exit status is 0 whatever the verdicts are: a claim that fails is a result.
+Settings: {"statistics": ..., "reward_margin": ..., "objectives": {name: {"reward", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
+status is 0 whatever the verdicts are: a claim that fails is a result.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from datasets import Dataset
+from torch import nn
 
+from dera.model import RealignedModel
 from eval import policies
-from eval.claims import Claim, Evidence, agreement, cost, identities, transition
+from eval.claims import Evidence, agreement, breakdown, cost, hacking, hallucination, identities, safety, strength, transition
 from study import job
+
+CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, cost)
 
 
 def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:
@@ -32,79 +35,66 @@ def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, list[float]]] = {}
     for folder in samples:
         record = job.read_json(folder / "sampling.json")
-        if record["policy"] != "reference":
-            seconds = record["decoding_seconds"] / record["lams"]
-            found.setdefault(record["labels"]["objective"], {}).setdefault(record["policy"], []).append(seconds)
+        for decoded in record["policies"]:
+            if decoded["policy"] != "reference":
+                seconds = decoded["decoding_seconds"] / decoded["lams"]
+                found.setdefault(record["labels"]["objective"], {}).setdefault(decoded["policy"], []).append(seconds)
     return {objective: {kind: sum(s) / len(s) for kind, s in kinds.items()} for objective, kinds in found.items()}
 
 
-def front_page(study: str, claims: list[Claim]) -> str:
-    """The claims as a Markdown table, then the evidence of each."""
-    lines = [f"# Claims of the study `{study}`", "", "| claim | source | verdict | criterion |", "| --- | --- | --- | --- |"]
-    lines += [f"| {c.claim} (`{c.id}`) | {c.source} | **{c.verdict}** | {c.criterion} |" for c in claims]
-    for claim in claims:
-        lines += ["", f"## {claim.id}: {claim.verdict}", ""]
-        lines += [f"- {name}: {_shown(value)}" for name, value in claim.evidence.items() if not _is_table(value)]
-        for value in filter(_is_table, claim.evidence.values()):
-            lines += ["", *_table(value)]
-        if claim.figure:
-            lines += ["", f"Figure: `figures/{claim.figure}.png`"]
-    return "\n".join(lines) + "\n"
+def parameter_bytes(reference: Path, adapter: Path) -> dict[str, float]:
+    """Bytes of the parameters of one model, of the pair as it is decoded here, and of the adapter kept apart."""
+    pair = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
+    shared = RealignedModel.from_pretrained(reference, adapter)
+    one = _bytes(pair.aligned)
+    return {"model bytes": one, "pair bytes": _bytes(pair), "adapter bytes": _bytes(shared) - one}
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+def _bytes(model: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    names = list(rows[0])
-    body = [f"| {' | '.join(_shown(row[name]) for name in names)} |" for row in rows]
-    return [f"| {' | '.join(names)} |", "|" + " --- |" * len(names), *body]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
-        return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**value)
-    if isinstance(value, list | tuple):
-        return ", ".join(_shown(v) for v in value)
-    if isinstance(value, dict):
-        return "; ".join(f"{name} {_shown(v)}" for name, v in value.items())
-    return str(value)
+def costs(training: dict[str, dict[str, float]], sampling: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """One row an objective, for the figure."""
+    return pd.DataFrame([{"objective": name, **training[name], **per_lam} for name, per_lam in sampling.items()])
 
 
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
-    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
     parser.add_argument(
         "--adapters", type=Path, nargs="+", required=True, help="folders of all adapters; the first is the anchor checked"
     )
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
-    parser.add_argument("--output", type=Path, required=True, help="claims.json; claims.md is written beside it")
+    parser.add_argument("--costs", type=Path, required=True, help="CSV file for the costs")
+    parser.add_argument("--output", type=Path, required=True, help="claims.json")
     args = parser.parse_args()
-    with job.running("claims", args) as progress:
-        table = pd.read_parquet(args.completions)
+    with job.running(f"{args.task} claims", args) as progress:
+        objectives = args.settings["objectives"]
+        training, sampling = training_seconds(args.adapters), sampling_seconds(args.samples)
+        memory = parameter_bytes(args.reference, args.adapters[0])
+        sampling = {name: {**seconds, **memory} for name, seconds in sampling.items()}
         evidence = Evidence(
-            policies=policies.from_completions(table, map(Fraction, args.settings["betas"])),
+            task=args.task,
+            policies=policies.from_completions(pd.read_parquet(args.completions), objectives),
+            objectives=objectives,
             statistics=args.settings["statistics"],
+            reward_margin=args.settings["reward_margin"],
             seed=args.seed,
-            training_seconds=training_seconds(args.adapters),
-            sampling_seconds=sampling_seconds(args.samples),
+            training_seconds=training,
+            sampling_seconds=sampling,
             reference=args.reference,
             anchor=args.adapters[0],
-            prompts=Dataset.from_parquet(str(args.prompts))["prompt"],
+            prompts=list(Dataset.from_parquet(str(args.prompts))["prompt"]),
         )
-        claims = [claim for module in (identities, agreement, transition, cost) for claim in module.decide(evidence)]
+        claims = [claim for module in CLAIMS for claim in module.decide(evidence)]
         for claim in claims:
             progress.say(f"{claim.id}: {claim.verdict}")
-        with job.atomic_path(args.output.with_suffix(".md")) as path:
-            path.write_text(front_page(args.study, claims))
+        with job.atomic_path(args.costs) as path:
+            costs(training, sampling).to_csv(path, index=False)
         job.write_json(args.output, [dataclasses.asdict(claim) for claim in claims])
 
 

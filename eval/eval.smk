@@ -1,112 +1,160 @@
 # How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
-DECODING = section(max_new_tokens=config["model"]["max_new_tokens"], **config["evaluation"])
-SEEDS = config["alignment"]["seeds"]
-TRAINED = {name: [study_config.label(b) for b in s["betas"]] for name, s in config["alignment"]["objectives"].items()}
-ANCHORS = {name: [study_config.label(b) for b in s["anchors"]] for name, s in config["alignment"]["objectives"].items()}
-ADAPTERS = [
-    f"{RESULTS}/models/{objective}/beta={beta}/seed={seed}"
-    for objective, betas in TRAINED.items()
-    for beta in ANCHORS[objective] + [b for b in betas if b not in ANCHORS[objective]]
-    for seed in SEEDS
-]
-SAMPLES = [f"{RESULTS}/samples/reference"] + [
-    f"{RESULTS}/samples/{policy}/{objective}-beta={beta}-seed={seed}"
-    for policy, strengths in (("retrained", TRAINED), ("dera", ANCHORS))
-    for objective, betas in strengths.items()
-    for beta in betas
-    for seed in SEEDS
-]
-# One lam curve for each objective: of the anchor with the fine grid (or its first), first seed.
-CURVES = {
-    name: f"{study_config.label(s.get('grid_anchor', s['anchors'][0]))}/seed={SEEDS[0]}"
-    for name, s in config["alignment"]["objectives"].items()
+ALIGNMENTS = {
+    task: {
+        name: {
+            "reward": objective.get("reward", "gold"),
+            "betas": [study_config.label(beta) for beta in objective["betas"]],
+            "anchors": [study_config.label(beta) for beta in objective["anchors"]],
+            "grid_anchor": study_config.label(objective.get("grid_anchor", objective["anchors"][0])),
+            "seeds": study_config.seeds(TASKS[task], name),
+        }
+        for name, objective in TASKS[task]["alignment"]["objectives"].items()
+    }
+    for task in TASKS
 }
-FIRST_CURVE = next(f"{name}/beta={anchor}" for name, anchor in CURVES.items())
-JUDGING = section("statistics", betas=sorted({beta for betas in TRAINED.values() for beta in betas}, key=float))
+
+
+def adapters(task):
+    """Every adapter of a task as objective, beta and seed; that of the first grid comes first."""
+    found = [
+        (name, beta, seed) for name, o in ALIGNMENTS[task].items() for beta in o["betas"] for seed in o["seeds"]
+    ]
+    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items())
+    return [first] + [adapter for adapter in found if adapter != first]
+
+
+def models(wildcards):
+    return [f"{RESULTS}/{wildcards.task}/models/{name}/beta={beta}/seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+
+
+def samples(wildcards):
+    folder = f"{RESULTS}/{wildcards.task}/samples"
+    return [f"{folder}/reference"] + [f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+
+
+def curves(wildcards):
+    """One lam curve for each objective: of the anchor with the fine grid, first seed."""
+    return [
+        f"{RESULTS}/{wildcards.task}/curves/{name}/{o['grid_anchor']}/seed={o['seeds'][0]}.csv"
+        for name, o in ALIGNMENTS[wildcards.task].items()
+    ]
+
+
+def judging(wildcards):
+    """What claims are decided with: the study's statistics, the task's margin, and what each objective maximised."""
+    task = TASKS[wildcards.task]
+    return json.dumps(
+        {"statistics": config["statistics"], "reward_margin": task["reward_margin"], "objectives": ALIGNMENTS[wildcards.task]},
+        sort_keys=True,
+    )
+
+
+def decoding(wildcards):
+    return json.dumps({**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)}, sort_keys=True)
+
+
+def scoring(wildcards):
+    pairs = TASKS[wildcards.task].get("preferences")
+    return section(wildcards.task, **({"preferences": pairs} if pairs else {}))
+
+
+def learned_reward(wildcards):
+    """The reward model's folder, where an objective of the task maximises it."""
+    used = any(objective["reward"] == "learned" for objective in ALIGNMENTS[wildcards.task].values())
+    return f"{OF_TASK}/models/reward" if used else []
+
+
+FIRST_TASK = next(iter(TASKS))
+FIRST_CURVE = "{}/beta={}/seed={}".format(*adapters(FIRST_TASK)[0])
+TABLES = ["policies", "costs"]
 
 
 rule sample_reference:
     input:
         reference=rules.train_reference.output,
-        prompts=f"{RESULTS}/data/test.parquet",
+        prompts=f"{OF_TASK}/data/test.parquet",
     output:
-        directory(f"{RESULTS}/samples/reference"),
+        directory(f"{OF_TASK}/samples/reference"),
     log:
-        f"{RESULTS}/logs/sample/reference.log",
+        f"{OF_TASK}/logs/sample/reference.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample/reference.tsv"
+        f"{OF_TASK}/benchmarks/sample/reference.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
     params:
         seed=config["seed"],
-        settings=DECODING,
+        settings=decoding,
         code=source_digest("eval.sample"),
+        labels=lambda wildcards: json.dumps({"task": wildcards.task}),
     shell:
-        "python -m eval.sample reference --settings {params.settings:q} --seed {params.seed} --log {log}"
+        "python -m eval.sample --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --reference {input.reference} --prompts {input.prompts} --output {output}"
 
 
 rule sample_adapter:
     input:
         reference=rules.train_reference.output,
-        adapter=f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}",
-        prompts=f"{RESULTS}/data/test.parquet",
+        adapter=rules.align.output,
+        prompts=f"{OF_TASK}/data/test.parquet",
     output:
-        directory(f"{RESULTS}/samples/{{policy}}/{{objective}}-beta={{beta}}-seed={{seed}}"),
+        directory(f"{OF_TASK}/samples/{{objective}}-beta={{beta}}-seed={{seed}}"),
     log:
-        f"{RESULTS}/logs/sample/{{policy}}-{{objective}}-beta={{beta}}-seed={{seed}}.log",
+        f"{OF_TASK}/logs/sample/{{objective}}-beta={{beta}}-seed={{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample/{{policy}}-{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
-    wildcard_constraints:
-        policy="retrained|dera",
+        f"{OF_TASK}/benchmarks/sample/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
     params:
-        settings=DECODING,
+        settings=decoding,
         code=source_digest("eval.sample"),
         seed=sampling_seed,
         lams=lambda wildcards: (
-            "--lams=" + ",".join(map(str, study_config.lams(config, wildcards.objective, wildcards.beta)))
-            if wildcards.policy == "dera"
+            "--lams="
+            + ",".join(map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta, int(wildcards.seed))))
+            if wildcards.beta in ALIGNMENTS[wildcards.task][wildcards.objective]["anchors"]
             else ""
         ),
         labels=lambda wildcards: json.dumps(
-            {"objective": wildcards.objective, "adapter_beta": wildcards.beta, "seed": int(wildcards.seed)}
+            {
+                "task": wildcards.task,
+                "objective": wildcards.objective,
+                "adapter_beta": wildcards.beta,
+                "seed": int(wildcards.seed),
+            }
         ),
     shell:
-        "python -m eval.sample {wildcards.policy} {params.lams} --labels {params.labels:q} --settings {params.settings:q}"
-        " --seed {params.seed} --log {log} --reference {input.reference} --adapter {input.adapter}"
-        " --prompts {input.prompts} --output {output}"
+        "python -m eval.sample {params.lams} --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
+        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
 
 
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
-        adapter=f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}",
-        prompts=f"{RESULTS}/data/test.parquet",
+        adapter=rules.align.output,
+        prompts=f"{OF_TASK}/data/test.parquet",
     output:
-        f"{RESULTS}/curves/{{objective}}/{{beta}}/seed={{seed}}.csv",
+        f"{OF_TASK}/curves/{{objective}}/{{beta}}/seed={{seed}}.csv",
     log:
-        f"{RESULTS}/logs/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.log",
+        f"{OF_TASK}/logs/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+        f"{OF_TASK}/benchmarks/estimate_curve/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
     params:
-        settings=section(
-            "task",
+        settings=lambda wildcards: section(
+            wildcards.task,
             "evaluation",
-            curve=config["dera"]["curve"],
-            max_new_tokens=config["model"]["max_new_tokens"],
+            curve=TASKS[wildcards.task]["dera"]["curve"],
+            max_new_tokens=room(wildcards.task),
             resamples=config["statistics"]["bootstrap_resamples"],
         ),
-        code=source_digest("eval.curve", TASK),
+        code=lambda wildcards: code_of(wildcards.task, "eval.curve"),
         seed=config["seed"],
         labels=lambda wildcards: json.dumps(
             {"objective": wildcards.objective, "adapter_beta": wildcards.beta, "seed": int(wildcards.seed)}
@@ -118,13 +166,13 @@ rule estimate_curve:
 
 rule gather_curves:
     input:
-        [f"{RESULTS}/curves/{objective}/{anchor}.csv" for objective, anchor in CURVES.items()],
+        curves,
     output:
-        f"{RESULTS}/tables/curves.csv",
+        f"{OF_TASK}/tables/curves.csv",
     log:
-        f"{RESULTS}/logs/gather_curves.log",
+        f"{OF_TASK}/logs/gather_curves.log",
     benchmark:
-        f"{RESULTS}/benchmarks/gather_curves.tsv"
+        f"{OF_TASK}/benchmarks/gather_curves.tsv"
     conda:
         "../envs/environment.yaml"
     shell:
@@ -133,9 +181,9 @@ rule gather_curves:
 
 rule curve_trial:
     input:
-        reference=rules.train_reference.output,
-        adapter=f"{RESULTS}/models/{FIRST_CURVE}",
-        prompts=f"{RESULTS}/data/test.parquet",
+        reference=f"{RESULTS}/{FIRST_TASK}/models/reference",
+        adapter=f"{RESULTS}/{FIRST_TASK}/models/{FIRST_CURVE}",
+        prompts=f"{RESULTS}/{FIRST_TASK}/data/test.parquet",
     output:
         f"{RESULTS}/tables/curve_trial.csv",
     log:
@@ -147,8 +195,8 @@ rule curve_trial:
     resources:
         gpu=GPU,
     params:
-        settings=section("task", "evaluation", max_new_tokens=config["model"]["max_new_tokens"]),
-        code=source_digest("eval.curve_trial", TASK),
+        settings=section(FIRST_TASK, "evaluation", max_new_tokens=room(FIRST_TASK)),
+        code=code_of(FIRST_TASK, "eval.curve_trial"),
         seed=config["seed"],
     shell:
         "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed} --log {log}"
@@ -157,21 +205,25 @@ rule curve_trial:
 
 rule score_completions:
     input:
-        samples=SAMPLES,
-        prompts=f"{RESULTS}/data/test.parquet",
+        samples=samples,
+        prompts=f"{OF_TASK}/data/test.parquet",
+        reward_model=learned_reward,
     output:
-        f"{RESULTS}/tables/completions.parquet",
+        f"{OF_TASK}/tables/completions.parquet",
     log:
-        f"{RESULTS}/logs/score_completions.log",
+        f"{OF_TASK}/logs/score_completions.log",
     benchmark:
-        f"{RESULTS}/benchmarks/score_completions.tsv"
+        f"{OF_TASK}/benchmarks/score_completions.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
     params:
-        settings=section("task"),
-        code=source_digest("eval.score", TASK, *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))),
+        settings=scoring,
+        reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
+        code=lambda wildcards: code_of(wildcards.task, "eval.score", *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))),
     shell:
-        "python -m eval.score {input.samples} --settings {params.settings:q} --log {log}"
+        "python -m eval.score {input.samples} --settings {params.settings:q} --log {log} {params.reward_model}"
         " --prompts {input.prompts} --output {output}"
 
 
@@ -179,35 +231,53 @@ rule summarize_policies:
     input:
         rules.score_completions.output,
     output:
-        policies=report(
-            f"{RESULTS}/tables/policies.csv", category="Tables", caption="../report/policies.rst", labels={"table": "policies"}
-        ),
-        lengths=f"{RESULTS}/tables/lengths.csv",
+        policies=f"{OF_TASK}/tables/policies.csv",
+        lengths=f"{OF_TASK}/tables/lengths.csv",
+        win_rates=f"{OF_TASK}/tables/win_rates.csv",
     log:
-        f"{RESULTS}/logs/summarize_policies.log",
+        f"{OF_TASK}/logs/summarize_policies.log",
     benchmark:
-        f"{RESULTS}/benchmarks/summarize_policies.tsv"
+        f"{OF_TASK}/benchmarks/summarize_policies.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         seed=config["seed"],
-        settings=JUDGING,
+        settings=judging,
         code=source_digest("eval.summarize"),
     shell:
         "python -m eval.summarize {input} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --policies {output.policies} --lengths {output.lengths}"
+        " --policies {output.policies} --lengths {output.lengths} --win-rates {output.win_rates}"
+
+
+rule pick_samples:
+    input:
+        completions=rules.score_completions.output,
+        prompts=f"{OF_TASK}/data/test.parquet",
+    output:
+        f"{OF_TASK}/tables/samples.csv",
+    log:
+        f"{OF_TASK}/logs/pick_samples.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/pick_samples.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=judging,
+        code=source_digest("eval.pick_samples"),
+    shell:
+        "python -m eval.pick_samples {input.completions} --settings {params.settings:q} --log {log} --prompts {input.prompts} --output {output}"
 
 
 rule collect_training:
     input:
         reference=rules.train_reference.output,
-        adapters=ADAPTERS,
+        adapters=models,
     output:
-        f"{RESULTS}/tables/training.csv",
+        f"{OF_TASK}/tables/training.csv",
     log:
-        f"{RESULTS}/logs/collect_training.log",
+        f"{OF_TASK}/logs/collect_training.log",
     benchmark:
-        f"{RESULTS}/benchmarks/collect_training.tsv"
+        f"{OF_TASK}/benchmarks/collect_training.tsv"
     conda:
         "../envs/environment.yaml"
     params:
@@ -216,28 +286,83 @@ rule collect_training:
         "python -m eval.collect_training {input.reference} {input.adapters} --log {log} --output {output}"
 
 
+rule gather_table:
+    input:
+        expand(f"{RESULTS}/{{task}}/tables/{{table}}.csv", task=TASKS, allow_missing=True),
+    output:
+        report(f"{RESULTS}/tables/{{table}}.csv", category="Tables", caption="../report/table.rst", labels={"table": "{table}"}),
+    log:
+        f"{RESULTS}/logs/gather_table/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gather_table/{{table}}.tsv"
+    wildcard_constraints:
+        table="|".join(TABLES),
+    conda:
+        "../envs/environment.yaml"
+    params:
+        tasks=list(TASKS),
+        code=source_digest("eval.gather_table"),
+    shell:
+        "python -m eval.gather_table {input} --tasks {params.tasks} --log {log} --output {output}"
+
+
+rule gap_trial:
+    output:
+        f"{RESULTS}/tables/gap_trial.csv",
+    log:
+        f"{RESULTS}/logs/gap_trial.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gap_trial.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        seed=config["seed"],
+        code=source_digest("eval.gap_trial"),
+    shell:
+        "python -m eval.gap_trial --seed {params.seed} --log {log} --output {output}"
+
+
 rule decide_claims:
     input:
         completions=rules.score_completions.output,
         reference=rules.train_reference.output,
-        adapters=ADAPTERS,
-        samples=SAMPLES,
-        prompts=f"{RESULTS}/data/test.parquet",
+        adapters=models,
+        samples=samples,
+        prompts=f"{OF_TASK}/data/test.parquet",
+    output:
+        claims=f"{OF_TASK}/claims.json",
+        costs=f"{OF_TASK}/tables/costs.csv",
+    log:
+        f"{OF_TASK}/logs/decide_claims.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/decide_claims.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        seed=config["seed"],
+        settings=judging,
+        code=source_digest("eval.decide"),
+    shell:
+        "python -m eval.decide {input.completions} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed}"
+        " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
+        " --prompts {input.prompts} --costs {output.costs} --output {output.claims}"
+
+
+rule gather_claims:
+    input:
+        expand(f"{RESULTS}/{{task}}/claims.json", task=TASKS),
     output:
         json=f"{RESULTS}/claims.json",
         table=report(f"{RESULTS}/claims.md", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
     log:
-        f"{RESULTS}/logs/decide_claims.log",
+        f"{RESULTS}/logs/gather_claims.log",
     benchmark:
-        f"{RESULTS}/benchmarks/decide_claims.tsv"
+        f"{RESULTS}/benchmarks/gather_claims.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         study=config["study"],
         seed=config["seed"],
-        settings=JUDGING,
-        code=source_digest("eval.decide"),
+        code=source_digest("eval.gather_claims"),
     shell:
-        "python -m eval.decide {input.completions} --study {params.study} --settings {params.settings:q} --seed {params.seed}"
-        " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
-        " --prompts {input.prompts} --output {output.json}"
+        "python -m eval.gather_claims {input} --study {params.study} --seed {params.seed} --log {log} --output {output.json}"

@@ -1,14 +1,16 @@
-"""From the table of completions to the policies the study compares, each as numbers per prompt.
+"""From a task's table of completions to the policies that are compared, each as numbers per prompt.
 
 Sampled: the reference, retrained(beta), dera(anchor, lam). Reached by reweighting: the true optimum at beta (from the reference)
-and the exact mixture at lam (from the sampler). Seeds are kept apart, and averaged within each prompt for `seed = "mean"`.
+and the exact mixture at lam (from the sampler). Every policy belongs to an objective, whose `reward` is what that objective maximised; the
+reference and the optima are there once for each. Seeds are kept apart, and averaged within each prompt for `seed = "mean"`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,11 @@ import pandas as pd
 from dera import estimators
 from dera.estimators import Array
 
-QUANTITIES = ("reward", "kl", "length")
+#: Columns of the table that are no measure of a completion.
+LABELS = {
+    "prompt_id", "sample_id", "lam", "completion", "finished", "logp_policy", "logp_reference", "logp_aligned", "log_weight", "policy",
+    "task", "objective", "adapter_beta", "seed",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,14 @@ class Policy:
     """One policy's numbers per prompt.
 
     `beta` is the effective strength (None for the reference), `anchor` the beta of the adapter that dera and mixture start from.
-    `per_prompt` has `reward`, `kl` (nats to the reference) and `length` (tokens), each of shape (prompts,).
-    `ess` is the effective sample size within a prompt, averaged over prompts: all samples where none is reweighted;
-    `gap` is KL(sampler || exact mixture) per prompt, for mixtures.
+    `per_prompt` has an array of shape (prompts,) for each measure: `reward` (what the objective maximised), `gold`, `kl` (nats to the
+    reference), `length` (tokens) and the task's own, NaN where a measure does not apply to a prompt. `gold` has the
+    verdict on each completion, shape (prompts, samples), for policies that were sampled. `ess` is the effective sample size within a
+    prompt, averaged over prompts: all samples where none is reweighted; `gap` is KL(sampler || exact mixture) per prompt, for mixtures.
     """
 
     kind: str
-    objective: str | None
+    objective: str
     seed: str
     beta: Fraction | None
     anchor: Fraction | None
@@ -39,20 +46,28 @@ class Policy:
     completions: int
     ess: float
     gap: Array | None = field(default=None, repr=False)
+    gold: Array | None = field(default=None, repr=False)
 
 
-def from_completions(table: pd.DataFrame, betas: Iterable[Fraction]) -> list[Policy]:
-    """All policies of the study; `betas` are the strengths to give the optimum at."""
-    reference = table[table["policy"] == "reference"]
-    result = [_sampled("reference", reference), *(_optimum(reference, beta) for beta in sorted(set(betas)))]
-    keys = ["objective", "adapter_beta", "seed"]
-    for labels, rows in table[table["policy"] == "retrained"].groupby(keys, sort=True):
-        result.append(_sampled("retrained", rows, *_strengths(labels, Fraction(1)), kind_has_anchor=False))
-    for labels, rows in table[table["policy"] == "dera"].groupby([*keys, "lam"], sort=False):
-        strengths = _strengths(labels[:3], Fraction(labels[3]))
-        result.append(_sampled("dera", rows, *strengths))
-        result.append(_mixture(rows, *strengths))
+def from_completions(table: pd.DataFrame, objectives: Mapping[str, Mapping[str, Any]]) -> list[Policy]:
+    """All policies of a task; `objectives` gives for each one its `reward` (a column of the table) and its `betas`, for the optima."""
+    result = []
+    for name, settings in objectives.items():
+        rows = table.assign(reward=table[settings["reward"]])
+        result += _of_objective(rows, name, sorted({Fraction(beta) for beta in settings["betas"]}))
     return result + _seed_means(result)
+
+
+def _of_objective(table: pd.DataFrame, name: str, betas: list[Fraction]) -> list[Policy]:
+    reference, mine = table[table["policy"] == "reference"], table[table["objective"] == name]
+    result = [_sampled("reference", reference, name), *(_optimum(reference, name, beta) for beta in betas)]
+    keys = ["adapter_beta", "seed"]
+    for (beta, seed), rows in mine[mine["policy"] == "retrained"].groupby(keys, sort=True):
+        result.append(_sampled("retrained", rows, name, str(int(seed)), Fraction(beta)))
+    for (beta, seed, lam), rows in mine[mine["policy"] == "dera"].groupby([*keys, "lam"], sort=False):
+        strengths = (name, str(int(seed)), Fraction(beta), Fraction(lam))
+        result += [_sampled("dera", rows, *strengths), _mixture(rows, *strengths)]
+    return result
 
 
 def find(policies: list[Policy], kind: str, seed: str = "mean", **wanted: object) -> list[Policy]:
@@ -65,9 +80,14 @@ def find(policies: list[Policy], kind: str, seed: str = "mean", **wanted: object
     return sorted(found, key=lambda policy: policy.beta or float("inf"), reverse=True)
 
 
-def _strengths(labels: tuple, lam: Fraction) -> tuple[str, str, Fraction, Fraction]:
-    objective, adapter_beta, seed = labels
-    return str(objective), str(int(seed)), Fraction(adapter_beta), lam
+def measures(table: pd.DataFrame) -> list[str]:
+    """Names of the columns that measure a completion."""
+    return [name for name in table.columns if name not in LABELS and name != "log_ratio"]
+
+
+def applicable(values: Array) -> Array:
+    """The numbers of the prompts that a measure applies to."""
+    return values[~np.isnan(values)]
 
 
 def _grid(rows: pd.DataFrame, column: str) -> Array:
@@ -78,56 +98,57 @@ def _grid(rows: pd.DataFrame, column: str) -> Array:
 def _sampled(
     kind: str,
     rows: pd.DataFrame,
-    objective: str | None = None,
+    objective: str,
     seed: str = "mean",
     adapter_beta: Fraction | None = None,
     lam: Fraction | None = None,
-    kind_has_anchor: bool = True,
 ) -> Policy:
-    columns = {"reward": "reward", "kl": "log_ratio", "length": "length"}
+    per_prompt = {name: _grid(rows, name).mean(-1) for name in measures(rows)}
     return Policy(
         kind=kind,
         objective=objective,
         seed=seed,
-        beta=effective_beta(adapter_beta, lam),
-        anchor=adapter_beta if kind_has_anchor else None,
-        lam=lam if kind_has_anchor else None,
-        per_prompt={name: _grid(rows, column).mean(-1) for name, column in columns.items()},
+        beta=adapter_beta if lam is None else effective_beta(adapter_beta, lam),
+        anchor=None if lam is None else adapter_beta,
+        lam=lam,
+        per_prompt={**per_prompt, "kl": _grid(rows, "log_ratio").mean(-1)},
         completions=len(rows),
         ess=len(rows) / rows["prompt_id"].nunique(),
+        gold=_grid(rows, "gold"),
     )
 
 
-def effective_beta(adapter_beta: Fraction | None, lam: Fraction | None) -> Fraction | None:
+def effective_beta(adapter_beta: Fraction | None, lam: Fraction) -> Fraction | None:
     """`adapter_beta / lam`, None where lam is 0 (the reference itself)."""
-    return None if not lam or adapter_beta is None else adapter_beta / lam
+    return adapter_beta / lam if lam and adapter_beta is not None else None
 
 
-def _optimum(reference: pd.DataFrame, beta: Fraction) -> Policy:
+def _optimum(reference: pd.DataFrame, objective: str, beta: Fraction) -> Policy:
     """`pi_ref * exp(r / beta)` (the solution of the KL-regularised objective, which the paper starts from), from samples of the reference."""
     log_weights = _grid(reference, "reward") / float(beta)
-    return _reweighted("optimum", reference, log_weights, log_weights, beta=beta, objective=None, seed="mean")
+    return _reweighted("optimum", reference, log_weights, log_weights, objective=objective, beta=beta, seed="mean")
 
 
 def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, lam: Fraction) -> Policy:
     """`pi_ref^(1-lam) * pi_aligned^lam` (paper, Proposition 1), from samples of the sampler at that lam."""
     log_ratio = float(lam) * (_grid(rows, "logp_aligned") - _grid(rows, "logp_reference"))
-    beta = effective_beta(anchor, lam)
     log_weights = _grid(rows, "log_weight")
     gap = estimators.approximation_gap(log_weights)
-    labels = dict(objective=objective, seed=seed, beta=beta, anchor=anchor, lam=lam, gap=gap)
-    return _reweighted("mixture", rows, log_ratio, log_weights, **labels)
+    beta = effective_beta(anchor, lam)
+    return _reweighted(
+        "mixture", rows, log_ratio, log_weights, objective=objective, seed=seed, beta=beta, anchor=anchor, lam=lam, gap=gap
+    )
 
 
-def _reweighted(kind: str, rows: pd.DataFrame, log_ratio: Array, log_weights: Array, **labels) -> Policy:
-    per_prompt = {name: estimators.reweighted_mean(_grid(rows, name), log_weights) for name in ("reward", "length")}
+def _reweighted(kind: str, rows: pd.DataFrame, log_ratio: Array, log_weights: Array, **labels: Any) -> Policy:
+    per_prompt = {name: estimators.reweighted_mean(_grid(rows, name), log_weights) for name in measures(rows)}
     per_prompt["kl"] = estimators.kl_to_reference(log_ratio, log_weights)
     ess = float(estimators.effective_sample_size(log_weights).mean())
     return Policy(kind=kind, per_prompt=per_prompt, completions=len(rows), ess=ess, **{"anchor": None, "lam": None, **labels})
 
 
 def _seed_means(policies: list[Policy]) -> list[Policy]:
-    """One policy for each that several seeds were trained for, averaged over seeds within each prompt."""
+    """One policy for each that was trained, averaged over its seeds within each prompt; all seeds' completions side by side."""
     groups: dict[tuple, list[Policy]] = {}
     for policy in policies:
         if policy.seed != "mean":
@@ -141,10 +162,11 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
             beta=beta,
             anchor=anchor,
             lam=lam,
-            per_prompt={name: np.mean([p.per_prompt[name] for p in members], axis=0) for name in QUANTITIES},
+            per_prompt={name: np.mean([p.per_prompt[name] for p in members], axis=0) for name in members[0].per_prompt},
             completions=sum(p.completions for p in members),
             ess=float(np.mean([p.ess for p in members])),
             gap=None if members[0].gap is None else np.mean([p.gap for p in members], axis=0),
+            gold=None if members[0].gold is None else np.concatenate([p.gold for p in members], axis=1),
         )
         for (kind, objective, beta, anchor, lam), members in groups.items()
     ]

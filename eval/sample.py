@@ -1,9 +1,9 @@
-"""Decode one policy, or the whole lam grid of one anchor, on the held-out prompts.
+"""Decode the reference, or an adapter, on the held-out prompts.
 
-Policies: `reference` (no adapter), `retrained` (an adapter alone) and `dera` (an adapter as the anchor, at every lam of
-`--lams`). A row a completion goes to the output, with log-probabilities under the policy, the reference and the adapter.
+Policies: `reference` (without `--adapter`), `retrained` (the adapter alone) and `dera` (the adapter as the anchor, at every lam of
+`--lams`; in the same job, because importing the libraries takes longer than decoding a policy). A row a completion goes to the output, with log-probabilities under the policy, the reference and the adapter.
 
-Settings: the config's `evaluation` section.
+Settings: the config's `evaluation` section, and `max_new_tokens`.
 """
 
 from __future__ import annotations
@@ -65,23 +65,39 @@ def scores_of(model: Any, completions: Completions, scores: SequenceScores | Non
     }
 
 
+def decode_policy(
+    model: Any, tokenizer: Any, prompts: list[str], rows: list[dict[str, Any]], settings: dict[str, Any], progress: job.Progress
+) -> tuple[pd.DataFrame, float]:
+    """Every row sampled and scored, and the seconds that sampling took."""
+    decoding, tables = 0.0, []
+    for start in range(0, len(rows), settings["batch_size"]):
+        batch = rows[start : start + settings["batch_size"]]
+        texts, lams = [prompts[row["prompt_id"]] for row in batch], [row["lam"] for row in batch]
+        before = time.monotonic()
+        completions, scores = decode(model, tokenizer, texts, lams, settings["max_new_tokens"])
+        decoding += time.monotonic() - before
+        columns = {**text_of(completions, tokenizer), **scores_of(model, completions, scores)}
+        tables.append(pd.DataFrame(batch).assign(**columns))
+        progress.update(start + len(batch), len(rows), "completions")
+    return pd.concat(tables, ignore_index=True), decoding
+
+
 def main() -> None:
     parser = job.parser(__doc__)
-    parser.add_argument("policy", choices=["reference", "retrained", "dera"])
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--adapter", type=Path, help="folder of the adapter; not for the reference")
-    parser.add_argument("--lams", type=lambda text: [Fraction(part) for part in text.split(",")], default=[None])
+    parser.add_argument("--adapter", type=Path, help="folder of the adapter; none for the reference itself")
+    parser.add_argument(
+        "--lams", type=lambda text: [Fraction(part) for part in text.split(",")], default=[], help="decode DeRa at these, too"
+    )
     parser.add_argument("--labels", type=json.loads, default={}, help="columns to add to every row, as JSON")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
     parser.add_argument("--output", type=Path, required=True, help="folder for completions.parquet and sampling.json")
     args = parser.parse_args()
-    if (args.policy == "reference") != (args.adapter is None):
-        parser.error("--adapter is needed for retrained and dera, and has no meaning for reference")
-    if (args.policy == "dera") != (args.lams != [None]):
-        parser.error("--lams is needed for dera, and has no meaning for the other policies")
-    settings, label = args.settings, " ".join(["sample", args.policy, *map(str, args.labels.values())])
+    if args.lams and args.adapter is None:
+        parser.error("--lams needs an --adapter to mix the reference with")
+    settings, label = args.settings, " ".join(["sample", *map(str, args.labels.values())])
     with job.running(label, args) as progress:
-        prompts = Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]]
+        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]])
         if len(prompts) < settings["prompts"]:
             raise ValueError(f"evaluation.prompts = {settings['prompts']}: the test split has only {len(prompts)}")
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
@@ -90,35 +106,24 @@ def main() -> None:
         else:
             model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True)
         model.to(job.device())
-        samples = settings["reference_samples" if args.policy == "reference" else "samples"]
-        rows = list(rows_to_decode(len(prompts), samples, args.lams))
         torch.manual_seed(args.seed)
-        started, decoding, tables = time.monotonic(), 0.0, []
-        for start in range(0, len(rows), settings["batch_size"]):
-            batch = rows[start : start + settings["batch_size"]]
-            texts = [prompts[row["prompt_id"]] for row in batch]
-            lams = [row["lam"] for row in batch]
-            before = time.monotonic()
-            completions, scores = decode(model, tokenizer, texts, lams, settings["max_new_tokens"])
-            decoding += time.monotonic() - before
-            columns = {**text_of(completions, tokenizer), **scores_of(model, completions, scores)}
-            tables.append(pd.DataFrame(batch).assign(**columns))
-            progress.update(start + len(batch), len(rows), "completions")
-        table = pd.concat(tables, ignore_index=True).assign(policy=args.policy, **args.labels)
-        table["lam"] = [None if lam is None else str(lam) for lam in table["lam"]]
-        record = {
-            "policy": args.policy,
-            "labels": args.labels,
-            "lams": len(args.lams),
-            "completions": len(table),
-            "seconds": time.monotonic() - started,
-            "decoding_seconds": decoding,
-            "seed": args.seed,
-        }
+        policies = {"retrained": [None], "dera": args.lams} if args.adapter else {"reference": [None]}
+        tables, records = [], []
+        for policy, lams in policies.items():
+            if not lams:
+                continue
+            samples = settings["reference_samples" if policy == "reference" else "samples"]
+            rows = list(rows_to_decode(len(prompts), samples, lams))
+            table, seconds = decode_policy(model, tokenizer, prompts, rows, settings, progress)
+            tables.append(table.assign(policy=policy, **args.labels))
+            records.append({"policy": policy, "lams": len(lams), "completions": len(rows), "decoding_seconds": seconds})
+        found = pd.concat(tables, ignore_index=True)
+        found["lam"] = [None if lam is None else str(lam) for lam in found["lam"]]
+        record = {"policies": records, "labels": args.labels, "seed": args.seed, "settings": settings}
         with job.atomic_path(args.output) as folder:
             folder.mkdir()
-            table.to_parquet(folder / "completions.parquet", index=False)
-            job.write_json(folder / "sampling.json", {**record, "settings": settings, "versions": provenance.versions()})
+            found.to_parquet(folder / "completions.parquet", index=False)
+            job.write_json(folder / "sampling.json", {**record, "versions": provenance.versions()})
 
 
 if __name__ == "__main__":

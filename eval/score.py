@@ -1,6 +1,11 @@
-"""Score every completion of the study and gather them in one tidy table, a row a completion.
+"""Score every completion of a task and gather them in one tidy table, a row a completion.
 
-Settings: {"task": ...}, the config's section of that name.
+Columns: `length` (tokens), `log_ratio` (nats; its mean is the KL to the reference), `gold` and the task's other measures, `learned` (the
+reward model's score) and `labeller` (what the completion is worth to the labeller of the preference pairs) where the task has them,
+`fluency` (nats a token: log-probability under the reference), `repetition` (share of repeated word trigrams) and `broken` (1 if the
+completion did not end by itself or is not one of the task's language; where the task cannot tell, if it mostly repeats itself).
+
+Settings: {"task": {"name", "settings"}, "preferences": the config's section, if there is one}.
 """
 
 from __future__ import annotations
@@ -8,13 +13,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import evaluate
+import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 import tasks
 from study import job
+from tasks.rewards import labeller
+from tasks.rewards.learned import LearnedReward
 
 METRICS = Path(__file__).resolve().parent / "metrics"
+MOSTLY = 0.5
 
 
 def load_metric(name: str) -> evaluate.Metric:
@@ -22,37 +31,59 @@ def load_metric(name: str) -> evaluate.Metric:
     return evaluate.load(str(METRICS / f"{name}.py"), keep_in_memory=True)
 
 
-def score(table: pd.DataFrame, prompts: list[str], task: tasks.Task, metrics: dict[str, evaluate.Metric]) -> pd.DataFrame:
-    """Add the columns `length` (tokens), `reward` and `log_ratio` (nats; its mean is the KL to the reference)."""
-    ids = [list(row) for row in table["token_ids"]]
-    texts = [prompts[i] for i in table["prompt_id"]]
-    rewards = metrics["mean_reward"].compute(
-        predictions=list(table["completion"]), references=texts, reward=task.reward, completion_ids=ids
-    )
-    ratios = metrics["sequence_kl"].compute(predictions=table["logp_policy"], references=table["logp_reference"])
-    return table.assign(
-        length=metrics["token_length"].compute(predictions=ids)["values"],
-        reward=rewards["values"],
-        log_ratio=ratios["values"],
-    ).drop(columns="token_ids")
+class Scorer:
+    """Scores tables of completions.
+
+    Args:
+        task: judges them.
+        preferences: the labeller's section of the config, or None.
+        learned: the reward model, or None.
+    """
+
+    def __init__(self, task: tasks.Task, preferences: dict | None = None, learned: LearnedReward | None = None):
+        self.task, self.preferences, self.learned = task, preferences, learned
+        self.metrics = {name: load_metric(name) for name in ("token_length", "sequence_kl", "repetition")}
+
+    def score(self, table: pd.DataFrame, prompts: list[str]) -> pd.DataFrame:
+        """The table with a column for each measure, without the token ids."""
+        ids, texts = [list(row) for row in table["token_ids"]], list(table["completion"])
+        asked = [prompts[i] for i in table["prompt_id"]]
+        columns = {name: np.array(values, float) for name, values in tasks.judge(self.task, asked, texts, ids).items()}
+        if self.preferences:
+            columns["labeller"] = np.array(labeller.utilities(columns["gold"], ids, self.preferences))
+        if self.learned:
+            columns["learned"] = np.array(self.learned(asked, ids, list(table["finished"])))
+        columns["length"] = self._values("token_length", predictions=ids)
+        columns["log_ratio"] = self._values(
+            "sequence_kl", predictions=table["logp_policy"], references=table["logp_reference"]
+        )
+        columns["repetition"] = self._values("repetition", predictions=texts)
+        columns["fluency"] = table["logp_reference"].to_numpy() / (columns["length"] + table["finished"])
+        whole = columns.get("wellformed", columns["repetition"] <= MOSTLY)
+        columns["broken"] = 1.0 - table["finished"].to_numpy() * whole
+        return table.drop(columns="token_ids").assign(**columns)
+
+    def _values(self, metric: str, **arguments: object) -> np.ndarray:
+        return np.array(self.metrics[metric].compute(**arguments)["values"], float)
 
 
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("samples", type=Path, nargs="+", help="folders with completions.parquet")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument("--reward-model", type=Path, help="folder of the reward model")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file for the table")
     args = parser.parse_args()
-    with job.running("score", args) as progress:
-        prompts = Dataset.from_parquet(str(args.prompts))["prompt"]
-        task = tasks.create(args.settings["task"])
-        metrics = {name: load_metric(name) for name in ("token_length", "mean_reward", "sequence_kl")}
-        tables = []
+    with job.running(f"{args.settings['task']['name']} score", args) as progress:
+        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"])
+        learned = LearnedReward(args.reward_model, job.device()) if args.reward_model else None
+        scorer = Scorer(tasks.create(**args.settings["task"]), args.settings.get("preferences"), learned)
+        scored = []
         for number, folder in enumerate(args.samples, start=1):
-            tables.append(score(pd.read_parquet(folder / "completions.parquet"), prompts, task, metrics))
-            progress.update(number, len(args.samples), "policies")
+            scored.append(scorer.score(pd.read_parquet(folder / "completions.parquet"), prompts))
+            progress.update(number, len(args.samples), "models")
         with job.atomic_path(args.output) as path:
-            pd.concat(tables, ignore_index=True).to_parquet(path, index=False)
+            pd.concat(scored, ignore_index=True).to_parquet(path, index=False)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,33 @@
-"""Summarise the completions: one row a policy, with 95% bootstrap intervals that resample prompts.
+"""Summarise a task's completions: one row a policy, with 95% bootstrap intervals that resample prompts.
 
-Writes policies.csv (rewards, KL, lengths, effective sample sizes, approximation gaps) and lengths.csv (distributions).
+Writes policies.csv (every measure, KL, effective sample sizes, approximation gaps), lengths.csv (distributions), and
+win_rates.csv (by gold: every policy against the reference and against the default strength; DeRa at every lam against every other).
 
-Settings: {"statistics": ..., "betas": [...]}; `betas` are the strengths to give the true optimum at.
+Settings: {"statistics": ..., "objectives": {name: {"reward", "betas", "grid_anchor"}}}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dera import estimators
 from eval import policies
+from eval.policies import Policy, find
+from eval.win_rates import win_rate
 from study import job
 
 POLICY_KEYS = ["policy", "objective", "adapter_beta", "seed", "lam"]
 
 
-def row(policy: policies.Policy, resamples: int, seed: int) -> dict[str, object]:
-    """One line of policies.csv."""
+def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
+    """One line of policies.csv; means are over the prompts that a measure applies to."""
     result: dict[str, object] = {
-        "kind": policy.kind,
-        "objective": policy.objective,
-        "anchor": _number(policy.anchor),
-        "lam": _number(policy.lam),
-        "beta": _number(policy.beta),
+        **names_of(policy),
         "seed": policy.seed,
         "prompts": len(policy.per_prompt["reward"]),
         "completions": policy.completions,
@@ -34,24 +35,43 @@ def row(policy: policies.Policy, resamples: int, seed: int) -> dict[str, object]
     }
     columns = dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
     for name, values in columns.items():
-        estimate = estimators.bootstrap_mean(values, resamples, seed)
+        estimate = estimators.bootstrap_mean(policies.applicable(values), resamples, seed)
         result |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return result
 
 
+def names_of(policy: Policy) -> dict[str, object]:
+    """What a policy is, for tables."""
+    strengths = {name: getattr(policy, name) for name in ("anchor", "lam", "beta")}
+    numbers = {name: None if value is None else float(value) for name, value in strengths.items()}
+    return {"kind": policy.kind, "objective": policy.objective, **numbers}
+
+
+def win_rates(found: list[Policy], objectives: dict[str, Any], resamples: int, seed: int) -> Iterator[dict[str, object]]:
+    """Every policy against the reference and the default strength; DeRa from the default strength's anchor, lam against lam."""
+    for name, settings in objectives.items():
+        default = Fraction(settings["grid_anchor"])
+        rivals = find(found, "reference", objective=name) + find(found, "retrained", objective=name, beta=default)
+        grid = find(found, "dera", objective=name, anchor=default)
+        sampled = [*find(found, "reference", objective=name), *find(found, "retrained", objective=name)]
+        pairs = [(policy, rival) for policy in sampled + find(found, "dera", objective=name) for rival in rivals]
+        pairs += [(first, second) for first in grid for second in grid]
+        for first, second in pairs:
+            estimate = win_rate(first, second, resamples, seed)
+            rival = {f"against_{key}": value for key, value in names_of(second).items() if key != "objective"}
+            values = {"win_rate": estimate.value, "win_rate_low": estimate.low, "win_rate_high": estimate.high}
+            yield {**names_of(first), **rival, **values, "prompts": len(first.per_prompt["gold"])}
+
+
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of completions of each length, and their mean reward, for each policy, seeds pooled."""
+    """Share of completions of each length, and their mean gold, for each policy, seeds pooled."""
     keys = [key for key in POLICY_KEYS if key != "seed"]
-    groups = table.groupby([*keys, "length"], dropna=False)["reward"]
-    counts = groups.agg(count="size", reward="mean").reset_index()
+    groups = table.groupby([*keys, "length"], dropna=False)["gold"]
+    counts = groups.agg(count="size", gold="mean").reset_index()
     counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
     for column in ("adapter_beta", "lam"):
         counts[column] = [None if pd.isna(value) else float(Fraction(value)) for value in counts[column]]
     return counts
-
-
-def _number(value: Fraction | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def main() -> None:
@@ -59,15 +79,22 @@ def main() -> None:
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
     parser.add_argument("--policies", type=Path, required=True, help="CSV file for the policies")
     parser.add_argument("--lengths", type=Path, required=True, help="CSV file for the length distributions")
+    parser.add_argument("--win-rates", type=Path, required=True, help="CSV file for the win rates")
     args = parser.parse_args()
     with job.running("summarize", args) as progress:
         table = pd.read_parquet(args.completions)
-        found = policies.from_completions(table, map(Fraction, args.settings["betas"]))
+        objectives = args.settings["objectives"]
+        found = policies.from_completions(table, objectives)
         resamples, rows = args.settings["statistics"]["bootstrap_resamples"], []
         for number, policy in enumerate(found, start=1):
             rows.append(row(policy, resamples, args.seed))
             progress.update(number, len(found), "policies")
-        for path, content in ((args.policies, pd.DataFrame(rows)), (args.lengths, length_distributions(table))):
+        contents = {
+            args.policies: pd.DataFrame(rows),
+            args.lengths: length_distributions(table),
+            args.win_rates: pd.DataFrame(win_rates(found, objectives, resamples, args.seed)),
+        }
+        for path, content in contents.items():
             with job.atomic_path(path) as temporary:
                 content.to_csv(temporary, index=False)
 

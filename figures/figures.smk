@@ -1,22 +1,66 @@
-# One rule for every figure: a script, the tables it reads, and its caption in the report.
-READS = {
-    "length_distributions": ["lengths"],
+# One rule for the figures of a task and one for those of the study: a script, the tables it reads, and its caption in the report.
+OF_EACH_TASK = {
     "reward_kl_by_beta": ["policies"],
     "frontier": ["policies"],
     "training_curves": ["training"],
     "lam_curve": ["curves", "policies"],
+    "samples_over_lam": ["samples"],
 }
-FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=READS, kind=["pdf", "png"])
+OF_ONE_TASK = {
+    "length": {"length_distributions": ["lengths"]},
+    "summarization": {"win_rates": ["win_rates"], "over_optimization": ["policies"]},
+    "hallucination": {"hallucination": ["policies"]},
+    "safety": {"safety": ["policies"]},
+}
+OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
+READS = {task: {**OF_EACH_TASK, **OF_ONE_TASK.get(task, {})} for task in TASKS}
+FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=OF_STUDY, kind=["pdf", "png"]) + [
+    f"{RESULTS}/figures/{task}/{figure}.{kind}" for task, reads in READS.items() for figure in reads for kind in ("pdf", "png")
+]
 
 
-rule draw_figure:
+def tables_of(wildcards, input):
+    """`--table path` for each table that a figure reads."""
+    reads = READS[wildcards.task] if "task" in wildcards.keys() else OF_STUDY
+    return [part for table, path in zip(reads[wildcards.figure], input) for part in (f"--{table}", path)]
+
+
+rule draw_figure_of_task:
     input:
-        lambda wildcards: [f"{RESULTS}/tables/{table}.csv" for table in READS[wildcards.figure]],
+        lambda wildcards: [
+            f"{RESULTS}/{wildcards.task}/tables/{table}.csv" for table in READS[wildcards.task][wildcards.figure]
+        ],
+    output:
+        pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/{{task}}/{{figure}}.png",
+            category="{task}",
+            caption="../report/figure.rst",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{RESULTS}/logs/draw_figure/{{task}}/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_figure/{{task}}/{{figure}}.tsv"
+    wildcard_constraints:
+        figure="[a-z_]+",
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
+        tables=tables_of,
+    shell:
+        "python -m figures.{wildcards.figure} {params.tables} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+
+
+use rule draw_figure_of_task as draw_figure with:
+    input:
+        lambda wildcards: [f"{RESULTS}/tables/{table}.csv" for table in OF_STUDY[wildcards.figure]],
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
-            category="Figures",
+            category="All tasks",
             caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
@@ -24,26 +68,43 @@ rule draw_figure:
         f"{RESULTS}/logs/draw_figure/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{figure}}.tsv"
-    wildcard_constraints:
-        figure="|".join(READS),
+
+
+MODELS = [
+    f"{RESULTS}/{task}/models/{model}"
+    for task in TASKS
+    for model in ["reference"] + ["{}/beta={}/seed={}".format(*adapter) for adapter in adapters(task)]
+]
+
+
+rule write_manifest:
+    input:
+        data=expand(f"{RESULTS}/{{task}}/data/{{split}}.parquet", task=TASKS, split=["train", "validation", "test"]),
+        models=MODELS,
+        tables=expand(f"{RESULTS}/{{task}}/tables/{{table}}", task=TASKS, table=["completions.parquet", "policies.csv", "win_rates.csv"]),
+        claims=f"{RESULTS}/claims.json",
+        figures=FIGURES,
+    output:
+        f"{RESULTS}/manifest.json",
+    log:
+        f"{RESULTS}/logs/write_manifest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_manifest.tsv"
     conda:
         "../envs/environment.yaml"
     params:
-        code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
-        tables=lambda wildcards, input: [
-            part for pair in zip(READS[wildcards.figure], input) for part in (f"--{pair[0]}", pair[1])
-        ],
+        settings=json.dumps(config, sort_keys=True),
     shell:
-        "python -m figures.{wildcards.figure} {params.tables} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+        "python -m study.manifest --settings {params.settings:q} --log {log} --inputs {input.data}"
+        " --outputs {input.models} {input.tables} {input.claims} {input.figures} --output {output}"
 
 
 rule publish:
     input:
-        [figure for figure in FIGURES if figure.endswith(".png")],
-        f"{RESULTS}/claims.json",
-        f"{RESULTS}/claims.md",
-        f"{RESULTS}/tables/policies.csv",
-        f"{RESULTS}/tables/curve_trial.csv",
+        figures=[figure for figure in FIGURES if figure.endswith(".png")],
+        claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
+        manifest=f"{RESULTS}/manifest.json",
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "curve_trial"]),
     output:
         directory(f"docs/{config['study']}"),
     log:
@@ -52,6 +113,9 @@ rule publish:
         f"{RESULTS}/benchmarks/publish.tsv"
     conda:
         "../envs/environment.yaml"
+    params:
+        figures=f"{RESULTS}/figures",
     shell:
-        "(mkdir -p {output}/figures && for file in {input}; do"
-        " case $file in *.png) cp $file {output}/figures/ ;; *) cp $file {output}/ ;; esac; done) > {log} 2>&1"
+        "(mkdir -p {output} && cp {input.claims} {input.manifest} {input.tables} {output}"
+        " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"
+        " > {log} 2>&1"

@@ -10,25 +10,25 @@ from figures import style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One panel an objective; every anchor's DeRa curve, its exact mixture, the retrained models and the optimum."""
+    """One panel an objective: every anchor's DeRa curve from lam = 0 to style.MOST_LAM, mixture, retrained, optimum."""
     policies = tables["policies"]
-    mean = style.supported(policies[policies["seed"] == "mean"])
-    objectives = sorted(mean["objective"].dropna().unique(), key=lambda name: -len(mean[mean["objective"] == name]))
-    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=True, sharex=True)
+    mean = style.readable(style.supported(policies[policies["seed"] == "mean"]))
+    objectives = list(dict.fromkeys(mean["objective"].dropna()))
+    shared = style.one_reward(policies)
+    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=shared, sharex=shared)
     for axes, objective in zip(grid[0], objectives, strict=True):
-        style.with_interval(axes, mean[mean["kind"] == "optimum"], "kl", "reward", "optimum", x_interval=True)
         mine = mean[mean["objective"] == objective]
+        style.with_interval(axes, mine[mine["kind"] == "optimum"], "kl", "reward", "optimum", x_interval=True, order="beta")
         for kind in ("mixture", "dera"):
             for number, (anchor, rows) in enumerate(mine[mine["kind"] == kind].groupby("anchor")):
-                style.with_interval(axes, rows, "kl", "reward", kind, x_interval=True)
-                line = axes.containers[-1]
+                line = style.with_interval(axes, rows, "kl", "reward", kind, x_interval=True, order="lam")
                 line[0].set_linestyle(("-", "--", ":")[number % 3])
                 line.set_label(f"{style.POLICIES[kind]['label']}, β₀ = {anchor:g}")
-        style.with_interval(axes, mine[mine["kind"] == "retrained"], "kl", "reward", "retrained", line=False, x_interval=True)
-        style.with_interval(axes, mean[mean["kind"] == "reference"], "kl", "reward", "reference", line=False)
+        for kind in ("retrained", "reference"):
+            style.with_interval(axes, mine[mine["kind"] == kind], "kl", "reward", kind, line=False, x_interval=True)
         axes.set_xscale("symlog", linthresh=0.1)
         axes.set_xlim(left=-0.02)
-        axes.set_title(objective.upper())
+        axes.set_title(style.objective_name(objective))
         axes.set_xlabel(style.QUANTITIES["kl"])
     grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
     handles = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}

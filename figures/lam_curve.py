@@ -26,7 +26,7 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A column an objective; reward above, KL below; the first seed's adapter at the anchor with the fine grid."""
+    """A column an objective; gold above, KL below; the first seed's adapter at the anchor with the fine grid."""
     curves, policies = tables["curves"], tables["policies"]
     objectives = list(dict.fromkeys(curves["objective"]))
     figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.6), squeeze=False, sharex="col", sharey="row")
@@ -34,17 +34,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         curve = curves[curves["objective"] == objective]
         anchor, seed = curve["adapter_beta"].iloc[0], str(curve["seed"].iloc[0])
         dera = policies[(policies["kind"] == "dera") & (policies["objective"] == objective) & (policies["anchor"] == anchor)]
-        decoded = dera[(dera["seed"].astype(str) == seed) & (dera["lam"] <= curve["lam"].max())]
-        for axes, quantity in zip(column, ("reward", "kl"), strict=True):
+        decoded = dera[(dera["seed"].astype(str) == seed) & dera["lam"].between(curve["lam"].min(), curve["lam"].max())]
+        for axes, quantity in zip(column, ("gold", "kl"), strict=True):
             draw_curve(axes, curve, quantity)
             style.with_interval(axes, decoded, "lam", quantity, "dera", line=False)
             each = decoded["completions"].iloc[0] if len(decoded) else 0
             axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
         column[1].set_yscale("symlog", linthresh=1)
         column[1].set_ylim(bottom=0)
-        column[0].set_title(f"{objective.upper()}, β₀ = {anchor:g}: curve from {curve['completions'].iloc[0]:,} completions")
-        column[1].set_xlabel("mixing weight λ")
-    grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
+        column[0].set_title(
+            f"{style.objective_name(objective)}, β₀ = {anchor:g}: curve from {curve['completions'].iloc[0]:,} completions"
+        )
+        style.lam_axis(column[1])
+    grid[0, 0].set_ylabel(style.QUANTITIES["gold"])
     grid[1, 0].set_ylabel(style.QUANTITIES["kl"])
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)

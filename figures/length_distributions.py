@@ -25,8 +25,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     columns = min(len(betas), 4)
     rows = math.ceil(len(betas) / columns)
     figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.6 + 1.9 * rows), squeeze=False, sharex=True, sharey=True)
-    width = _bin_width(lengths)
-    best = lengths[lengths["reward"] == lengths["reward"].max()]["length"]
+    matched = dera[[any(np.isclose(lam, anchor / beta) for beta in betas) for lam in dera["lam"]]]
+    width = _bin_width(pd.concat([retrained, matched, reference]))
+    best = lengths[lengths["gold"] == lengths["gold"].max()]["length"]
     for axes, beta in zip(grid.flat, betas, strict=False):
         lam = anchor / beta
         pairs = {"retrained": retrained[retrained["adapter_beta"] == beta], "dera": dera[np.isclose(dera["lam"], lam)]}
@@ -47,7 +48,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axes in grid.flat[len(betas) :]:
         axes.set_visible(False)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    title = f"{objective.upper()}, DeRa from anchor β₀ = {anchor:g}"
+    title = f"{style.objective_name(objective)}, DeRa from anchor β₀ = {anchor:g}"
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=title, title_fontsize=8)
     return figure
 

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Two rows (reward, KL), one column for each objective and anchor."""
+    """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to style.MOST_LAM."""
     policies = tables["policies"]
-    mean = style.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)])
-    anchors = list(mean[mean["kind"] == "dera"].groupby(["objective", "anchor"], sort=True).groups)
-    anchors.sort(key=lambda pair: (-len(mean[(mean["kind"] == "dera") & (mean["objective"] == pair[0])]), pair[1]))
-    reference = policies[policies["kind"] == "reference"].iloc[0]
-    figure, grid = plt.subplots(2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col", sharey="row")
-    for column, (objective, anchor) in enumerate(anchors):
-        for axes, quantity in zip(grid[:, column], ("reward", "kl"), strict=True):
-            _panel(axes, quantity, mean, policies, objective, anchor)
-            trained = set(policies[policies["kind"] == "retrained"]["beta"])
-            style.beta_axis(
-                axes, sorted(trained | {mean[(mean["anchor"] == anchor) & (mean["objective"] == objective)]["beta"].min()})
-            )
+    mean = style.readable(style.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]))
+    order = list(dict.fromkeys(policies["objective"].dropna()))
+    anchors = sorted(
+        mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups, key=lambda pair: (order.index(pair[0]), pair[1])
+    )
+    figure, grid = plt.subplots(2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col")
+    for column, (objective, anchor) in zip(grid.T, anchors, strict=True):
+        mine = policies[policies["objective"] == objective]
+        of_mean = mean[mean["objective"] == objective]
+        for axes, quantity in zip(column, ("reward", "kl"), strict=True):
+            _panel(axes, quantity, of_mean, mine, anchor)
             axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
-        grid[0, column].axhline(reference["reward"], color=style.POLICIES["reference"]["color"], linestyle="--", linewidth=0.8)
-        grid[0, column].set_title(f"{objective.upper()}, anchor β₀ = {anchor:g}")
-        grid[1, column].set_xlabel("effective β")
-        grid[1, column].set_yscale("symlog", linthresh=0.1)
+        trained = set(mine[mine["kind"] == "retrained"]["beta"])
+        of_anchor = of_mean[of_mean["anchor"] == anchor]["beta"]
+        style.beta_axis(column[1], sorted(trained | {of_anchor.min(), of_anchor.max()}))
+        reference = mine[mine["kind"] == "reference"]["reward"].iloc[0]
+        look = dict(color=style.POLICIES["reference"]["color"], label="reference")
+        column[0].axhline(reference, linestyle="--", linewidth=0.8, **look)
+        column[0].set_title(f"{style.objective_name(objective)}, anchor β₀ = {anchor:g}")
+        column[1].set_xlabel("effective β = β₀ / λ")
+        column[1].set_yscale("symlog", linthresh=0.1)
+        column[1].set_ylim(-0.03, 1.5 * max(mean["kl_high"].max(), 0.1))
+        if style.one_reward(policies):
+            column[0].sharey(grid[0, 0])
     for row, quantity in enumerate(("reward", "kl")):
         grid[row, 0].set_ylabel(style.QUANTITIES[quantity])
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -36,14 +44,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _panel(axes: plt.Axes, quantity: str, mean: pd.DataFrame, policies: pd.DataFrame, objective: str, anchor: float) -> None:
+def _panel(axes: Axes, quantity: str, mean: pd.DataFrame, policies: pd.DataFrame, anchor: float) -> None:
     style.with_interval(axes, mean[mean["kind"] == "optimum"], "beta", quantity, "optimum")
-    of_anchor = mean[(mean["objective"] == objective) & (mean["anchor"] == anchor)]
+    of_anchor = mean[mean["anchor"] == anchor]
     for kind in ("mixture", "dera"):
         style.with_interval(axes, of_anchor[of_anchor["kind"] == kind], "beta", quantity, kind)
-    retrained = policies[(policies["kind"] == "retrained") & (policies["objective"] == objective)]
-    style.with_interval(axes, retrained[retrained["seed"] == "mean"], "beta", quantity, "retrained", line=False)
-    seeds = retrained[retrained["seed"] != "mean"]
+    style.with_interval(axes, mean[mean["kind"] == "retrained"], "beta", quantity, "retrained", line=False)
+    seeds = policies[(policies["kind"] == "retrained") & (policies["seed"] != "mean")]
     axes.plot(seeds["beta"], seeds[quantity], ".", color=style.POLICIES["retrained"]["color"], alpha=0.5, markersize=3)
 
 

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLUMN, PAGE = 3.3, 6.9  # widths in inches of one column and of two
 
 # Okabe and Ito's colours, which remain distinct with colour-blindness; each policy also has its own marker.
-POLICIES = {
+POLICIES: dict[str, dict[str, str]] = {
     "reference": dict(color="#777777", marker="D", label="reference"),
     "retrained": dict(color="#0072B2", marker="o", label="retrained"),
     "dera": dict(color="#D55E00", marker="s", label="DeRa"),
     "mixture": dict(color="#009E73", marker="^", label="exact mixture"),
     "optimum": dict(color="#000000", marker="x", label="true optimum"),
 }
-QUANTITIES = {"reward": "mean reward", "kl": "KL to reference (nats)", "length": "length (tokens)"}
+QUANTITIES = {
+    "reward": "mean reward",
+    "gold": "mean gold judgement",
+    "kl": "KL to reference (nats)",
+    "length": "length (tokens)",
+    "broken": "broken completions (share)",
+    "fluency": "fluency (nats a token)",
+    "repetition": "repeated trigrams (share)",
+    "gap": "approximation gap (nats)",
+}
+TASKS = ("#332288", "#999933", "#CC6677", "#44AA99", "#661100", "#88CCEE")  # Tol's muted colours, of no policy
+OBJECTIVES: tuple[dict[str, Any], ...] = (
+    dict(linestyle="-", marker="s"),
+    dict(linestyle="--", marker="o"),
+    dict(linestyle=":", marker="^"),
+)
+MOST_LAM = 4  # beyond it KL and reward leave every readable axis; the figure `outside` goes on
 
 matplotlib.use("Agg")
 plt.rcParams.update(
@@ -49,39 +68,79 @@ plt.rcParams.update(
 )
 
 
+def objective_name(name: str) -> str:
+    """The objective as figures write it: "rloo-judge" becomes "RLOO (judge)"."""
+    method, _, teacher = name.partition("-")
+    return f"{method.upper()} ({teacher})" if teacher else method.upper()
+
+
+def of_grid_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
+    """Rows of DeRa (or the exact mixture), averaged over seeds, from the objective's anchor with most lam; ordered by lam."""
+    mean = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
+    anchors = mean[mean["kind"] == "dera"].groupby("anchor")["lam"].nunique()
+    rows = mean[mean["kind"] == kind]
+    return rows[rows["anchor"] == anchors.idxmax()].sort_values("lam") if len(anchors) else rows.iloc[:0]
+
+
+def lam_axis(axes: Axes) -> None:
+    """An axis of mixing weights with ticks at whole numbers."""
+    axes.set_xlabel("mixing weight λ")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def mark_ends(axes: Axes) -> None:
+    """Dotted lines at lam = 0 (the reference) and lam = 1 (the anchor)."""
+    for lam in (0, 1):
+        axes.axvline(lam, color="#999999", linewidth=0.8, linestyle=":", zorder=0)
+
+
 def beta_colors(betas: list[float]) -> dict[float, tuple]:
     """A colour for each strength, dark for weak regularisation."""
     ordered = sorted(betas)
     return {beta: plt.get_cmap("viridis")(i / max(len(ordered), 2) * 0.95) for i, beta in enumerate(ordered)}
 
 
-def with_interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, kind: str, line: bool = True, x_interval: bool = False) -> None:
-    """Draw a policy's estimates with their 95% intervals, in the policy's own style."""
-    rows = rows.sort_values(x)
-    errors = {"yerr": _interval(rows, y)}
-    if x_interval:
-        errors["xerr"] = _interval(rows, x)
-    look = POLICIES[kind]
-    axes.errorbar(
-        rows[x],
-        rows[y],
-        **errors,
-        color=look["color"],
-        marker=look["marker"],
-        label=look["label"],
-        linestyle="-" if line else "none",
-        elinewidth=0.8,
-        capsize=1.5,
-        markerfacecolor="none" if kind in ("retrained", "mixture") else look["color"],
-    )
+def with_interval(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    kind: str,
+    line: bool = True,
+    x_interval: bool = False,
+    order: str | None = None,
+    **look: Any,
+) -> ErrorbarContainer:
+    """Draw a policy's estimates with their 95% intervals, in its own style or `look`, from left to right or by `order`."""
+    rows = rows.sort_values(order or x)
+    hollow = "none" if kind in ("retrained", "mixture") else None
+    own = POLICIES.get(kind, {})
+    drawn: dict[str, Any] = dict(linestyle="-" if line else "none", elinewidth=0.8, capsize=1.5, markerfacecolor=hollow)
+    errors: dict[str, Any] = {"yerr": _interval(rows, y), "xerr": _interval(rows, x) if x_interval else None}
+    return axes.errorbar(rows[x], rows[y], **errors, **(drawn | own | look))
 
 
 def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
     return [(rows[column] - rows[f"{column}_low"]).clip(lower=0), (rows[f"{column}_high"] - rows[column]).clip(lower=0)]
 
 
+def objective_looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A line and a marker for each objective, in the order in which tables name them."""
+    return {name: OBJECTIVES[number % len(OBJECTIVES)] for number, name in enumerate(dict.fromkeys(names))}
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without DeRa and mixtures at lam < 0, which have no strength, and above MOST_LAM."""
+    return rows[rows["lam"].isna() | rows["lam"].between(0, MOST_LAM)]
+
+
+def one_reward(policies: pd.DataFrame) -> bool:
+    """Whether all objectives maximised the same reward, so that their panels may share an axis."""
+    return policies[policies["kind"] == "reference"]["reward"].nunique() == 1
+
+
 def supported(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the policies whose reweighting left fewer than two effective samples a prompt: they say too little to be drawn."""
+    """Without the policies whose reweighting left fewer than two effective samples a prompt, which say too little."""
     return rows[rows["ess"] >= 2]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib import ticker
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from figures import style
 
 PANELS = {"reward": "mean reward", "kl": "KL per token (nats)", "rewards/margins": "implicit reward margin", "loss": "loss"}
+MOST_COLUMNS = 4
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -18,17 +21,23 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     training = tables["training"]
     aligned = training[training["stage"] == "align"]
     panels = [(None, "loss")]
-    for objective, rows in sorted(aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()):
-        panels += [(objective, name) for name in PANELS if name in set(rows["name"])][: 2 if "reward" in set(rows["name"]) else 1]
-    figure, grid = plt.subplots(1, len(panels), figsize=(style.PAGE, 2.3), squeeze=False)
+    for objective, found in sorted(aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()):
+        panels += [(objective, name) for name in PANELS if name in set(found["name"])][
+            : 2 if "reward" in set(found["name"]) else 1
+        ]
+    columns = len(panels) if len(panels) <= MOST_COLUMNS else math.ceil(len(panels) / 2)
+    rows = math.ceil(len(panels) / columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.5 + 1.8 * rows), squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
     colors = style.beta_colors(list(aligned["beta"].unique()))
-    for axes, (objective, name) in zip(grid[0], panels, strict=True):
+    for axes, (objective, name) in zip(grid.flat, panels, strict=False):
         axes.set_xlabel("step")
         if objective is None:
             _reference(axes, training[training["stage"] == "sft"])
         else:
             _objective(axes, aligned[(aligned["objective"] == objective) & (aligned["name"] == name)], colors)
-            axes.set_title(objective.upper())
+            axes.set_title(style.objective_name(objective))
             axes.set_ylabel(PANELS[name])
     handles = [plt.Line2D([], [], color=color, label=f"β = {beta:g}") for beta, color in colors.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
@@ -36,12 +45,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _reference(axes: Axes, rows: pd.DataFrame) -> None:
-    for name, look in {
-        "loss": dict(color="#56B4E9", label="training"),
-        "eval_loss": dict(color="#000000", label="validation"),
-    }.items():
+    for name, label, color in (("loss", "training", "#56B4E9"), ("eval_loss", "validation", "#000000")):
         curve = rows[rows["name"] == name]
-        axes.plot(curve["step"], curve["value"], **look)
+        axes.plot(curve["step"], curve["value"], color=color, label=label)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))

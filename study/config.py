@@ -18,6 +18,8 @@ from typing import Any
 import jsonschema
 import yaml
 
+import tasks as task_modules
+
 CORPUS_VARIABLE = "DERA_CORPUS"
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
@@ -26,57 +28,81 @@ class ConfigError(ValueError):
     """A config that cannot be run; the message names the key, the value and what is allowed."""
 
 
-def check(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> None:
+def check(config: Mapping[str, Any], tasks: Mapping[str, str], objectives: Mapping[str, str]) -> None:
     """Check a config.
 
     Args:
         config: as read from YAML.
-        tasks: names of the tasks there are.
+        tasks: for each task there is, the corpora it works on ("any", or its "own" alone).
         objectives: for each objective there is, what it learns from ("prompts" or "preferences").
 
     Raises:
         ConfigError: naming the first key that is wrong.
     """
     _check_schema(config)
-    _one_of("task.name", config["task"]["name"], tasks)
-    task, model = config["task"], config["model"]
-    if task["min_tokens"] > task["max_tokens"]:
-        raise ConfigError(f"task.min_tokens = {task['min_tokens']}: must be at most task.max_tokens = {task['max_tokens']}")
-    if model["max_new_tokens"] <= task["max_tokens"]:
+    for name, section in config["tasks"].items():
+        _one_of("tasks", name, tasks)
+        if section["corpus"]["kind"] != "made_world" and tasks[name] != "any":
+            raise ConfigError(
+                f"tasks.{name}.corpus.kind = {section['corpus']['kind']!r}: {name} draws its own documents; only 'made_world' is allowed"
+            )
+        try:
+            task_modules.create(name, section["settings"])
+        except task_modules.TaskError as error:
+            raise ConfigError(str(error)) from error
+        _check_task(f"tasks.{name}", section, objectives)
+
+
+def _check_task(key: str, section: Mapping[str, Any], objectives: Mapping[str, str]) -> None:
+    settings, model = section["settings"], section["model"]
+    if "max_tokens" in settings and model["max_new_tokens"] <= settings["max_tokens"]:
         raise ConfigError(
-            f"model.max_new_tokens = {model['max_new_tokens']}: must be more than task.max_tokens = {task['max_tokens']}, "
-            "or a summary that was cut off would be rewarded"
+            f"{key}.model.max_new_tokens = {model['max_new_tokens']}: must be more than {key}.settings.max_tokens = "
+            f"{settings['max_tokens']}, or a summary that was cut off would be rewarded"
         )
     if model["hidden_size"] % model["heads"]:
-        raise ConfigError(f"model.hidden_size = {model['hidden_size']}: must be a multiple of model.heads = {model['heads']}")
-    documents = config["corpus"].get("documents")
-    if documents and documents["test"] < config["evaluation"]["prompts"]:
         raise ConfigError(
-            f"evaluation.prompts = {config['evaluation']['prompts']}: must be at most corpus.documents.test = {documents['test']}"
+            f"{key}.model.hidden_size = {model['hidden_size']}: must be a multiple of {key}.model.heads = {model['heads']}"
         )
-    for name, section in config["alignment"]["objectives"].items():
-        _one_of("alignment.objectives", name, objectives)
-        _check_objective(f"alignment.objectives.{name}", section, config, objectives[name])
+    documents, prompts = section["corpus"].get("documents"), section["evaluation"]["prompts"]
+    if documents and documents["test"] < prompts:
+        raise ConfigError(
+            f"{key}.evaluation.prompts = {prompts}: must be at most {key}.corpus.documents.test = {documents['test']}"
+        )
+    if "reward_model" in section and "preferences" in section:
+        model, pairs = section["reward_model"], section["preferences"]["pairs"]
+        if model["held_out"] + model["batch_size"] > pairs:
+            raise ConfigError(
+                f"{key}.reward_model.held_out = {model['held_out']}: with batch_size = {model['batch_size']} it must leave something of "
+                f"{key}.preferences.pairs = {pairs} to train on"
+            )
+    for name, alignment in section["alignment"]["objectives"].items():
+        where = f"{key}.alignment.objectives.{name}"
+        objective = alignment.get("objective", name)
+        _one_of(f"{where}.objective" if "objective" in alignment else f"{key}.alignment.objectives", objective, objectives)
+        _check_objective(where, alignment, section, objectives[objective])
 
 
-def corpus_files(config: Mapping[str, Any]) -> dict[str, str]:
-    """The file of each split a corpus of local files reads, in `corpus.folder` or the folder DERA_CORPUS names; none for the made world.
+def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
+    """The file of each split a corpus of local files reads, in its `folder` or the folder DERA_CORPUS names; none for the made world.
+
+    Args:
+        key: where the section `corpus` stands in the config, for messages.
 
     Raises:
         ConfigError: if no folder is named, or one of the files does not exist.
     """
-    corpus = config["corpus"]
     if corpus["kind"] != "local_files":
         return {}
     folder = corpus.get("folder") or os.environ.get(CORPUS_VARIABLE)
     if not folder:
         raise ConfigError(
-            f"corpus.folder: not set; name the folder with your files in the config, or in the environment as {CORPUS_VARIABLE}=/path/to/files"
+            f"{key}.folder: not set; name the folder with your files in the config, or in the environment as {CORPUS_VARIABLE}=/path/to/files"
         )
     paths = {split: Path(folder) / name for split, name in corpus["files"].items()}
     for split, path in paths.items():
         if not path.is_file():
-            raise ConfigError(f"corpus.files.{split} = {corpus['files'][split]!r}: {path} does not exist")
+            raise ConfigError(f"{key}.files.{split} = {corpus['files'][split]!r}: {path} does not exist")
     return {split: str(path) for split, path in paths.items()}
 
 
@@ -127,7 +153,7 @@ def _one_of(key: str, value: str, allowed: Collection[str]) -> None:
         raise ConfigError(f"{key} = {value!r}: there is no such module; allowed: {', '.join(sorted(allowed))}")
 
 
-def _check_objective(key: str, section: Mapping[str, Any], config: Mapping[str, Any], data: str) -> None:
+def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, Any], data: str) -> None:
     for name in ("anchors", "grid_anchor"):
         values = section.get(name, [])
         for anchor in values if isinstance(values, list) else [values]:
@@ -143,8 +169,17 @@ def _check_objective(key: str, section: Mapping[str, Any], config: Mapping[str, 
             raise ConfigError(
                 f"{key}.batch_size = {section['batch_size']}: must be a multiple of samples_per_prompt = {section['samples_per_prompt']}"
             )
-    if data == "preferences" and "preferences" not in config:
-        raise ConfigError(f"preferences: missing, but {key} learns from preference pairs")
+    reward = section.get("reward", "gold")
+    if data == "prompts" and reward == "labeller":
+        raise ConfigError(f"{key}.reward = 'labeller': an objective that samples can maximise 'gold' or 'learned' alone")
+    if data == "preferences" and reward == "learned":
+        raise ConfigError(f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model")
+    if (data == "preferences" or reward == "learned") and "preferences" not in task:
+        raise ConfigError(f"{key.split('.alignment')[0]}.preferences: missing, but {key} needs preference pairs")
+    if reward == "learned" and "reward_model" not in task:
+        raise ConfigError(f"{key.split('.alignment')[0]}.reward_model: missing, but {key}.reward is 'learned'")
+    if data == "preferences" and reward == "gold" and task["preferences"].get("length_bias"):
+        raise ConfigError(f"{key}.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'")
 
 
 def label(strength: Any) -> str:
@@ -152,19 +187,25 @@ def label(strength: Any) -> str:
     return format(Decimal(str(strength)).normalize(), "f")
 
 
-def lams(config: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]:
-    """The mixing weights one anchor decodes: those matching every trained beta, and the fine grid if it is the grid's anchor."""
-    section = config["alignment"]["objectives"][objective]
+def lams(task: Mapping[str, Any], objective: str, anchor: str, seed: int) -> list[Fraction]:
+    """The mixing weights one anchor decodes: those matching every trained beta, and, for the grid's anchor and the first seed, the fine grid."""
+    section = task["alignment"]["objectives"][objective]
     wanted = {Fraction(anchor) / Fraction(label(beta)) for beta in section["betas"]}
-    if "grid_anchor" in section and label(section["grid_anchor"]) == anchor:
-        wanted |= {Fraction(label(lam)) for lam in config["dera"]["lams"]}
+    if "grid_anchor" in section and label(section["grid_anchor"]) == anchor and seed == seeds(task, objective)[0]:
+        wanted |= {Fraction(label(lam)) for lam in task["dera"]["lams"]}
     return sorted(wanted)
 
 
-def trainer_settings(config: Mapping[str, Any], objective: str) -> dict[str, Any]:
+def seeds(task: Mapping[str, Any], objective: str) -> list[int]:
+    """Seeds of one objective: its own, or the task's."""
+    alignment = task["alignment"]
+    return list(alignment["objectives"][objective].get("seeds", alignment["seeds"]))
+
+
+def trainer_settings(task: Mapping[str, Any], objective: str) -> dict[str, Any]:
     """An objective's section without its lists of strengths: another beta must not make the trained ones run again."""
-    section = config["alignment"]["objectives"][objective]
-    return {key: value for key, value in section.items() if key not in ("betas", "anchors", "grid_anchor")}
+    section = task["alignment"]["objectives"][objective]
+    return {key: value for key, value in section.items() if key not in ("betas", "anchors", "grid_anchor", "seeds")}
 
 
 def digest(*texts: str) -> str:
@@ -172,11 +213,13 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def check_or_exit(config: Mapping[str, Any], tasks: Collection[str], objectives: Mapping[str, str]) -> dict[str, str]:
-    """`check` and `corpus_files`, with one line on standard error and exit status 1 instead of a traceback."""
+def check_or_exit(
+    config: Mapping[str, Any], tasks: Mapping[str, str], objectives: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """`check`, and the `corpus_files` of each task, with one line on standard error and exit status 1 instead of a traceback."""
     try:
         check(config, tasks, objectives)
-        return corpus_files(config)
+        return {name: corpus_files(f"tasks.{name}.corpus", task["corpus"]) for name, task in config["tasks"].items()}
     except ConfigError as error:
         print(f"config error: {error}", file=sys.stderr)
         sys.exit(1)

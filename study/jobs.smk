@@ -7,47 +7,66 @@ from study import config as study_config
 from study.job import gpu_present
 from study.provenance import source_digest
 
+TASKS = config["tasks"]
+OF_TASK = f"{RESULTS}/{{task}}"  # every task has a folder of its own
+GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
 
-def section(*keys, **more):
-    """These sections of the config as JSON: a job sees only its own, so only its own can make it run again."""
-    return json.dumps({**{key: config[key] for key in keys}, **more}, sort_keys=True)
+
+def section(task, *keys, **more):
+    """A task and these sections of it as JSON: a job sees only its own, so only its own can make it run again."""
+    found = {key: TASKS[task][key] for key in keys}
+    return json.dumps({"task": {"name": task, "settings": TASKS[task]["settings"]}, **found, **more}, sort_keys=True)
+
+
+def room(task):
+    return TASKS[task]["model"]["max_new_tokens"]
+
+
+def code_of(task, *names):
+    """Digest of these modules, the task's, and its corpus's if it is not the task's own."""
+    corpus = [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CORPORA[task] == "any" else []
+    return source_digest(*names, f"tasks.{task}", *corpus)
+
+
+def objective_of(wildcards):
+    """An alignment's section of the config."""
+    return TASKS[wildcards.task]["alignment"]["objectives"][wildcards.objective]
+
+
+def module_of(wildcards):
+    """The module in training/objectives/ that an alignment is made with."""
+    return objective_of(wildcards).get("objective", wildcards.objective)
+
+
+def reward_model(wildcards):
+    """The reward model's folder, where this alignment maximises it."""
+    return f"{OF_TASK}/models/reward" if objective_of(wildcards).get("reward") == "learned" else []
 
 
 def examples(wildcards):
-    """What an objective learns from: the training prompts, or preference pairs."""
-    if OBJECTIVES[wildcards.objective] == "preferences":
-        return f"{RESULTS}/data/preferences.parquet"
-    return f"{RESULTS}/data/train.parquet"
+    """What an alignment learns from: the training prompts, or preference pairs."""
+    data = OBJECTIVES[module_of(wildcards)]
+    return f"{OF_TASK}/data/{'preferences' if data == 'preferences' else 'train'}.parquet"
 
 
-def checkpoints(job, settings, code):
+def checkpoints(task, job, settings, code):
     """Outside the declared outputs, which Snakemake deletes before a job runs again, and apart for each setting."""
-    return f"{RESULTS}/checkpoints/{job}-{study_config.digest(settings, code)}"
+    return f"{RESULTS}/{task}/checkpoints/{job}-{study_config.digest(settings, code)}"
 
 
 def align_settings(wildcards):
     """What one alignment is asked to do, apart from its beta and seed."""
-    labeller = {"sharpness": config["preferences"]["sharpness"]} if OBJECTIVES[wildcards.objective] == "preferences" else {}
-    return section(
-        "task",
-        "lora",
-        max_new_tokens=config["model"]["max_new_tokens"],
-        objective=study_config.trainer_settings(config, wildcards.objective),
-        **labeller,
-    )
+    task = TASKS[wildcards.task]
+    pairs = {"preferences": task["preferences"]} if OBJECTIVES[module_of(wildcards)] == "preferences" else {}
+    trainer = study_config.trainer_settings(task, wildcards.objective)
+    return section(wildcards.task, "lora", max_new_tokens=room(wildcards.task), objective=trainer, **pairs)
 
 
 def align_code(wildcards):
-    """Digest of the code that an alignment depends on."""
-    return source_digest("training.align", f"training.objectives.{wildcards.objective}", TASK)
-
-
-GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
-TASK = f"tasks.{config['task']['name']}"
-SFT = (section("model", "sft"), source_digest("training.sft"))
+    return code_of(wildcards.task, "training.align", f"training.objectives.{module_of(wildcards)}")
 
 
 def sampling_seed(wildcards):
     """Another seed for each adapter, so that no two policies share their random numbers, and none changes with the list of betas."""
-    name = f"{config['seed']} {wildcards.policy} {wildcards.objective} {wildcards.beta} {wildcards.seed}"
+    name = f"{config['seed']} {wildcards.task} {wildcards.objective} {wildcards.beta} {wildcards.seed}"
     return zlib.crc32(name.encode())

@@ -1,38 +1,40 @@
-"""What we align to: one module a task, each offering `create(settings) -> Task`.
-
-A task is a reward and a way to phrase prompts; its documents come from a corpus (`tasks.corpora`), so the same task runs on
-the made world and on text that people wrote.
-"""
+"""What we align to: one module a task, each offering `create(settings) -> Task`, and a constant `CORPUS`: "any" if it works on the
+documents of any corpus (`tasks.corpora`), "own" if it draws its own from the made world."""
 
 from __future__ import annotations
 
 import importlib
+import math
+import numbers
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from datasets import Dataset
-
-from tasks import corpora
+if TYPE_CHECKING:  # importing it takes seconds, and whoever checks a config needs no data
+    from datasets import Dataset
 
 
 class Task(Protocol):
     """What a task offers.
 
-    `reward` gets prompts and completions as text and as token ids without special tokens, and returns one number a
-    completion. `format_prompt` and `format_completion` turn a document and a summary into what the model reads and writes.
+    `splits` makes the data: columns `prompt` and `completion`, one Dataset a split, no prompt in two of them. `judge` says how good
+    completions are, from text and from token ids without special tokens. It returns one number a completion under each name; `gold`, the
+    task's own verdict, must be among the names. NaN means that a name does not apply to a prompt (`refused_harmful`
+    of a harmless one) and is not allowed for gold. `wellformed` (1 or 0), where a task has it, says whether a completion is one the task's language has.
     """
 
     name: str
     version: int
 
-    def format_prompt(self, document: str) -> str: ...
+    def splits(self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]: ...
 
-    def format_completion(self, summary: str) -> str: ...
-
-    def reward(
+    def judge(
         self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
-    ) -> list[float]: ...
+    ) -> dict[str, list[float]]: ...
+
+
+class TaskError(ValueError):
+    """A task that broke its contract; the message names the task, and the number that is wrong."""
 
 
 def available() -> list[str]:
@@ -40,20 +42,36 @@ def available() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
-def create(settings: dict[str, Any]) -> Task:
-    """Make the task `settings["name"]` describes."""
-    return importlib.import_module(f"tasks.{settings['name']}").create(settings)
+def create(name: str, settings: Mapping[str, Any]) -> Task:
+    """Make a task from its module's name and its own section of the config.
+
+    Raises:
+        TaskError: if the settings are not the task's.
+    """
+    try:
+        return importlib.import_module(f"tasks.{name}").create(settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TaskError(f"tasks.{name}.settings = {dict(settings)}: {error}") from error
 
 
-def make_splits(task: Task, corpus_settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
-    """Documents and demonstrations, phrased for the model: columns `prompt` and `completion`, one Dataset a split."""
-    splits = corpora.load(corpus_settings, files, seed)
-    return {
-        name: Dataset.from_dict(
-            {
-                "prompt": [task.format_prompt(text) for text in split["prompt"]],
-                "completion": [task.format_completion(text) for text in split["completion"]],
-            }
-        )
-        for name, split in splits.items()
-    }
+def judge(
+    task: Task, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+) -> dict[str, list[float]]:
+    """`task.judge`, with its answer checked: nothing is trained on, or concluded from, a broken reward.
+
+    Raises:
+        TaskError: if the task raises, or returns a wrong number of values, a gold that is not finite, or no gold.
+    """
+    try:
+        found = task.judge(prompts, completions, completion_ids)
+    except Exception as error:
+        raise TaskError(f"task {task.name}: judge raised {type(error).__name__}: {error}") from error
+    if "gold" not in found:
+        raise TaskError(f"task {task.name}: judge returned {sorted(found)}, without 'gold'")
+    for name, values in found.items():
+        if len(values) != len(completions):
+            raise TaskError(f"task {task.name}: judge returned {len(values)} values of {name!r} for {len(completions)} completions")
+        for prompt, completion, value in zip(prompts, completions, values, strict=True):
+            if not isinstance(value, numbers.Real) or math.isinf(value) or (name == "gold" and math.isnan(value)):
+                raise TaskError(f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}")
+    return found

@@ -1,6 +1,6 @@
 """Make the study's data: one Parquet file a split, with columns `prompt` and `completion`.
 
-Settings: {"task": ..., "corpus": ...}, the config's sections of these names.
+Settings: {"task": {"name", "settings"}, "corpus": the config's section}.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def main() -> None:
         "--files", type=json.loads, default={}, help="JSON: the corpus's own file for each split, if it reads any"
     )
     args = parser.parse_args()
-    with job.running("data", args) as progress:
-        splits = tasks.make_splits(tasks.create(args.settings["task"]), args.settings["corpus"], args.files, args.seed)
+    with job.running(f"{args.settings['task']['name']} data", args) as progress:
+        splits = tasks.create(**args.settings["task"]).splits(args.settings["corpus"], args.files, args.seed)
         for name, split in splits.items():
             with job.atomic_path(args.output / f"{name}.parquet") as path:
                 split.to_parquet(path)
-            progress.say(f"{name}: {len(split)} documents")
+            progress.say(f"{name}: {len(split)} prompts")
 
 
 if __name__ == "__main__":

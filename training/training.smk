@@ -1,26 +1,27 @@
-# How models are made: one reference, and one adapter for each objective, beta and seed.
+# How models are made: for each task one reference, perhaps a reward model, and one adapter for each alignment, beta and seed.
 wildcard_constraints:
-    objective="|".join(OBJECTIVES),
+    task="|".join(TASKS),
+    objective="|".join(name for task in TASKS.values() for name in task["alignment"]["objectives"]),
     beta="[0-9.]+",
     seed="[0-9]+",
 
 
 rule make_data:
     input:
-        list(CORPUS_FILES.values()),
+        lambda wildcards: list(CORPUS_FILES[wildcards.task].values()),
     output:
-        expand(f"{RESULTS}/data/{{split}}.parquet", split=["train", "validation", "test"]),
+        expand(f"{OF_TASK}/data/{{split}}.parquet", split=["train", "validation", "test"], allow_missing=True),
     log:
-        f"{RESULTS}/logs/make_data.log",
+        f"{OF_TASK}/logs/make_data.log",
     benchmark:
-        f"{RESULTS}/benchmarks/make_data.tsv"
+        f"{OF_TASK}/benchmarks/make_data.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         seed=config["seed"],
-        settings=section("task", "corpus"),
-        code=source_digest("training.data", TASK, f"tasks.corpora.{config['corpus']['kind']}"),
-        files=json.dumps(CORPUS_FILES),
+        settings=lambda wildcards: section(wildcards.task, "corpus"),
+        code=lambda wildcards: code_of(wildcards.task, "training.data"),
+        files=lambda wildcards: json.dumps(CORPUS_FILES[wildcards.task]),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {params.files:q} --output {params.folder}"
@@ -28,24 +29,30 @@ rule make_data:
 
 rule train_reference:
     input:
-        train=f"{RESULTS}/data/train.parquet",
-        validation=f"{RESULTS}/data/validation.parquet",
+        train=f"{OF_TASK}/data/train.parquet",
+        validation=f"{OF_TASK}/data/validation.parquet",
     output:
-        directory(f"{RESULTS}/models/reference"),
+        directory(f"{OF_TASK}/models/reference"),
     log:
-        f"{RESULTS}/logs/train_reference.log",
+        f"{OF_TASK}/logs/train_reference.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_reference.tsv"
+        f"{OF_TASK}/benchmarks/train_reference.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 2
+    threads: 1 if len(TASKS) > 1 else 2  # two jobs of one thread beat one of two, where there are two
     resources:
         gpu=GPU,
+    priority: 2
     params:
         seed=config["seed"],
-        settings=SFT[0],
-        code=SFT[1],
-        checkpoints=checkpoints(f"reference-{config['seed']}", *SFT),
+        settings=lambda wildcards: section(wildcards.task, "model", "sft"),
+        code=lambda wildcards: code_of(wildcards.task, "training.sft"),
+        checkpoints=lambda wildcards: checkpoints(
+            wildcards.task,
+            f"reference-{config['seed']}",
+            section(wildcards.task, "model", "sft"),
+            code_of(wildcards.task, "training.sft"),
+        ),
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed} --threads {threads} --log {log}"
         " --train {input.train} --validation {input.validation} --checkpoints {params.checkpoints} --output {output}"
@@ -54,47 +61,84 @@ rule train_reference:
 rule draw_preferences:
     input:
         reference=rules.train_reference.output,
-        prompts=f"{RESULTS}/data/train.parquet",
+        prompts=f"{OF_TASK}/data/train.parquet",
     output:
-        f"{RESULTS}/data/preferences.parquet",
+        f"{OF_TASK}/data/preferences.parquet",
     log:
-        f"{RESULTS}/logs/draw_preferences.log",
+        f"{OF_TASK}/logs/draw_preferences.log",
     benchmark:
-        f"{RESULTS}/benchmarks/draw_preferences.tsv"
+        f"{OF_TASK}/benchmarks/draw_preferences.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
+    priority: 2
     params:
         seed=config["seed"],
-        settings=section("task", max_new_tokens=config["model"]["max_new_tokens"], **config.get("preferences", {})),
-        code=source_digest("training.preferences", TASK),
+        settings=lambda wildcards: section(wildcards.task, "preferences", max_new_tokens=room(wildcards.task)),
+        code=lambda wildcards: code_of(wildcards.task, "training.preferences"),
     shell:
         "python -m training.preferences --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --reference {input.reference} --prompts {input.prompts} --output {output}"
+
+
+rule train_reward_model:
+    input:
+        reference=rules.train_reference.output,
+        pairs=rules.draw_preferences.output,
+    output:
+        directory(f"{OF_TASK}/models/reward"),
+    log:
+        f"{OF_TASK}/logs/train_reward_model.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/train_reward_model.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    priority: 2
+    params:
+        seed=config["seed"],
+        settings=lambda wildcards: json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True),
+        code=source_digest("training.reward_model"),
+        checkpoints=lambda wildcards: checkpoints(
+            wildcards.task,
+            f"reward-{config['seed']}",
+            json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True),
+            source_digest("training.reward_model"),
+        ),
+    shell:
+        "python -m training.reward_model --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
+        " --reference {input.reference} --pairs {input.pairs} --checkpoints {params.checkpoints} --output {output}"
 
 
 rule align:
     input:
         reference=rules.train_reference.output,
         examples=examples,
+        reward_model=reward_model,
     output:
-        directory(f"{RESULTS}/models/{{objective}}/beta={{beta}}/seed={{seed}}"),
+        directory(f"{OF_TASK}/models/{{objective}}/beta={{beta}}/seed={{seed}}"),
     log:
-        f"{RESULTS}/logs/align/{{objective}}-beta={{beta}}-seed={{seed}}.log",
+        f"{OF_TASK}/logs/align/{{objective}}-beta={{beta}}-seed={{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/align/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+        f"{OF_TASK}/benchmarks/align/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
+    priority: 1
     params:
         settings=align_settings,
         code=align_code,
+        reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
         checkpoints=lambda wildcards: checkpoints(
-            f"{wildcards.objective}-{wildcards.beta}-{wildcards.seed}", align_settings(wildcards), align_code(wildcards)
+            wildcards.task,
+            f"{wildcards.objective}-{wildcards.beta}-{wildcards.seed}",
+            align_settings(wildcards),
+            align_code(wildcards),
         ),
     shell:
         "python -m training.align {wildcards.objective} --beta {wildcards.beta} --seed {wildcards.seed} --log {log}"
         " --settings {params.settings:q} --threads {threads} --reference {input.reference} --examples {input.examples}"
-        " --checkpoints {params.checkpoints} --output {output}"
+        " {params.reward_model} --checkpoints {params.checkpoints} --output {output}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from dera.estimators import bootstrap_mean
-from eval.claims import Claim, Evidence, verdict
+from eval.claims import Claim, Evidence, mean, of_task, verdict
 from eval.policies import Policy, find
+
+LEAST_EFFECTIVE = 2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
 
 
 def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
     A beta is informative if the reference, which needs no training and no mixing, would not pass there.
     """
     rows = []
-    (reference,) = find(evidence.policies, "reference")
+    (reference,) = find(evidence.policies, "reference", objective=objective)
     for retrained in find(evidence.policies, "retrained", objective=objective):
         beta = retrained.beta
         if beta == anchor:
@@ -29,91 +29,111 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
         chosen = dict(objective=objective, anchor=anchor, beta=beta)
         (dera,) = find(evidence.policies, "dera", **chosen)
         (mixture,) = find(evidence.policies, "mixture", **chosen)
-        (optimum,) = find(evidence.policies, "optimum", beta=beta)
-        difference = _difference(evidence, retrained, dera)
+        (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=beta)
+        difference = evidence.difference(retrained, dera)
         rows.append(
             {
                 "beta": float(beta),
                 "lam": str(dera.lam),
-                "retrained": _mean(retrained),
-                "DeRa": _mean(dera),
+                "retrained": mean(retrained, "reward"),
+                "DeRa": mean(dera, "reward"),
                 "difference": difference,
+                "seeds": _by_seed(evidence, retrained, dera),
                 "equivalent": _within_margin(evidence, difference),
-                "informative": not _within_margin(evidence, _difference(evidence, retrained, reference)),
-                "training": _difference(evidence, retrained, optimum),
-                "anchor": _difference(evidence, optimum, mixture),
-                "approximation": _difference(evidence, mixture, dera),
-                "KL difference": _difference(evidence, retrained, dera, "kl"),
+                "informative": not _within_margin(evidence, evidence.difference(retrained, reference)),
+                "training": _part(evidence, retrained, optimum),
+                "anchor": _part(evidence, optimum, mixture),
+                "approximation": _part(evidence, mixture, dera),
+                "KL difference": evidence.difference(retrained, dera, "kl"),
             }
         )
     return rows
 
 
-def _difference(evidence: Evidence, first: Policy, second: Policy, quantity: str = "reward") -> dict[str, float]:
-    """Mean difference, with the ends of its 95% interval over prompts (paired)."""
-    per_prompt = first.per_prompt[quantity] - second.per_prompt[quantity]
-    return dataclasses.asdict(bootstrap_mean(per_prompt, evidence.statistics["bootstrap_resamples"], evidence.seed))
+def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]:
+    """The same difference for each seed alone."""
+    wanted = dict(objective=dera.objective, beta=dera.beta)
+    differences = []
+    for seed in evidence.objectives[dera.objective]["seeds"]:
+        (one,) = find(evidence.policies, "retrained", str(seed), **wanted)
+        (other,) = find(evidence.policies, "dera", str(seed), anchor=dera.anchor, **wanted)
+        differences.append(mean(one, "reward") - mean(other, "reward"))
+    return differences
+
+
+def _part(evidence: Evidence, first: Policy, second: Policy) -> dict[str, float] | None:
+    """A part of the difference; None where one side is reweighted from too few effective samples."""
+    if min(first.ess, second.ess) < LEAST_EFFECTIVE:
+        return None
+    return evidence.difference(first, second)
 
 
 def _within_margin(evidence: Evidence, difference: dict[str, float]) -> bool:
-    return max(abs(difference["low"]), abs(difference["high"])) <= evidence.statistics["reward_margin"]
-
-
-def _mean(policy: Policy) -> float:
-    return float(np.mean(policy.per_prompt["reward"]))
+    return max(abs(difference["low"]), abs(difference["high"])) <= evidence.reward_margin
 
 
 def decide(evidence: Evidence) -> list[Claim]:
     """One check for each objective, that training reached its optimum, and one claim for each objective and anchor."""
     pairs = sorted({(p.objective, p.anchor) for p in evidence.policies if p.kind == "dera"})
-    objectives = sorted({objective for objective, _ in pairs})
-    return [_converged(evidence, objective) for objective in objectives] + [_agrees(evidence, *pair) for pair in pairs]
+    return [_converged(evidence, name) for name in evidence.objectives] + [_agrees(evidence, *pair) for pair in pairs]
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
     """Models trained alike may agree with each other and with no theory: this says whether they are where theory puts them."""
     rows = []
     for retrained in find(evidence.policies, "retrained", objective=objective):
-        (optimum,) = find(evidence.policies, "optimum", beta=retrained.beta)
-        difference = _difference(evidence, retrained, optimum)
+        (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=retrained.beta)
+        difference = evidence.difference(retrained, optimum)
         rows.append(
             {
                 "beta": float(retrained.beta),
-                "retrained": _mean(retrained),
-                "true optimum": _mean(optimum),
+                "retrained": mean(retrained, "reward"),
+                "true optimum": mean(optimum, "reward"),
                 "difference": difference,
                 "equivalent": _within_margin(evidence, difference),
-                "KL difference": _difference(evidence, retrained, optimum, "kl"),
+                "effective samples": round(optimum.ess, 1),
+                "decides": optimum.ess >= LEAST_EFFECTIVE,
+                "KL difference": evidence.difference(retrained, optimum, "kl"),
             }
         )
-    parts = [row["equivalent"] for row in rows]
+    parts = [row["equivalent"] for row in rows if row["decides"]]
+    counted = f"equivalent at {sum(parts)} of {len(parts)} beta"
     return Claim(
-        id=f"converged-{objective}",
+        id=of_task(evidence, f"converged-{objective}"),
+        about="ours",
+        task=evidence.task,
         claim=f"Training with {objective.upper()} reached the true optimum at each beta: the premise of what follows.",
         source="ours: a check of the training, not of the paper",
         criterion=(
-            f"at every trained beta the 95% interval of retrained - optimum in reward lies within "
-            f"+-{evidence.statistics['reward_margin']:g}; partly if at half of them"
+            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{evidence.reward_margin:g}; "
+            f"partly if at half of them; beta where the optimum has fewer than {LEAST_EFFECTIVE:g} effective samples a prompt do not count"
         ),
         verdict=verdict(sum(parts), len(parts)),
-        evidence={"equivalent at": f"{sum(parts)} of {len(parts)} beta", "by beta": rows},
-        figure="reward_kl_by_beta",
+        headline=counted,
+        evidence={"equivalent": counted, "by beta": rows},
+        figure=f"{evidence.task}/reward_kl_by_beta",
     )
 
 
 def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
-    margin, least = evidence.statistics["reward_margin"], evidence.statistics["rank_correlation"]
+    margin, least = evidence.reward_margin, evidence.statistics["rank_correlation"]
     rows = compare(evidence, objective, anchor)
     parts = [row["equivalent"] for row in rows if row["informative"]]
-    found: dict[str, Any] = {"equivalent at": f"{sum(parts)} of {len(parts)} informative beta"}
+    found: dict[str, Any] = {"equivalent": f"at {sum(parts)} of {len(parts)} informative beta"}
+    headline = [f"equivalent at {sum(parts)} of {len(parts)} informative beta"]
     if rows:
         found["largest difference"] = max((row["difference"]["value"] for row in rows), key=abs)
+        headline.append(f"largest difference in reward {found['largest difference']:+.3f}")
     if len(rows) >= 3 and parts:
         correlation = float(stats.spearmanr([row["retrained"] for row in rows], [row["DeRa"] for row in rows]).statistic)
         found["rank correlation"] = correlation if np.isfinite(correlation) else None  # None where all rewards are equal
+        headline.append(f"rank correlation {correlation:.2f}")
         parts.append(bool(correlation >= least))
+    seeds = evidence.objectives[objective]["seeds"]
     return Claim(
-        id=f"agreement-{objective}-{float(anchor):g}",
+        id=of_task(evidence, f"agreement-{objective}-{float(anchor):g}"),
+        about="agreement",
+        task=evidence.task,
         claim=f"DeRa from the {objective.upper()} anchor beta = {float(anchor):g} agrees with models retrained at beta/lam.",
         source="paper, Proposition 2 and its experiments",
         criterion=(
@@ -122,6 +142,7 @@ def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
             "order); partly if half of these hold"
         ),
         verdict=verdict(sum(parts), len(parts)),
-        evidence=found | {"by beta": rows},
-        figure="reward_kl_by_beta",
+        headline="; ".join(headline) + f"; {len(seeds)} seed{'s' * (len(seeds) > 1)}",
+        evidence=found | {"training seeds": len(seeds), "by beta": rows},
+        figure=f"{evidence.task}/reward_kl_by_beta",
     )

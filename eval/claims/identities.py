@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dera.decoding import sample_completions
 from dera.model import RealignedModel
-from eval.claims import FAILED, REPRODUCED, Claim, Evidence
+from eval.claims import FAILED, REPRODUCED, Claim, Evidence, of_task
 
 VOCABULARY, LENGTH = 3, 4
 LAMS = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
@@ -65,33 +65,38 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     return float((ours - mixture)[real].abs().max()), int(real.sum())
 
 
+def exact(seed: int) -> Claim:
+    """The exact identity on an enumerated space; of no task."""
+    rng = np.random.default_rng(seed)
+    largest = max(enumerated_identity_error(rng, beta, lam) for beta in BETAS for lam in LAMS)
+    return Claim(
+        id="exact-identity",
+        about="exact",
+        claim="The optimum at beta/lam is the geometric mixture of the reference and the optimum at beta.",
+        source="paper, Proposition 1",
+        criterion=f"largest difference in probability at most {EXACT_TOLERANCE:g}, over every sequence of an enumerated space, in float64",
+        verdict=REPRODUCED if largest <= EXACT_TOLERANCE else FAILED,
+        headline=f"largest difference in probability {largest:.0e}",
+        evidence={"largest difference": largest, "sequences": VOCABULARY**LENGTH, "betas": BETAS, "lams": LAMS},
+        must_hold=True,
+    )
+
+
 def decide(evidence: Evidence) -> list[Claim]:
-    """The exact identity on an enumerated space, and the per-token identity on the study's own models."""
-    rng = np.random.default_rng(evidence.seed)
-    exact = max(enumerated_identity_error(rng, beta, lam) for beta in BETAS for lam in LAMS)
+    """The per-token identity on the task's own models."""
     checked = {(lam, merged): per_token_identity_error(evidence, lam, merged) for lam in CHECKED_LAMS for merged in (False, True)}
-    per_token = max(error for error, _ in checked.values())
+    largest = max(error for error, _ in checked.values())
     return [
         Claim(
-            id="exact-identity",
-            claim="The optimum at beta/lam is the geometric mixture of the reference and the optimum at beta.",
-            source="paper, Proposition 1",
-            criterion=f"largest difference in probability at most {EXACT_TOLERANCE:g}, over every sequence of an enumerated space, in float64",
-            verdict=REPRODUCED if exact <= EXACT_TOLERANCE else FAILED,
-            evidence={"largest difference": exact, "sequences": VOCABULARY**LENGTH, "betas": BETAS, "lams": LAMS},
-            must_hold=True,
-        ),
-        Claim(
-            id="per-token-identity",
+            id=of_task(evidence, "per-token-identity"),
+            about="exact",
+            task=evidence.task,
             claim="Mixing logits is the per-token geometric mixture, normalised.",
             source="paper, Proposition 2",
-            criterion=f"largest difference in probability at most {FLOAT32_TOLERANCE:g} on the study's reference and anchor (float32)",
-            verdict=REPRODUCED if per_token <= FLOAT32_TOLERANCE else FAILED,
-            evidence={
-                "largest difference": per_token,
-                "tokens": sum(count for _, count in checked.values()),
-                "lams": CHECKED_LAMS,
-            },
+            criterion=f"largest difference in probability at most {FLOAT32_TOLERANCE:g} on the task's reference and anchor (float32)",
+            verdict=REPRODUCED if largest <= FLOAT32_TOLERANCE else FAILED,
+            headline=f"largest difference in probability {largest:.0e}",
+            evidence={"largest difference": largest, "tokens": sum(count for _, count in checked.values()), "lams": CHECKED_LAMS},
             must_hold=True,
-        ),
+        )
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,49 +10,114 @@ from matplotlib.container import ErrorbarContainer
 
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
-from figures import frontier, lam_curve, reward_kl_by_beta, style, training_curves
+from figures import approximation_gap, cost, frontier, lam_curve, outside, reward_kl_by_beta, style, training_curves
 from figures import length_distributions as lengths
 from tests.eval import synthetic
 
 BETAS = ["0.25", "1", "4"]
+OBJECTIVES = {"rloo": {"reward": "gold", "betas": BETAS}, "rloo-judge": {"reward": "learned", "betas": ["1"]}}
 
 
-@pytest.fixture(scope="module")
-def tables() -> dict[str, pd.DataFrame]:
-    completions = synthetic.completions(BETAS, ["0.25", "1"], ["0", "2"], prompts=24, samples=4)
-    policies = from_completions(completions, map(Fraction, BETAS))
+def completions() -> pd.DataFrame:
+    """Two objectives with rewards of their own, the second of one strength. Far outside [0, 1], completions are broken."""
+    table = synthetic.completions(BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4)
+    judged = table[(table["objective"] == "rloo") & (table["adapter_beta"] == "1")].assign(objective="rloo-judge")
+    table = pd.concat([table, judged], ignore_index=True)
+    lam = table["lam"].map(lambda label: 0.0 if pd.isna(label) else float(synthetic.Fraction(label)))
+    rng = np.random.default_rng(0)
+    gold = np.where(table["length"].between(8, 12), 0.0, -1.0)
+    broken = (rng.random(len(table)) < (lam * (lam - 1)).abs() / 60).astype(float)
+    noise = 0.1 * lam * (lam - 1) * rng.normal(size=len(table))
+    measures = {"gold": gold, "learned": 3 * gold + 1, "broken": broken, "fluency": -1 - broken, "repetition": broken / 2}
+    return table.assign(**measures, log_weight=table["log_weight"] + noise)
+
+
+def history() -> pd.DataFrame:
     steps = np.arange(1, 21)
-    history = [
-        pd.DataFrame({"stage": stage, "objective": objective, "beta": beta, "seed": seed, "step": steps, "name": name, "value": 1 / steps})
-        for stage, objective, beta, seed, name in [
-            ("sft", None, None, 0, "loss"), ("sft", None, None, 0, "eval_loss"),
-            *[("align", "rloo", float(b), s, n) for b in BETAS for s in (0, 1) for n in ("reward", "kl", "loss")],
-            *[("align", "dpo", 1.0, s, n) for s in (0, 1) for n in ("rewards/margins", "loss")],
-        ]
-    ]  # fmt: skip
-    return {
-        "policies": pd.DataFrame([row(policy, 100, 0) for policy in policies]),
-        "lengths": length_distributions(completions),
-        "training": pd.concat(history),
-        "curves": curves(),
-    }
+    parts = [("sft", None, None, 0, "loss"), ("sft", None, None, 0, "eval_loss")]
+    parts += [
+        ("align", "rloo", float(beta), seed, name) for beta in BETAS for seed in (0, 1) for name in ("reward", "kl", "loss")
+    ]
+    parts += [("align", "dpo", 1.0, seed, name) for seed in (0, 1) for name in ("rewards/margins", "loss")]
+    parts += [("align", "rloo-judge", 1.0, 0, name) for name in ("reward", "kl", "loss")]
+    columns = ["stage", "objective", "beta", "seed", "name"]
+    return pd.concat(
+        [pd.DataFrame({**dict(zip(columns, part, strict=True)), "step": steps, "value": 1 / steps}) for part in parts]
+    )
 
 
 def curves() -> pd.DataFrame:
     """Of two objectives; the far end is not supported."""
     lam = np.linspace(0, 2, 9)
     one = pd.DataFrame({"lam": lam, "supported": lam < 1.9, "sampled": np.isin(lam, (0, 1)), "completions": 1000})
-    for name, values in (("reward", -1 / (1 + lam)), ("kl", lam**2)):
+    for name, values in (("gold", -1 / (1 + lam)), ("kl", lam**2)):
         one = one.assign(**{name: values, f"{name}_low": values - 0.05, f"{name}_high": values + 0.05})
-    labels = {"adapter_beta": 0.25, "seed": 0}
-    return pd.concat([one.assign(objective=objective, **labels) for objective in ("rloo", "dpo")])
+    labels = {"rloo": {"adapter_beta": 0.25, "seed": 0}, "rloo-judge": {"adapter_beta": 1.0, "seed": 0}}
+    return pd.concat([one.assign(objective=objective, **names) for objective, names in labels.items()])
 
 
-@pytest.fixture(params=[reward_kl_by_beta, frontier, lengths, training_curves, lam_curve], ids=lambda module: module.__name__)
+def gap_trial() -> pd.DataFrame:
+    rows = [
+        {"lam": lam, "samples": n, "enumerated": abs(lam), "estimated": abs(lam)} for lam in (-2.0, 0.5, 4.0) for n in (4, 32)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(estimated_low=table["estimated"] * 0.9, estimated_high=table["estimated"] * 1.1)
+
+
+def costs() -> pd.DataFrame:
+    """Seven objectives; the last was not decoded by DeRa, and the one before trained one strength."""
+    rows = [
+        {"task": task, "objective": name, "seconds a run": 98.0, "runs per seed": 3, "retrained": 2.0, "dera": 4.0}
+        for task in ("length", "summarization", "hallucination", "safety") for name in ("rloo", "rloo-judge")
+    ][:7]  # fmt: skip
+    rows[-1]["dera"], rows[-2]["runs per seed"] = None, 1
+    return pd.DataFrame(rows).assign(**{"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 7.0})
+
+
+def of_study(policies: pd.DataFrame) -> pd.DataFrame:
+    """Two tasks; the second has one objective."""
+    parts = [policies, policies[policies["objective"] == "rloo"]]
+    return pd.concat(parts, keys=["hallucination", "length"], names=["task"]).reset_index("task")
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    table = completions()
+    policies = pd.DataFrame([row(policy, 100, 0) for policy in from_completions(table, OBJECTIVES)])
+    return {
+        "policies": policies,
+        "lengths": length_distributions(table),
+        "training": history(),
+        "curves": curves(),
+        "study": of_study(policies),
+        "gap_trial": gap_trial(),
+        "costs": costs(),
+    }
+
+
+OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve]
+OF_STUDY = [outside, approximation_gap, cost]
+
+
+def drawn(module, tables):
+    """The figure of a task, or of the study, whose table of policies names the task."""
+    return module.draw({**tables, "policies": tables["study"]} if module in OF_STUDY else tables)
+
+
+@pytest.fixture(params=OF_TASK + OF_STUDY, ids=lambda module: module.__name__)
 def figure(request, tables):
-    figure = request.param.draw(tables)
+    figure = drawn(request.param, tables)
     yield figure
     plt.close(figure)
+
+
+def bars_of(axes) -> list[ErrorbarContainer]:
+    return [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
+
+
+def ends_of(bars: ErrorbarContainer) -> np.ndarray:
+    """All ends of the vertical intervals."""
+    return np.concatenate([np.ravel([s[:, 1] for s in lines.get_segments()]) for lines in bars.lines[2]])
 
 
 def test_no_panel_is_empty_or_unlabelled(figure):
@@ -62,18 +125,21 @@ def test_no_panel_is_empty_or_unlabelled(figure):
         if axes.get_visible():
             assert axes.lines or axes.patches or axes.containers
             assert any(other.get_xlabel() for other in figure.axes if other.get_position().x0 == axes.get_position().x0)
-    assert any(axes.get_ylabel() for axes in figure.axes)
+    assert any(axes.get_ylabel() or axes.get_yticklabels() for axes in figure.axes)
     assert figure.legends
 
 
 def test_text_does_not_overlap_the_axes_or_leave_the_page(figure):
     figure.canvas.draw()
     renderer, page = figure.canvas.get_renderer(), figure.bbox
-    for legend in figure.legends:
-        box = legend.get_window_extent(renderer)
+    boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
+    for box in boxes:
         assert page.x0 <= box.x0
         assert box.x1 <= page.x1
         assert not any(box.overlaps(axes.get_window_extent(renderer)) for axes in figure.axes if axes.get_visible())
+        assert not any(box.overlaps(other) for other in boxes if other is not box)
+    for axes in figure.axes:
+        assert all(text.get_window_extent(renderer).x1 <= page.x1 for text in axes.texts)
 
 
 def test_pdf_text_is_embedded_as_text(figure, tmp_path):
@@ -84,16 +150,25 @@ def test_pdf_text_is_embedded_as_text(figure, tmp_path):
 @pytest.mark.parametrize("module", [reward_kl_by_beta, frontier])
 def test_every_policy_is_drawn_with_the_values_and_intervals_of_its_table(module, tables):
     figure = module.draw(tables)
-    axes = figure.axes[0]
-    drawn = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
-    assert len({container.lines[0].get_color() for container in drawn}) >= 4
-    optimum = tables["policies"].query("kind == 'optimum'")
-    color = style.POLICIES["optimum"]["color"]
-    (curve,) = [container for container in drawn if container.lines[0].get_color() == color]
-    assert sorted(curve.lines[0].get_ydata()) == sorted(optimum["reward"])
-    segments = np.concatenate([np.ravel([s[:, 1] for s in bars.get_segments()]) for bars in curve.lines[2]])
-    for end in (*optimum["reward_low"], *optimum["reward_high"]):
-        assert np.isclose(segments, end).any()
+    for objective, axes in (("rloo", figure.axes[0]), ("rloo-judge", figure.axes[2 if module is reward_kl_by_beta else 1])):
+        assert len({bars.lines[0].get_color() for bars in bars_of(axes)}) >= 4
+        optimum = tables["policies"].query(f"kind == 'optimum' and objective == '{objective}'")
+        color = style.POLICIES["optimum"]["color"]
+        (curve,) = [bars for bars in bars_of(axes) if bars.lines[0].get_color() == color]
+        assert sorted(curve.lines[0].get_ydata()) == sorted(optimum["reward"])
+        for end in (*optimum["reward_low"], *optimum["reward_high"]):
+            assert np.isclose(ends_of(curve), end).any()
+    plt.close(figure)
+
+
+def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(tables):
+    figure = frontier.draw(tables)
+    color = style.POLICIES["dera"]["color"]
+    curves = [bars.lines[0].get_xdata() for bars in bars_of(figure.axes[0]) if bars.lines[0].get_color() == color]
+    for anchor, curve in zip((0.25, 1.0), curves, strict=True):
+        rows = tables["policies"].query(f"kind == 'dera' and objective == 'rloo' and anchor == {anchor} and seed == 'mean'")
+        assert list(curve) == list(rows[rows["lam"].between(0, style.MOST_LAM)].sort_values("lam")["kl"])
+        assert len(curve) < len(rows)
     plt.close(figure)
 
 
@@ -103,3 +178,67 @@ def test_bars_of_a_panel_are_the_shares_of_its_policies(tables):
         heights = [bar.get_height() for container in axes.containers for bar in container]
         assert sum(heights) == pytest.approx(2)  # retrained and DeRa, one each
     plt.close(figure)
+
+
+def test_outside_draws_the_whole_grid_of_each_objective_and_shades_what_is_between(tables):
+    figure = drawn(outside, tables)
+    first, second = figure.axes[:2]  # two tasks, the measure `broken`
+    assert [len(bars_of(axes)) for axes in (first, second)] == [2, 1]
+    grid = style.of_grid_anchor(tables["policies"], "rloo")
+    (bars,) = bars_of(second)
+    assert list(bars.lines[0].get_xdata()) == list(grid["lam"])
+    assert list(bars.lines[0].get_ydata()) == list(grid["broken"])
+    assert {-2.0, 0.0, 1.0, 8.0} <= set(grid["lam"])
+    assert all(np.isclose(ends_of(bars), end).any() for end in grid["broken_high"])
+    assert {(patch.get_x(), patch.get_width()) for axes in figure.axes for patch in axes.patches} == {(0, 1)}
+    plt.close(figure)
+
+
+def test_gap_is_trusted_below_half_the_log_of_one_seeds_completions_and_broken_is_deras(tables):
+    found = approximation_gap.gap_table(tables["study"])
+    assert list(found["trusted"]) == list(found["gap"] <= np.log(4) / 2)
+    assert found["trusted"].nunique() == 2
+    dera = style.of_grid_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
+    mine = found[(found["task"] == "length") & (found["objective"] == "rloo")].set_index("lam")["broken"]
+    pd.testing.assert_series_equal(mine, dera)
+
+
+def test_gap_beside_the_broken_share_is_of_lam_outside_only(tables):
+    figure = drawn(approximation_gap, tables)
+    trial, over_lam, foreseen = figure.axes
+    found = approximation_gap.gap_table(tables["study"])
+    points = [x for bars in bars_of(foreseen) for x in bars.lines[0].get_xdata()]
+    assert sorted(points) == sorted(found[~found["lam"].between(0, 1)]["broken"])
+    assert sum(len(bars.lines[0].get_xdata()) for bars in bars_of(over_lam)) == len(found)
+    assert list(trial.lines[0].get_ydata()) == [2.0, 0.5, 4.0]
+    plt.close(figure)
+
+
+def test_costs_write_what_is_saved_and_leave_out_what_was_not_measured(tables):
+    figure = cost.draw(tables)
+    reach, decode, memory = figure.axes
+    texts = [text.get_text() for text in reach.texts]
+    # two other strengths: training and decoding takes 2 * (98 + 2) seconds, DeRa 2 * 4
+    assert texts.count("200 s") == 6
+    assert texts.count("8.0 s, 25 times less") == 5
+    assert [text.get_text() for text in decode.texts] == ["2.00×"] * 6
+    assert [text.get_text() for text in memory.texts] == ["1.07×"] * 7 + ["2.00×"] * 7
+    plt.close(figure)
+
+
+def test_costs_of_single_strengths_have_nothing_else_to_reach(tables, tmp_path):
+    figure = cost.draw({"costs": tables["costs"].assign(**{"runs per seed": 1})})
+    assert len(figure.axes) == 2
+    figure.savefig(tmp_path / "figure.png")
+    plt.close(figure)
+
+
+def test_objectives_are_named_as_in_print():
+    assert [style.objective_name(name) for name in ("dpo", "rloo-judge")] == ["DPO", "RLOO (judge)"]
+
+
+def test_the_grid_anchor_is_the_one_with_most_lam(tables):
+    rows = tables["policies"].query("kind == 'dera' and objective == 'rloo' and seed == 'mean'")
+    most = rows.groupby("anchor")["lam"].nunique().idxmax()
+    assert set(style.of_grid_anchor(tables["policies"], "rloo")["anchor"]) == {most}
+    assert style.of_grid_anchor(tables["policies"], "unknown").empty

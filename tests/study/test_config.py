@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from study import config as study_config
 from study import modules
 
 ROOT = Path(__file__).parents[2]
-TASKS = ["length"]
+TASKS = {"length": "any", "summarization": "own", "hallucination": "own", "safety": "own"}
 OBJECTIVES = {"rloo": "prompts", "dpo": "preferences"}
+SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml")
 
 
 def shipped(name: str) -> dict:
@@ -22,68 +24,153 @@ def shipped(name: str) -> dict:
 
 @pytest.fixture
 def config() -> dict:
-    return copy.deepcopy(shipped("smoke.yaml"))
+    """The smoke study; sections that stand for each other in the file are made one's own."""
+
+    def own(value):
+        if isinstance(value, dict):
+            return {key: own(item) for key, item in value.items()}
+        return [own(item) for item in value] if isinstance(value, list) else value
+
+    return own(shipped("smoke.yaml"))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_config_is_valid(path):
-    if path.name != "schema.yaml":
-        study_config.check(shipped(path.name), TASKS, OBJECTIVES)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_config_is_valid(name):
+    study_config.check(shipped(name), TASKS, OBJECTIVES)
 
 
+def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
+    def alignments(name):
+        return {task: set(section["alignment"]["objectives"]) for task, section in shipped(name)["tasks"].items()}
+
+    assert alignments("smoke.yaml") == alignments("laptop.yaml")
+
+
+REMOVED = object()
+RLOO, DPO = ("alignment", "objectives", "rloo"), ("alignment", "objectives", "dpo")
+LOCAL = {
+    "kind": "local_files",
+    "files": dict.fromkeys(["train", "validation", "test"], "x.jsonl"),
+    "columns": {"prompt": "a", "completion": "b"},
+}
+# task, key, the wrong value, and what must be said; "@" stands for the task's section
 MISTAKES = {
-    "unknown key": (("sft", "stepz"), 3, r"sft\.stepz = 3: unknown key; allowed here: .*steps"),
-    "unknown top key": (("sedd",), 3, r"sedd = 3: unknown key; allowed here: .*seed"),
-    "unknown task": (("task", "name"), "lenght", r"task\.name = 'lenght': .*allowed: length"),
-    "unknown objective": (("alignment", "objectives", "ppo"), None, r"alignment\.objectives = 'ppo': .*allowed: dpo, rloo"),
-    "beta zero": (("alignment", "objectives", "rloo", "betas"), [0.25, 0], r"rloo\.betas\[1\] = 0: must be a number greater than 0"),
-    "beta negative": (("alignment", "objectives", "rloo", "betas"), [-1, 0.25], r"rloo\.betas\[0\] = -1: .*greater than 0"),
-    "beta not a number": (("alignment", "objectives", "rloo", "betas"), ["x", 0.25], r"rloo\.betas\[0\] = 'x': must be of type number"),
-    "beta nan": (("alignment", "objectives", "rloo", "betas"), [math.nan, 0.25], r"rloo\.betas\[0\] = nan: must be a finite number"),
-    "beta infinite": (("alignment", "objectives", "rloo", "betas"), [math.inf, 0.25], r"rloo\.betas\[0\] = inf: must be a finite"),
-    "no beta": (("alignment", "objectives", "rloo", "betas"), [], r"rloo\.betas = \[\]: must not be empty"),
-    "beta twice": (("alignment", "objectives", "rloo", "betas"), [0.25, 0.25, 1], r"rloo\.betas = .*must not name a value twice"),
-    "lam infinite": (("dera", "lams"), [0, math.inf], r"dera\.lams\[1\] = inf: must be a finite number"),
-    "no lam": (("dera", "lams"), [], r"dera\.lams = \[\]: must not be empty"),
-    "anchor not trained": (("alignment", "objectives", "rloo", "anchors"), [0.3], r"rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]"),
-    "grid anchor": (("alignment", "objectives", "rloo", "grid_anchor"), 1, r"rloo\.grid_anchor = 1: must be one of .*anchors = \[0\.25\]"),
-    "seed not an integer": (("alignment", "seeds"), [0.5], r"alignment\.seeds\[0\] = 0\.5: must be of type integer"),
-    "study seed": (("seed",), "one", r"seed = 'one': must be of type integer"),
-    "range upside down": (("task", "min_tokens"), 13, r"task\.min_tokens = 13: must be at most task\.max_tokens = 12"),
-    "no room": (("model", "max_new_tokens"), 12, r"model\.max_new_tokens = 12: must be more than"),
-    "heads": (("model", "heads"), 5, r"model\.hidden_size = 64: must be a multiple of model\.heads = 5"),
-    "too many prompts": (("evaluation", "prompts"), 65, r"evaluation\.prompts = 65: must be at most corpus\.documents\.test = 64"),
-    "corpus kind": (("corpus", "kind"), "made_wrld", r"corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]"),
-    "corpus key": (("corpus", "docs"), 3, r"corpus\.docs = 3: unknown key; allowed here: kind, documents"),
-    "corpus size": (("corpus", "documents", "test"), 0, r"corpus\.documents\.test = 0: must be at least 1"),
-    "groups": (("alignment", "objectives", "rloo", "batch_size"), 36, r"rloo\.batch_size = 36: must be a multiple of samples_per_prompt = 8"),
+    "unknown key": ("length", ("sft", "stepz"), 3, r"@\.sft\.stepz = 3: unknown key; allowed here: .*steps"),
+    "unknown task key": ("length", ("modle",), 3, r"@\.modle = 3: unknown key; allowed here: settings, .*model"),
+    "unknown objective": ("length", ("alignment", "objectives", "ppo"), "rloo", r"@\.alignment\.objectives = 'ppo': .*allowed: dpo, rloo"),
+    "unknown module": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), "rlo", r"@\.alignment\.objectives\.rloo-judge\.objective = 'rlo': there is no such module; allowed: dpo, rloo"),
+    "module of another name": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), REMOVED, r"@\.alignment\.objectives = 'rloo-judge': there is no such module; allowed: dpo, rloo"),
+    "no objective": ("length", ("alignment", "objectives"), {}, r"@\.alignment\.objectives = {}: must not be empty"),
+    "beta zero": ("length", (*RLOO, "betas"), [0.25, 0], r"rloo\.betas\[1\] = 0: must be a number greater than 0"),
+    "beta negative": ("length", (*RLOO, "betas"), [-1, 0.25], r"rloo\.betas\[0\] = -1: .*greater than 0"),
+    "beta not a number": ("length", (*RLOO, "betas"), ["x", 0.25], r"rloo\.betas\[0\] = 'x': must be of type number"),
+    "beta nan": ("length", (*RLOO, "betas"), [math.nan, 0.25], r"@\.alignment\.objectives\.rloo\.betas\[0\] = nan: must be a finite number"),
+    "beta infinite": ("length", (*RLOO, "betas"), [math.inf, 0.25], r"rloo\.betas\[0\] = inf: must be a finite"),
+    "no beta": ("length", (*RLOO, "betas"), [], r"rloo\.betas = \[\]: must not be empty"),
+    "beta twice": ("length", (*RLOO, "betas"), [0.25, 0.25, 1], r"rloo\.betas = .*must not name a value twice"),
+    "lam infinite": ("length", ("dera", "lams"), [0, math.inf], r"@\.dera\.lams\[1\] = inf: must be a finite number"),
+    "no lam": ("length", ("dera", "lams"), [], r"@\.dera\.lams = \[\]: must not be empty"),
+    "anchor not trained": ("length", (*RLOO, "anchors"), [0.3], r"@\.alignment\.objectives\.rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]"),
+    "grid anchor": ("length", (*RLOO, "grid_anchor"), 1, r"rloo\.grid_anchor = 1: must be one of .*anchors = \[0\.25\]"),
+    "seed not an integer": ("length", ("alignment", "seeds"), [0.5], r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer"),
+    "own seed negative": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [-1], r"rloo-judge\.seeds\[0\] = -1: must be at least 0"),
+    "no own seed": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [], r"rloo-judge\.seeds = \[\]: must not be empty"),
+    "no room": ("length", ("model", "max_new_tokens"), 12, r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12"),
+    "heads": ("safety", ("model", "heads"), 5, r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5"),
+    "too many prompts": ("safety", ("evaluation", "prompts"), 65, r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64"),
+    "corpus kind": ("length", ("corpus", "kind"), "made_wrld", r"@\.corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]"),
+    "corpus key": ("length", ("corpus", "docs"), 3, r"@\.corpus\.docs = 3: unknown key; allowed here: kind, documents"),
+    "corpus size": ("length", ("corpus", "documents", "test"), 0, r"@\.corpus\.documents\.test = 0: must be at least 1"),
+    "corpus of a task that draws its own": ("summarization", ("corpus",), LOCAL, r"@\.corpus\.kind = 'local_files': summarization draws its own documents; only 'made_world' is allowed"),
+    "groups": ("length", (*RLOO, "batch_size"), 36, r"rloo\.batch_size = 36: must be a multiple of samples_per_prompt = 8"),
+    "no groups": ("length", (*RLOO, "samples_per_prompt"), REMOVED, r"@\.alignment\.objectives\.rloo: 'samples_per_prompt' is a required property of an objective that samples"),
+    "no updates": ("length", (*RLOO, "updates_per_sample"), REMOVED, r"rloo: 'updates_per_sample' is a required property"),
+    "unknown reward": ("length", (*RLOO, "reward"), "golden", r"rloo\.reward = 'golden': must be one of \['gold', 'learned', 'labeller'\]"),
+    "sampling for the labeller": ("summarization", (*RLOO, "reward"), "labeller", r"@\.alignment\.objectives\.rloo\.reward = 'labeller': an objective that samples can maximise 'gold' or 'learned' alone"),
+    "pairs for the reward model": ("summarization", (*DPO, "reward"), "learned", r"@\.alignment\.objectives\.dpo\.reward = 'learned': an objective that learns from preference pairs never sees the reward model"),
+    "pairs missing for dpo": ("safety", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.dpo needs preference pairs"),
+    "pairs missing for the reward model": ("hallucination", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.rloo-judge needs preference pairs"),
+    "reward model missing": ("summarization", ("reward_model",), REMOVED, r"@\.reward_model: missing, but @\.alignment\.objectives\.rloo\.reward is 'learned'"),
+    "gold from a biased labeller": ("summarization", (*DPO, "reward"), "gold", r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'"),
+    "gold by default from a biased labeller": ("safety", ("preferences", "length_bias"), 0.1, r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias"),
+    "sharpness zero": ("safety", ("preferences", "sharpness"), 0, r"@\.preferences\.sharpness = 0: must be a number greater than 0"),
+    "too few held out": ("summarization", ("reward_model", "held_out"), 10, r"@\.reward_model\.held_out = 10: must be at least 20"),
+    "more than a share": ("safety", ("sft", "least"), {"finished": 1.5}, r"@\.sft\.least\.finished = 1\.5: must be at most 1"),
+    "margin zero": ("safety", ("reward_margin",), 0, r"@\.reward_margin = 0: must be a number greater than 0"),
+}  # fmt: skip
+STUDY_MISTAKES = {
+    "unknown top key": ("sedd", 3, r"sedd = 3: unknown key; allowed here: .*seed"),
+    "study seed": ("seed", "one", r"seed = 'one': must be of type integer"),
+    "no task": ("tasks", {}, r"tasks = {}: must not be empty"),
+    "old form": ("task", {"name": "length"}, r"task = {'name': 'length'}: unknown key; allowed here: .*tasks"),
+    "margin of the study": ("statistics", {"bootstrap_resamples": 200, "rank_correlation": 0.9, "reward_margin": 0.1}, r"statistics\.reward_margin = 0\.1: unknown key"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_refused_by_name(config, name):
-    path, value, message = MISTAKES[name]
-    section = config
-    for key in path[:-1]:
-        section = section[key]
-    section[path[-1]] = copy.deepcopy(config["alignment"]["objectives"]["rloo"]) if value is None else value
+def refused(config: dict, message: str) -> None:
     with pytest.raises(study_config.ConfigError, match=message):
         study_config.check(config, TASKS, OBJECTIVES)
 
 
-def test_a_missing_key_is_named(config):
-    del config["sft"]["steps"]
-    with pytest.raises(study_config.ConfigError, match="sft: 'steps' is a required property"):
-        study_config.check(config, TASKS, OBJECTIVES)
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_refused_by_name(config, name):
+    task, path, value, message = MISTAKES[name]
+    section = config["tasks"][task]
+    for key in path[:-1]:
+        section = section[key]
+    if value is REMOVED:
+        section.pop(path[-1], None)
+    else:
+        section[path[-1]] = copy.deepcopy(section["rloo"]) if value == "rloo" else value
+    refused(config, message.replace("@", re.escape(f"tasks.{task}")))
+
+
+@pytest.mark.parametrize("name", STUDY_MISTAKES)
+def test_a_mistake_in_the_study_is_refused_by_name(config, name):
+    key, value, message = STUDY_MISTAKES[name]
+    refused(config | {key: value}, message)
+
+
+def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
+    config["tasks"]["lenght"] = config["tasks"].pop("length")
+    refused(config, "'lenght': there is no such module; allowed: hallucination, length, safety, summarization")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_missing_key_is_named_with_its_task(config, task):
+    del config["tasks"][task]["sft"]["steps"]
+    refused(config, rf"tasks\.{task}\.sft: 'steps' is a required property")
+
+
+def test_what_no_objective_needs_may_be_missing(config):
+    section = config["tasks"]["hallucination"]
+    del section["alignment"]["objectives"]["rloo-judge"], section["preferences"], section["reward_model"]
+    study_config.check(config, TASKS, OBJECTIVES)
+
+
+def test_a_biased_labeller_is_no_mistake_for_who_maximises_his_taste(config):
+    config["tasks"]["safety"]["preferences"]["length_bias"] = 0.1
+    config["tasks"]["safety"]["alignment"]["objectives"]["dpo"]["reward"] = "labeller"
+    study_config.check(config, TASKS, OBJECTIVES)
 
 
 def test_lams_match_the_trained_betas_exactly():
-    config = {
-        "alignment": {"objectives": {"rloo": {"betas": [0.1, 0.3, 0.2], "anchors": [0.1, 0.3], "grid_anchor": 0.1}}},
+    task = {
+        "alignment": {
+            "seeds": [3, 4],
+            "objectives": {"rloo": {"betas": [0.1, 0.3, 0.2], "anchors": [0.1, 0.3], "grid_anchor": 0.1}},
+        },
         "dera": {"lams": [0, 0.5]},
     }
-    assert study_config.lams(config, "rloo", "0.1") == [0, Fraction(1, 3), Fraction(1, 2), 1]
-    assert study_config.lams(config, "rloo", "0.3") == [1, Fraction(3, 2), 3]
+    assert study_config.lams(task, "rloo", "0.1", 3) == [0, Fraction(1, 3), Fraction(1, 2), 1]
+    assert study_config.lams(task, "rloo", "0.1", 4) == [Fraction(1, 3), Fraction(1, 2), 1]
+    assert study_config.lams(task, "rloo", "0.3", 3) == [1, Fraction(3, 2), 3]
+
+
+def test_seeds_are_the_objectives_own_or_the_tasks():
+    task = {"alignment": {"seeds": [0, 1], "objectives": {"rloo": {"seeds": [5]}, "dpo": {}}}}
+    assert study_config.seeds(task, "rloo") == [5]
+    assert study_config.seeds(task, "dpo") == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -95,31 +182,48 @@ def test_strengths_are_written_out_in_full(strength, text):
     assert Fraction(text) == Fraction(str(strength))
 
 
-def test_another_beta_does_not_change_what_the_others_are_asked_to_do(config):
-    before = study_config.trainer_settings(config, "rloo")
-    config["alignment"]["objectives"]["rloo"]["betas"].append(2)
-    assert study_config.trainer_settings(config, "rloo") == before
+@pytest.mark.parametrize("key", ["betas", "anchors", "seeds"])
+def test_another_strength_or_seed_does_not_change_what_the_others_are_asked_to_do(config, key):
+    task = config["tasks"]["length"]
+    section = task["alignment"]["objectives"]["rloo"]
+    before = study_config.trainer_settings(task, "rloo")
+    section[key] = [*section.get(key, []), 2]
+    assert study_config.trainer_settings(task, "rloo") == before
+    section["steps"] += 1
+    assert study_config.trainer_settings(task, "rloo") != before
 
 
-def test_objectives_say_what_they_learn_from_without_being_imported():
+def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
     assert {
         name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")
     } == OBJECTIVES
+    assert {name: modules.constant(f"tasks.{name}", "CORPUS") for name in modules.names("tasks")} == TASKS
     with pytest.raises(ValueError, match="must declare DATA"):
         modules.constant("training.objectives", "DATA")
 
 
 def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypatch):
-    config = shipped("local-text.yaml")
-    for name in config["corpus"]["files"].values():
+    corpus, key = shipped("local-text.yaml")["tasks"]["length"]["corpus"], "tasks.length.corpus"
+    for name in corpus["files"].values():
         (tmp_path / name).touch()
     monkeypatch.delenv(study_config.CORPUS_VARIABLE, raising=False)
-    with pytest.raises(study_config.ConfigError, match=r"corpus\.folder: not set; .*DERA_CORPUS="):
-        study_config.corpus_files(config)
+    with pytest.raises(study_config.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="):
+        study_config.corpus_files(key, corpus)
     monkeypatch.setenv(study_config.CORPUS_VARIABLE, str(tmp_path))
-    found = study_config.corpus_files(config)
-    assert {split: Path(path).name for split, path in found.items()} == config["corpus"]["files"]
-    config["corpus"]["folder"] = str(tmp_path / "elsewhere")
-    with pytest.raises(study_config.ConfigError, match=r"corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"):
-        study_config.corpus_files(config)
-    assert study_config.corpus_files(shipped("smoke.yaml")) == {}
+    found = study_config.corpus_files(key, corpus)
+    assert {split: Path(path).name for split, path in found.items()} == corpus["files"]
+    corpus["folder"] = str(tmp_path / "elsewhere")
+    message = r"tasks\.length\.corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"
+    with pytest.raises(study_config.ConfigError, match=message):
+        study_config.corpus_files(key, corpus)
+    assert study_config.corpus_files(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
+
+
+def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
+    assert study_config.check_or_exit(config, TASKS, OBJECTIVES) == {name: {} for name in config["tasks"]}
+    config["tasks"]["safety"]["model"]["heads"] = 5
+    with pytest.raises(SystemExit, match="1"):
+        study_config.check_or_exit(config, TASKS, OBJECTIVES)
+    assert capsys.readouterr().err == (
+        "config error: tasks.safety.model.hidden_size = 64: must be a multiple of tasks.safety.model.heads = 5\n"
+    )

@@ -19,8 +19,8 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-#: (prompts, completions, completion_ids without special tokens) -> one reward a completion
-Reward = Callable[[Sequence[str], Sequence[str], Sequence[Sequence[int]]], list[float]]
+#: (prompts, completions, completion_ids without special tokens, whether each ended by itself) -> one reward a completion
+Reward = Callable[[Sequence[str], Sequence[str], Sequence[Sequence[int]], Sequence[bool]], list[float]]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class ObjectiveInputs:
     """What an objective's trainer is made from.
 
     `dataset` has a column `prompt`, or `prompt`, `chosen` and `rejected` where `DATA` is "preferences". `arguments`
-    are those every TRL config takes, `settings` the objective's own section of the config. `sharpness` is that of the
-    labeller of the preference pairs: they were preferred with probability sigmoid(sharpness * difference in reward).
+    are those every TRL config takes, `settings` the objective's own section of the config. `sharpness` is what a unit
+    of reward is worth to the labeller of the preference pairs: they were preferred with probability sigmoid(sharpness * difference in reward).
     """
 
     model: PreTrainedModel

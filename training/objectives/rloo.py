@@ -19,7 +19,8 @@ def make_trainer(inputs: ObjectiveInputs) -> RLOOTrainer:
     eos = inputs.tokenizer.eos_token_id
 
     def reward(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
-        return inputs.reward(prompts, completions, [[i for i in ids if i != eos] for ids in completion_ids])
+        kept = [[i for i in ids if i != eos] for ids in completion_ids]
+        return inputs.reward(prompts, completions, kept, [eos in ids for ids in completion_ids])
 
     return RLOOTrainer(
         model=inputs.model,

@@ -1,0 +1,120 @@
+"""DeRa finds a better strength than the default; and how far its win rate goes. Judged by gold where gold is not what was maximised.
+
+What is chosen, is chosen on the first half of the held-out prompts and measured on the second.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from dera.estimators import Estimate
+from eval.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, Claim, Evidence, of_task, verdict
+from eval.claims.transition import grid_of
+from eval.policies import Policy, find
+from eval.win_rates import win_rate, win_rate_per_prompt
+
+PAPERS_HIGHEST = 0.9
+
+
+def decide(evidence: Evidence) -> list[Claim]:
+    """Two claims for each objective that did not maximise gold itself."""
+    claims = []
+    for name, settings in evidence.objectives.items():
+        if settings["reward"] != "gold":
+            default = Fraction(settings["grid_anchor"])
+            (rival,) = find(evidence.policies, "retrained", objective=name, beta=default)
+            claims += [_better(evidence, name, rival), _highest(evidence, name, rival)]
+    return claims
+
+
+def _halves(rival: Policy) -> tuple[slice, slice]:
+    half = len(rival.per_prompt["gold"]) // 2
+    return slice(0, half), slice(half, None)
+
+
+def _best(candidates: list[Policy], rival: Policy) -> Policy:
+    """The candidate that wins most on the first half of the prompts."""
+    choosing, _ = _halves(rival)
+    return max(candidates, key=lambda policy: win_rate_per_prompt(policy.gold[choosing], rival.gold[choosing]).mean())
+
+
+def _confirmed(evidence: Evidence, policy: Policy, rival: Policy) -> Estimate:
+    """Its win rate on the second half."""
+    return win_rate(policy, rival, evidence.statistics["bootstrap_resamples"], evidence.seed, _halves(rival)[1])
+
+
+def _shown(found: Estimate) -> str:
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
+    candidates = [
+        policy
+        for policy in grid_of(evidence, objective)
+        if policy.lam != 1 and find(evidence.policies, "retrained", objective=objective, beta=policy.beta)
+    ]
+    text = dict(
+        id=of_task(evidence, f"better-strength-{objective}"),
+        about="strength",
+        task=evidence.task,
+        claim=(
+            f"DeRa finds a strength that beats the default beta = {float(rival.beta):g} ({objective.upper()}), and the model retrained there beats it too."
+        ),
+        source="paper, summarisation",
+        criterion=(
+            "of the lam that match a trained beta, take the one with the highest win rate over the default on the first half of the held-out "
+            "prompts; on the second half the 95% interval of its win rate, and of the retrained model's at that beta, lies above 0.5; partly if one does"
+        ),
+        figure=f"{evidence.task}/win_rates",
+    )
+    if not candidates:
+        return Claim(**text, verdict=UNTESTED, headline="", evidence={"why": "no other strength was trained"})
+    chosen = _best(candidates, rival)
+    (retrained,) = find(evidence.policies, "retrained", objective=objective, beta=chosen.beta)
+    wins = {"DeRa": _confirmed(evidence, chosen, rival), "retrained": _confirmed(evidence, retrained, rival)}
+    parts = [found.low > 0.5 for found in wins.values()]
+    return Claim(
+        **text,
+        verdict=verdict(sum(parts), len(parts)),
+        headline=f"lam = {chosen.lam} (beta = {float(chosen.beta):g}): DeRa wins {_shown(wins['DeRa'])}, retrained {_shown(wins['retrained'])}",
+        evidence={
+            "chosen lam": str(chosen.lam),
+            "beta": float(chosen.beta),
+            **{f"win rate of {name}": {"value": f.value, "low": f.low, "high": f.high} for name, f in wins.items()},
+            "prompts that confirm": len(rival.per_prompt["gold"]) - _halves(rival)[0].stop,
+        },
+    )
+
+
+def _highest(evidence: Evidence, objective: str, rival: Policy) -> Claim:
+    grid = grid_of(evidence, objective)
+    chosen = _best(grid, rival)
+    found = _confirmed(evidence, chosen, rival)
+    (reference,) = find(evidence.policies, "reference", objective=objective)
+    over_reference = _confirmed(evidence, chosen, reference)
+    held = REPRODUCED if found.high >= PAPERS_HIGHEST else PARTLY if found.low > 0.5 else FAILED
+    # the most that any policy could reach: the default's own ties and near-perfect completions cannot be beaten
+    best = np.concatenate([policy.gold for policy in grid], axis=1).max(1, keepdims=True)
+    ceiling = float(win_rate_per_prompt(best, rival.gold)[_halves(rival)[1]].mean())
+    return Claim(
+        id=of_task(evidence, f"highest-win-rate-{objective}"),
+        about="strength",
+        task=evidence.task,
+        claim=f"DeRa's best lam wins up to {PAPERS_HIGHEST:g} of comparisons with the default strength ({objective.upper()}).",
+        source="paper, summarisation: win rates of up to 0.9",
+        criterion=(
+            f"the lam with the highest win rate over the default on the first half of the held-out prompts, on the second: reproduced if the 95% "
+            f"interval reaches {PAPERS_HIGHEST:g}, partly if it lies above 0.5"
+        ),
+        verdict=held,
+        headline=f"{_shown(found)} at lam = {chosen.lam}; over the reference {_shown(over_reference)}",
+        evidence={
+            "lam": str(chosen.lam),
+            "win rate over the default": {"value": found.value, "low": found.low, "high": found.high},
+            "win rate over the reference": {"value": over_reference.value, "low": over_reference.low, "high": over_reference.high},
+            "if every completion were the best that DeRa found for its prompt": ceiling,
+        },
+        figure=f"{evidence.task}/win_rates",
+    )

@@ -1,0 +1,56 @@
+"""How long a study will take, told before it starts: seconds of one core, from what was measured on two cores of a server without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
+START = 12.0  # importing the libraries
+SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.011, "preferences": 0.015}
+SECONDS_A_COMPLETION = 0.0035
+MEASURED_SIZE = 500_000
+
+
+def seconds(config: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
+    """Seconds of one core for the whole study.
+
+    Args:
+        config: a config that passed its checks.
+        objectives: for each module of training/objectives/ what it learns from ("prompts" or "preferences").
+    """
+    return sum(_task(task, objectives) for task in config["tasks"].values())
+
+
+def _task(task: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
+    model, evaluation = task["model"], task["evaluation"]
+    size = model["hidden_size"] * (
+        model["vocab_size"] + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
+    )
+    training = _training("sft", task["sft"])
+    if "preferences" in task:
+        training += 2 * task["preferences"]["pairs"] * SECONDS_A_COMPLETION
+    if "reward_model" in task:
+        training += _training("reward_model", task["reward_model"])
+    decoded, jobs = evaluation["reference_samples"], 8
+    for name, objective in task["alignment"]["objectives"].items():
+        seeds = len(objective.get("seeds", task["alignment"]["seeds"]))
+        runs = seeds * len(objective["betas"])
+        jobs += 2 * runs
+        training += runs * _training(objectives[objective.get("objective", name)], objective)
+        matched = seeds * len(objective["anchors"]) * len(objective["betas"])
+        decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
+    decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION
+    return jobs * START + (training + decoding) * size / MEASURED_SIZE
+
+
+def _training(kind: str, settings: Mapping[str, Any]) -> float:
+    return settings["steps"] * settings["batch_size"] * SECONDS_A_SEQUENCE[kind]
+
+
+def message(total: float, cores: int, study: str) -> str:
+    """What to tell the user."""
+    minutes = total / 60 / max(cores, 1)
+    return (
+        f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores (a rough estimate, for CPUs; what is finished is not done again)."
+    )

@@ -1,0 +1,54 @@
+"""What a study was made of and what it made: config, seeds, versions, commit, and a checksum of every input and output.
+
+Settings: the whole config.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from study import job, modules, provenance
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file; of a folder, of its safetensors, which are what a model is."""
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def commit() -> dict[str, object]:
+    """The commit of the source, and whether files differed from it; None where there is no Git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(modules.ROOT), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "changed": None}
+
+
+def main() -> None:
+    parser = job.parser(__doc__)
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="data")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="models, tables, claims, figures")
+    parser.add_argument("--output", type=Path, required=True, help="manifest.json")
+    args = parser.parse_args()
+    with job.running("manifest", args):
+        manifest = {
+            **commit(),
+            "versions": provenance.versions(),
+            "config": args.settings,
+            "inputs": {str(path): checksum(path) for path in args.inputs},
+            "outputs": {str(path): checksum(path) for path in args.outputs},
+        }
+        job.write_json(args.output, manifest)
+
+
+if __name__ == "__main__":
+    main()

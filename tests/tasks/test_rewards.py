@@ -1,0 +1,119 @@
+"""The labeller's frequencies, and a reward model's scores against the model run on one row alone."""
+
+import math
+import random
+
+import pytest
+import torch
+from datasets import Dataset
+from scipy import special, stats
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from tasks.rewards import labeller, learned
+from training.tokenizer import train_tokenizer
+
+LEVEL = 1e-4  # of each binomial test
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (0, 1), (-4, -1.5), (3, 2.75), (8, 0)])
+def test_the_labeller_prefers_with_the_sigmoid_of_the_difference(first, second):
+    rng = random.Random(0)
+    count = sum(labeller.prefers_first(rng, first, second) for _ in range(4000))
+    assert stats.binomtest(count, 4000, special.expit(first - second)).pvalue > LEVEL
+
+
+@pytest.mark.parametrize(
+    ("settings", "odds"),
+    [
+        ({"sharpness": 4}, [4, -2, 0]),
+        ({"sharpness": 4, "length_bias": 0.0}, [4, -2, 0]),
+        ({"sharpness": 4, "length_bias": 0.25}, [4.75, -2, 2.5]),
+        ({"sharpness": 1, "length_bias": -0.5}, [-0.5, -0.5, -5]),
+    ],
+)
+def test_utilities_worked_out_by_hand(settings, odds):
+    assert labeller.utilities([1.0, -0.5, 0.0], [[7] * 3, [], [7] * 10], settings) == pytest.approx(odds)
+
+
+@pytest.mark.parametrize(("sharpness", "bias"), [(4, 0.0), (4, 0.2), (2, -0.1)])
+def test_gold_and_length_are_worth_what_the_settings_say(sharpness, bias):
+    """Frequencies for gold 0 against -0.5 with 5 tokens more, where odds are known in closed form."""
+    settings, rng = {"sharpness": sharpness, "length_bias": bias}, random.Random(1)
+    first, second = labeller.utilities([0.0, -0.5], [[7] * 5, [7] * 10], settings)
+    count = sum(labeller.prefers_first(rng, first, second) for _ in range(4000))
+    odds = math.exp(sharpness / 2 - 5 * bias)
+    assert stats.binomtest(count, 4000, odds / (1 + odds)).pvalue > LEVEL
+
+
+PROMPTS = ["Nora is a baker.\nSummary:", "Tom lives in Oslo. He has a cat.\nSummary:", "x", "Tom is a cook.\nSummary:"] * 2
+COMPLETIONS = [" She bakes.", " Tom has a cat and lives in Oslo.", "", " Tom", " Nora is.", " A cat.", " ü", " Tom is a cook."]
+FINISHED = [True, False, True, False, False, True, True, True]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random reward model and its tokenizer, as the workflow saves them."""
+    path = tmp_path_factory.mktemp("reward")
+    tokenizer = train_tokenizer(Dataset.from_dict({"prompt": PROMPTS[:4], "completion": COMPLETIONS[:4]}), vocab_size=300)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=128, initializer_range=0.4, num_labels=1, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reward(folder):
+    return learned.LearnedReward(folder)
+
+
+def completion_ids(reward):
+    return reward.tokenizer(COMPLETIONS).input_ids
+
+
+def alone(folder, rows):
+    """The score of each row of token ids by itself: the head on the last token's state, with no padding and no mask."""
+    model = LlamaForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return [model.score(model.model(torch.tensor([row])).last_hidden_state[0, -1]).item() for row in rows]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 256])
+def test_scores_are_those_of_each_row_alone(folder, reward, monkeypatch, batch):
+    monkeypatch.setattr(learned, "BATCH", batch)
+    ids, eos = completion_ids(reward), reward.tokenizer.eos_token_id
+    rows = [
+        reward.tokenizer(prompt).input_ids + own + [eos] * ended
+        for prompt, own, ended in zip(PROMPTS, ids, FINISHED, strict=True)
+    ]
+    expected = alone(folder, rows)
+    assert torch.tensor(expected).std() > 0.1
+    assert reward(PROMPTS, ids, FINISHED) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_completion_that_ended_is_followed_by_the_end_token(reward):
+    ids = completion_ids(reward)
+    ended, cut = (reward(PROMPTS, ids, [value] * len(ids)) for value in (True, False))
+    written_out = reward(PROMPTS, [own + [reward.tokenizer.eos_token_id] for own in ids], [False] * len(ids))
+    assert ended == pytest.approx(written_out, abs=1e-4)
+    assert all(abs(first - second) > 1e-3 for first, second in zip(ended, cut, strict=True))
+
+
+def test_the_order_of_rows_does_not_matter(reward):
+    ids = completion_ids(reward)
+    order = random.Random(0).sample(range(len(ids)), len(ids))
+    shuffled = reward([PROMPTS[i] for i in order], [ids[i] for i in order], [FINISHED[i] for i in order])
+    expected = reward(PROMPTS, ids, FINISHED)
+    assert shuffled == pytest.approx([expected[i] for i in order], abs=1e-4)
+
+
+def test_prompt_and_completion_are_not_tokenized_together(folder, reward):
+    """Tokens of a completion are kept as they were sampled, also where its text would be tokenized otherwise."""
+    split = [reward.tokenizer.convert_tokens_to_ids(letter) for letter in "cat"]
+    assert reward.tokenizer("cat").input_ids != split
+    prompt = reward.tokenizer(PROMPTS[0]).input_ids
+    assert reward(PROMPTS[:1], [split], [False]) == pytest.approx(alone(folder, [prompt + split]), abs=1e-4)
