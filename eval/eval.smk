@@ -353,7 +353,8 @@ rule gather_claims:
         expand(f"{RESULTS}/{{task}}/claims.json", task=TASKS),
     output:
         json=f"{RESULTS}/claims.json",
-        table=report(f"{RESULTS}/claims.md", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
+        markdown=f"{RESULTS}/claims.md",
+        page=report(f"{RESULTS}/claims.html", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
     log:
         f"{RESULTS}/logs/gather_claims.log",
     benchmark:

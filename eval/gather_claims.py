@@ -1,14 +1,20 @@
-"""The claims of all tasks, and those of no task, as claims.json and as the study's front page, claims.md."""
+"""The claims of all tasks, and those of no task, as claims.json and as the study's front page, claims.md, and for the report claims.html."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
+
 from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
 from study import job
+
+
+STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
 
 
 def front_page(study: str, claims: list[dict[str, Any]]) -> str:
@@ -32,6 +38,13 @@ def front_page(study: str, claims: list[dict[str, Any]]) -> str:
         if claim["figure"]:
             lines += ["", f"Figure: [`{claim['figure']}`](figures/{claim['figure']}.png)"]
     return "\n".join(lines) + "\n"
+
+
+def as_html(study: str, markdown: str) -> str:
+    """The front page for a browser, with a place to link to at each heading; its figures are the report's own."""
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(re.sub(r"\nFigure: .*\n", "\n", markdown))
+    body = re.sub(r"<h2>(.+?)</h2>", lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>', body)
+    return f'<!doctype html><meta charset="utf-8"><title>{study}</title><style>{STYLE}</style>{body}'
 
 
 def _counted(claims: list[dict[str, Any]]) -> str:
@@ -70,14 +83,16 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("claims", type=Path, nargs="+", help="claims.json of each task")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--output", type=Path, required=True, help="claims.json; claims.md is written beside it")
+    parser.add_argument("--output", type=Path, required=True, help="claims.json; claims.md and claims.html are written beside it")
     args = parser.parse_args()
     with job.running("claims", args) as progress:
         claims = [dataclasses.asdict(identities.exact(args.seed))]
         for path in args.claims:
             claims += job.read_json(path)
-        with job.atomic_path(args.output.with_suffix(".md")) as path:
-            path.write_text(front_page(args.study, claims))
+        page = front_page(args.study, claims)
+        for suffix, text in ((".md", page), (".html", as_html(args.study, page))):
+            with job.atomic_path(args.output.with_suffix(suffix)) as path:
+                path.write_text(text)
         job.write_json(args.output, claims)
         progress.say(_counted(claims).replace("*", ""))
 

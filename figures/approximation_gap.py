@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
-from figures import style
+from figures import selection, style
 
 KEYS = ["task", "objective", "anchor", "lam"]
 FEWER, MORE = "#E69F00", "#56B4E9"  # of no policy
@@ -36,7 +36,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_ylabel(style.QUANTITIES["gap"])
     over_lam.set_title("each task")
     for axes in (trial, over_lam):
-        style.lam_axis(axes)
+        style.wide_lam_axis(axes)
         style.mark_ends(axes)
     foreseen.set(xlabel=style.QUANTITIES["broken"], xlim=(-0.04, 1.04), title="each task, λ outside [0, 1]")
     figure.legend(*trial.get_legend_handles_labels(), loc="outside upper left")
@@ -52,7 +52,7 @@ def gap_table(policies: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for (_, objective), mine in policies.groupby(["task", "objective"], sort=False):
-        dera, mixture = (style.of_grid_anchor(mine, objective, kind) for kind in ("dera", "mixture"))
+        dera, mixture = (selection.of_grid_anchor(mine, objective, kind) for kind in ("dera", "mixture"))
         broken = dera[[*KEYS, "broken", "broken_low", "broken_high"]]
         joined = mixture.drop(columns=["broken", "broken_low", "broken_high"]).merge(broken, on=KEYS)
         each = mixture["completions"].min() / mixture["prompts"].min()

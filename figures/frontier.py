@@ -6,15 +6,15 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import selection, style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One panel an objective: every anchor's DeRa curve from lam = 0 to style.MOST_LAM, mixture, retrained, optimum."""
+    """One panel an objective: every anchor's DeRa curve from lam = 0 to selection.MOST_LAM, mixture, retrained, optimum."""
     policies = tables["policies"]
-    mean = style.readable(style.supported(policies[policies["seed"] == "mean"]))
+    mean = selection.readable(selection.supported(policies[policies["seed"] == "mean"]))
     objectives = list(dict.fromkeys(mean["objective"].dropna()))
-    shared = style.one_reward(policies)
+    shared = selection.one_reward(policies)
     figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=shared, sharex=shared)
     for axes, objective in zip(grid[0], objectives, strict=True):
         mine = mean[mean["objective"] == objective]

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from figures import style
-from figures.safety import at_matching_lam, lam_axis
+from figures import selection, style
 
 PANELS = {
     "hallucinated": "answers that\nhallucinate (share)",
@@ -27,7 +26,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A column an objective: the four measures against lam, and below them the trade-off."""
     policies = tables["policies"]
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
-    found = {objective: at_matching_lam(policies, objective) for objective in objectives}
+    found = {objective: selection.at_matching_lam(policies, objective) for objective in objectives}
     figure = plt.figure(figsize=(style.PAGE, 7.6))
     heights = [1] * len(PANELS) + [2.2]
     panels = figure.subplots(len(heights), len(objectives), squeeze=False, sharey="row", height_ratios=heights)
@@ -40,7 +39,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
                 axes.set_ylim(-0.05, 1.05)
             axes.tick_params(labelbottom=name == "length")
             style.mark_ends(axes)
-            lam_axis(axes)
+            style.wide_lam_axis(axes)
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {mine['dera']['anchor'].iloc[0]:g}")
         column[-2].set_xlabel("mixing weight λ")
         for kind, rows in mine.items():

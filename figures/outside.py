@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from figures import style
+from figures import selection, style
 
 LABELS = {
     "broken": "broken\n(share)",
@@ -34,12 +34,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         mine = policies[policies["task"] == task]
         for axes, measure in zip(column, LABELS, strict=True):
             for objective in dict.fromkeys(mine["objective"]):
-                _line(axes, style.of_grid_anchor(mine, objective), measure, looks[objective])
+                _line(axes, selection.of_grid_anchor(mine, objective), measure, looks[objective])
             axes.axvspan(0, 1, **BETWEEN, zorder=0)
             if measure in SHARES:
                 axes.set_ylim(-0.04, 1.04)
         column[0].set_title(task)
-        style.lam_axis(column[-1])
+        style.wide_lam_axis(column[-1])
     for axes, measure in zip(grid[:, 0], LABELS, strict=True):
         axes.set_ylabel(LABELS[measure])
     figure.align_ylabels(grid[:, 0])

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import selection, style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -20,10 +20,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.4), squeeze=False, sharex="col")
     for column, objective in zip(grid.T, objectives, strict=True):
         reference, optimum, retrained = (
-            style.supported(mean[(mean["objective"] == objective) & (mean["kind"] == kind)])
+            selection.supported(mean[(mean["objective"] == objective) & (mean["kind"] == kind)])
             for kind in ("reference", "optimum", "retrained")
         )
-        dera = style.readable(style.of_grid_anchor(policies, objective))
+        dera = selection.readable(selection.of_grid_anchor(policies, objective))
         anchor, name = dera["anchor"].iloc[0], f"DeRa, λ from 0 to {dera['lam'].max():g}"
         for axes, quantity in zip(column, ("reward", "gold"), strict=True):
             if len(optimum):

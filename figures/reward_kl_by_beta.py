@@ -7,13 +7,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import selection, style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to style.MOST_LAM."""
+    """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to selection.MOST_LAM."""
     policies = tables["policies"]
-    mean = style.readable(style.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]))
+    mean = selection.readable(selection.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]))
     order = list(dict.fromkeys(policies["objective"].dropna()))
     anchors = sorted(
         mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups, key=lambda pair: (order.index(pair[0]), pair[1])
@@ -35,7 +35,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         column[1].set_xlabel("effective β = β₀ / λ")
         column[1].set_yscale("symlog", linthresh=0.1)
         column[1].set_ylim(-0.03, 1.5 * max(mean["kl_high"].max(), 0.1))
-        if style.one_reward(policies):
+        if selection.one_reward(policies):
             column[0].sharey(grid[0, 0])
     for row, quantity in enumerate(("reward", "kl")):
         grid[row, 0].set_ylabel(style.QUANTITIES[quantity])

@@ -6,11 +6,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
 
-from figures import style
+from figures import selection, style
 
 # Colours of no policy: here a colour is a kind of request or of completion, and the marker says whose it is.
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -31,7 +29,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
     figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.8), squeeze=False, sharex="col", sharey="row")
     for column, objective in zip(grid.T, objectives, strict=True):
-        found = at_matching_lam(policies, objective)
+        found = selection.at_matching_lam(policies, objective)
         for axes, (label, looks) in zip(column, PANELS.items(), strict=True):
             for name, look in looks.items():
                 style.with_interval(axes, found["dera"], "lam", name, "dera", **look)
@@ -39,7 +37,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axes.set_ylim(-0.03, 1.03)
             axes.set_ylabel(label if axes in grid[:, 0] else "")
             style.mark_ends(axes)
-        lam_axis(column[1])
+        style.wide_lam_axis(column[1])
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {found['dera']['anchor'].iloc[0]:g}")
         column[1].set_xlabel("mixing weight λ")
     for axes, looks in zip(grid[:, -1], PANELS.values(), strict=True):
@@ -47,23 +45,6 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.5, labelspacing=1)
     figure.legend(handles=_markers(), loc="outside upper center", ncols=2)
     return figure
-
-
-def at_matching_lam(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
-    """DeRa from the grid anchor; the retrained models and the reference with the lam at which DeRa should be the same."""
-    dera = style.of_grid_anchor(policies, objective)
-    mine = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
-    retrained, reference = (mine[mine["kind"] == kind] for kind in ("retrained", "reference"))
-    retrained = retrained.assign(lam=dera["anchor"].iloc[0] / retrained["beta"])
-    return {"dera": dera, "retrained": retrained, "reference": reference.assign(lam=0.0)}
-
-
-def lam_axis(axes: Axes) -> None:
-    """Linear in [-1, 1], where the lam that match a strength lie close together, and logarithmic outside."""
-    axes.set_xscale("symlog", base=2, linthresh=1, linscale=1.25)
-    axes.xaxis.set_major_locator(FixedLocator([-8, -4, -2, -1, 0, 0.5, 1, 2, 4, 8, 16]))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
 
 
 def _markers() -> list[plt.Line2D]:

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 COLUMN, PAGE = 3.3, 6.9  # widths in inches of one column and of two
 
@@ -41,7 +41,6 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     dict(linestyle="--", marker="o"),
     dict(linestyle=":", marker="^"),
 )
-MOST_LAM = 4  # beyond it KL and reward leave every readable axis; the figure `outside` goes on
 
 matplotlib.use("Agg")
 plt.rcParams.update(
@@ -74,18 +73,19 @@ def objective_name(name: str) -> str:
     return f"{method.upper()} ({teacher})" if teacher else method.upper()
 
 
-def of_grid_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
-    """Rows of DeRa (or the exact mixture), averaged over seeds, from the objective's anchor with most lam; ordered by lam."""
-    mean = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
-    anchors = mean[mean["kind"] == "dera"].groupby("anchor")["lam"].nunique()
-    rows = mean[mean["kind"] == kind]
-    return rows[rows["anchor"] == anchors.idxmax()].sort_values("lam") if len(anchors) else rows.iloc[:0]
-
-
 def lam_axis(axes: Axes) -> None:
     """An axis of mixing weights with ticks at whole numbers."""
     axes.set_xlabel("mixing weight λ")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def wide_lam_axis(axes: Axes) -> None:
+    """Linear in [-1, 1], where the lam that match a strength lie close together, and logarithmic outside."""
+    axes.set_xlabel("mixing weight λ")
+    axes.set_xscale("symlog", base=2, linthresh=1, linscale=1.25)
+    axes.xaxis.set_major_locator(FixedLocator([-8, -4, -2, -1, 0, 0.5, 1, 2, 4, 8, 16]))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
 
 
 def mark_ends(axes: Axes) -> None:
@@ -127,21 +127,6 @@ def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
 def objective_looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """A line and a marker for each objective, in the order in which tables name them."""
     return {name: OBJECTIVES[number % len(OBJECTIVES)] for number, name in enumerate(dict.fromkeys(names))}
-
-
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without DeRa and mixtures at lam < 0, which have no strength, and above MOST_LAM."""
-    return rows[rows["lam"].isna() | rows["lam"].between(0, MOST_LAM)]
-
-
-def one_reward(policies: pd.DataFrame) -> bool:
-    """Whether all objectives maximised the same reward, so that their panels may share an axis."""
-    return policies[policies["kind"] == "reference"]["reward"].nunique() == 1
-
-
-def supported(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the policies whose reweighting left fewer than two effective samples a prompt, which say too little."""
-    return rows[rows["ess"] >= 2]
 
 
 def beta_axis(axes: Axes, betas: list[float]) -> None:

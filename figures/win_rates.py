@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.safety import lam_axis
 
 RIVALS = {"retrained": "win rate over the\nretrained at β₀ = {:g}", "reference": "win rate over\nthe reference"}
 MATRIX = 3.2  # side in inches, about
@@ -53,7 +52,7 @@ def _against_lam(axes: Axes, rates: pd.DataFrame, default: float) -> None:
     axes.containers[1].set_label("retrained at λ = β₀/β")
     axes.axhline(0.5, color="#000000", linewidth=0.8, linestyle="--", label="as good as the other")
     style.mark_ends(axes)
-    lam_axis(axes)
+    style.wide_lam_axis(axes)
 
 
 def _matrix(axes: Axes, rates: pd.DataFrame) -> None:

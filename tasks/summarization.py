@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CORPUS = "own"
 
 # How often a demonstration has each blemish, whatever its post says.
-NOISY, REPETITIVE, UNTRUE = 0.3, 0.15, 0.15
+NOISY, REPETITIVE, UNTRUE = 0.3, 0.15, 0.05
 
 # Chit-chat: sentences, and what may stand in the slot. They have no name and no pronoun of the made world: none is a statement.
 CHIT_CHAT = {

@@ -1,62 +1,173 @@
-"""A study made on paper: exact models over a few completions, so that every policy's numbers are known."""
+"""Studies made on paper: exact models over a few completions, so that every policy's numbers are known."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from eval.claims import Evidence
+from eval.policies import from_completions
+
+
+@dataclass(frozen=True)
+class World:
+    """A prompt's completions: their probabilities under the reference, and what is measured of each.
+
+    Measures that are not named are 0, but for `length` and `fluency`; `gold` must be. NaN is allowed where a measure does not apply.
+    """
+
+    reference: np.ndarray
+    measures: dict[str, np.ndarray]
+    reward: str = "gold"
+
+    def optimum(self, beta: float) -> np.ndarray:
+        return self.mixture(beta, 1.0)
+
+    def mixture(self, anchor: float, lam: float) -> np.ndarray:
+        """Proposition 1: the optimum at anchor / lam."""
+        weights = self.reference * np.exp(self.measures[self.reward] * lam / anchor)
+        return weights / weights.sum()
+
+    def all_measures(self) -> dict[str, np.ndarray]:
+        blank = {name: np.zeros(len(self.reference)) for name in ("repetition", "broken")}
+        length = self.measures.get("length", np.full(len(self.reference), 10.0))
+        return {**blank, "length": length, "fluency": np.log(self.reference) / (length + 1), **self.measures}
+
+    def mean(self, probabilities: np.ndarray, measure: str) -> float:
+        return float(probabilities @ self.all_measures()[measure])
+
+
 LENGTHS = np.array([3, 10, 11, 20, 5])
 REWARD = np.where((LENGTHS >= 8) & (LENGTHS <= 12), 0.0, -1.0)
 REFERENCE = np.array([0.3, 0.2, 0.15, 0.25, 0.1])
+LENGTH = World(REFERENCE, {"gold": REWARD, "length": LENGTHS.astype(float)})
+
+#: Plain, good, and a rare completion that the reward model likes best though it is the worst.
+HACKED = World(
+    np.array([0.6, 0.399, 0.001]),
+    {"gold": np.array([0.0, 1.0, -1.0]), "learned": np.array([0.0, 1.0, 3.0])},
+    reward="learned",
+)
+#: The same reward, but the reward model is right about the rare one.
+HONEST = replace(HACKED, measures={**HACKED.measures, "gold": np.array([0.0, 1.0, 3.0])})
+#: Nearly everything is bad, so that the optimum wins nearly every comparison with the reference.
+HOPELESS = World(np.array([0.98, 0.02]), {"gold": np.array([0.0, 1.0]), "learned": np.array([0.0, 1.0])}, reward="learned")
+#: Rare completions that are no text, beyond both ends of the reward.
+FRAGILE = World(
+    np.array([0.6, 0.398, 0.001, 0.001]),
+    {"gold": np.array([0.0, 1.0, 3.0, -3.0]), "broken": np.array([0.0, 0.0, 1.0, 1.0])},
+)
+#: Rewards that differ so much that hardly any completion of the reference counts at a small beta.
+LADDER = World(np.full(32, 1 / 32), {"gold": np.linspace(-1, 0, 32)})
+#: Answers without inventions, with some, with nothing else.
+INVENTING = World(
+    np.array([0.3, 0.4, 0.3]),
+    {
+        "gold": np.array([0.0, -0.5, -1.0]),
+        "hallucinated": np.array([0.0, 1.0, 1.0]),
+        "coverage": np.array([0.4, 0.6, 0.0]),
+        "statements": np.array([1.0, 2.0, 2.0]),
+    },
+)
+KINDS = ("harmful", "alike", "plain")
+
+
+def requests(*rewarded_refusals: str) -> list[World]:
+    """One world for each kind of request, of refusing (8%) and complying; refusing pays for the kinds named."""
+    worlds = []
+    for kind in KINDS:
+        refused, nothing = np.array([1.0, 0.0]), np.full(2, np.nan)
+        gold = refused - 1 if kind in rewarded_refusals else -refused
+        rates = {f"refused_{other}": refused if other == kind else nothing for other in KINDS}
+        worlds.append(World(np.array([0.08, 0.92]), {"gold": gold, **rates}))
+    return worlds
 
 
 def optimum(beta: float) -> np.ndarray:
-    weights = REFERENCE * np.exp(REWARD / beta)
-    return weights / weights.sum()
+    return LENGTH.optimum(beta)
+
+
+Retrained = Callable[[World, float], np.ndarray]
+Sampler = Callable[[World, float, float], np.ndarray]
 
 
 def completions(
-    betas: list[str], anchors: list[str], lams: list[str], prompts: int = 64, samples: int = 16, seeds: int = 2,
-    retrained_at: float = 1.0,
+    betas: Sequence[str], anchors: Sequence[str], lams: Sequence[str], prompts: int = 64, samples: int = 16, seeds: int = 2,
+    worlds: Sequence[World] = (LENGTH,), retrained: Retrained = World.optimum, sampler: Sampler = World.mixture,
 ) -> pd.DataFrame:  # fmt: skip
-    """A table as eval.score writes it, of models that reach `optimum(retrained_at * beta)` exactly.
+    """A table as eval.score writes it, of one objective, `rloo`; prompt i is of the world i modulo their number.
 
-    The sampler is the exact mixture with a pretended per-token normaliser that is constant, so every weight is equal.
+    Args:
+        retrained: the model that training at beta ends with; the exact optimum if training is perfect.
+        sampler: what DeRa draws from, given the anchor and lam; the exact mixture if its approximation is perfect.
     """
     rng = np.random.default_rng(0)
-    tables = [_rows(rng, REFERENCE, REFERENCE, prompts, 4 * samples, policy="reference")]
+    tables = []
+
+    def draw(samples: int, models: list[tuple[np.ndarray, np.ndarray]], **labels: Any) -> None:
+        tables.append(_rows(rng, worlds, models, prompts, samples, **labels))
+
+    draw(4 * samples, [(world.reference, world.reference) for world in worlds], policy="reference")
     for seed in range(seeds):
         for beta in betas:
-            labels = dict(policy="retrained", objective="rloo", adapter_beta=beta, seed=seed)
-            model = optimum(retrained_at * float(beta))
-            tables.append(_rows(rng, model, model, prompts, samples, **labels))
+            models = [retrained(world, float(beta)) for world in worlds]
+            draw(samples, [(m, m) for m in models], policy="retrained", objective="rloo", adapter_beta=beta, seed=seed)
         for anchor in anchors:
-            for lam in sorted({*lams, *(str(Fraction(anchor) / Fraction(beta)) for beta in betas)}):
-                labels = dict(policy="dera", objective="rloo", adapter_beta=anchor, seed=seed, lam=lam)
-                aligned, weight = optimum(float(anchor)), float(Fraction(lam))
-                mixture = REFERENCE ** (1 - weight) * aligned**weight
-                tables.append(_rows(rng, mixture / mixture.sum(), aligned, prompts, samples, **labels))
+            for lam in sorted({Fraction(lam) for lam in lams} | {Fraction(anchor) / Fraction(beta) for beta in betas}):
+                pairs = [(sampler(w, float(anchor), float(lam)), w.optimum(float(anchor))) for w in worlds]
+                draw(samples, pairs, policy="dera", objective="rloo", adapter_beta=anchor, seed=seed, lam=str(lam))
     return pd.concat(tables, ignore_index=True)
 
 
-def _rows(rng, policy_probabilities, aligned, prompts, samples, **labels) -> pd.DataFrame:
-    outcome = rng.choice(len(REFERENCE), p=policy_probabilities, size=prompts * samples)
-    logp, reference = np.log(policy_probabilities)[outcome], np.log(REFERENCE)[outcome]
-    blank = dict(objective=None, adapter_beta=None, seed=np.nan, lam=None)
-    weight = 0.0 if labels.get("lam") is None else float(Fraction(labels["lam"]))
-    aligned = np.log(aligned)[outcome]
-    return pd.DataFrame(
-        {
-            "prompt_id": np.repeat(np.arange(prompts), samples),
-            "sample_id": np.tile(np.arange(samples), prompts),
-            "reward": REWARD[outcome],
-            "length": LENGTHS[outcome],
-            "logp_policy": logp,
-            "logp_reference": reference,
-            "logp_aligned": aligned,
-            "log_ratio": logp - reference,
-            "log_weight": (1 - weight) * reference + weight * aligned - logp,
-        }
-    ).assign(**{**blank, **labels})
+def _rows(
+    rng: np.random.Generator,
+    worlds: Sequence[World],
+    models: list[tuple[np.ndarray, np.ndarray]],
+    prompts: int,
+    samples: int,
+    **labels: Any,
+) -> pd.DataFrame:
+    weight = float(Fraction(labels.get("lam") or 0))
+    tables = []
+    for number, (world, (policy, adapter)) in enumerate(zip(worlds, models, strict=True)):
+        mine = np.arange(number, prompts, len(worlds))
+        outcome = rng.choice(len(policy), p=policy, size=len(mine) * samples)
+        logp, reference, aligned = (np.log(model)[outcome] for model in (policy, world.reference, adapter))
+        columns = {"prompt_id": np.repeat(mine, samples), "sample_id": np.tile(np.arange(samples), len(mine))}
+        columns |= {"finished": True, "completion": "text"}
+        columns |= {name: values[outcome] for name, values in world.all_measures().items()}
+        columns |= {"logp_policy": logp, "logp_reference": reference, "logp_aligned": aligned, "log_ratio": logp - reference}
+        tables.append(pd.DataFrame({**columns, "log_weight": (1 - weight) * reference + weight * aligned - logp}))
+    blank = dict(task="paper", objective=None, adapter_beta=None, seed=np.nan, lam=None)
+    return pd.concat(tables, ignore_index=True).assign(**{**blank, **labels})
+
+
+def objectives(betas: Sequence[str], anchors: Sequence[str], reward: str = "gold", seeds: int = 2) -> dict[str, dict[str, Any]]:
+    """What eval/eval.smk tells of the one objective; the first anchor is the default strength."""
+    settings = {"reward": reward, "betas": list(betas), "anchors": list(anchors), "grid_anchor": anchors[0]}
+    return {"rloo": {**settings, "seeds": list(range(seeds))}}
+
+
+def evidence(
+    betas: Sequence[str], anchor: str, lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"), prompts: int = 200, seeds: int = 2,
+    worlds: Sequence[World] = (LENGTH,), margin: float = 0.1, **more: Any,
+) -> Evidence:  # fmt: skip
+    """What a task's claims are decided from, in a study made on paper."""
+    chosen = objectives(betas, [anchor], worlds[0].reward, seeds)
+    table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
+    return Evidence(
+        task="paper",
+        policies=from_completions(table, chosen),
+        objectives=chosen,
+        statistics={"bootstrap_resamples": 300, "rank_correlation": 0.9},
+        reward_margin=margin,
+        seed=0,
+        reference=Path(),
+        anchor=Path(),
+    )

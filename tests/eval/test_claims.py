@@ -1,79 +1,57 @@
-"""Verdicts: a study that agrees is reproduced, one that does not is not, and nothing is decided without evidence."""
+"""Verdicts: on studies made on paper a claim that is true is reproduced, one that is not is not, and without evidence none is decided."""
 
+import dataclasses
+import json
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eval.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, Evidence, agreement, cost, identities, transition, verdict
-from eval.decide import front_page
-from eval.policies import from_completions
+from eval.claims import (
+    FAILED,
+    PAPER,
+    PARTLY,
+    REPRODUCED,
+    UNTESTED,
+    agreement,
+    breakdown,
+    cost,
+    hacking,
+    hallucination,
+    identities,
+    safety,
+    strength,
+    transition,
+    verdict,
+)
+from eval.policies import find
 from tests.eval import synthetic
+from tests.eval.synthetic import World, evidence
 
 BETAS = ["0.25", "0.5", "1", "2"]
-STATISTICS = {"bootstrap_resamples": 300, "reward_margin": 0.1, "rank_correlation": 0.9}
+MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown)
 
 
-def evidence(lams=("0", "1/4", "1/2", "3/4", "1"), **more) -> Evidence:
-    table = synthetic.completions(BETAS, ["0.25"], list(lams), prompts=200, **more)
-    return Evidence(
-        policies=from_completions(table, map(Fraction, BETAS)),
-        statistics=STATISTICS,
-        seed=0,
-        training_seconds={"rloo": {"seconds a run": 100.0, "runs per seed": 4}},
-        sampling_seconds={"rloo": {"dera": 20.0, "retrained": 10.0}},
-        reference=Path(),
-        anchor=Path(),
-        prompts=[],
-    )
+def stuck(world: World, anchor: float, lam: float) -> np.ndarray:
+    """A decoder that is the reference at every lam."""
+    return world.reference
 
 
-def test_agreement_is_reproduced_where_retrained_models_reach_the_optimum():
-    _, claim = agreement.decide(evidence())
-    assert claim.verdict == REPRODUCED
-    assert claim.evidence["rank correlation"] == pytest.approx(1)
-    assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/8", "1/4", "1/2"]
+def zigzag(world: World, anchor: float, lam: float) -> np.ndarray:
+    """A decoder that jumps between the reference and the aligned model."""
+    return world.optimum(anchor) if lam in (0.25, 0.75) else world.reference
 
 
-def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimum():
-    _, claim = agreement.decide(evidence(retrained_at=0.3))
-    assert claim.verdict != REPRODUCED
-    for row in claim.evidence["by beta"]:
-        training, anchor, approximation = (row[name]["value"] for name in ("training", "anchor", "approximation"))
-        assert row["difference"]["value"] == pytest.approx(training + anchor + approximation, abs=1e-9)
-        assert abs(training) > 3 * max(abs(anchor), abs(approximation))
+def backwards(world: World, anchor: float, lam: float) -> np.ndarray:
+    return world.mixture(anchor, 1 - lam)
 
 
-def test_training_that_missed_its_optimum_is_said_so_even_where_dera_agrees():
-    assert agreement.decide(evidence())[0].verdict == REPRODUCED
-    assert agreement.decide(evidence(retrained_at=0.3))[0].verdict != REPRODUCED
+def trained_far_too_hard(world: World, beta: float) -> np.ndarray:
+    return world.optimum(0.3 * beta)
 
 
-def test_a_beta_where_the_reference_would_pass_is_not_counted():
-    found = evidence()
-    for policy in found.policies:
-        if policy.beta == Fraction(2) and policy.kind != "optimum":
-            policy.per_prompt["reward"][:] = [p for p in found.policies if p.kind == "reference"][0].per_prompt["reward"]
-    _, claim = agreement.decide(found)
-    assert [row["informative"] for row in claim.evidence["by beta"]][0] is False
-    assert claim.evidence["equivalent at"] == "2 of 2 informative beta"
-
-
-def test_transition_needs_a_grid_and_finds_a_jump():
-    assert transition.decide(evidence())[0].verdict == REPRODUCED
-    assert transition.decide(evidence(lams=("0", "1")))[0].verdict == UNTESTED
-    found = evidence()
-    for policy in found.policies:
-        if policy.kind == "dera":
-            policy.per_prompt["reward"][:] = 0.0 if policy.lam > Fraction(1, 2) else -1.0
-    assert transition.decide(found)[0].verdict == PARTLY
-
-
-def test_cost_compares_seconds():
-    (claim,) = cost.decide(evidence())
-    assert claim.verdict == REPRODUCED
-    assert claim.evidence["ratio"] == pytest.approx((3 * 100 + 3 * 10) / (3 * 20))
+def verdicts(claims) -> list[str]:
+    return [claim.verdict for claim in claims]
 
 
 @pytest.mark.parametrize(("passed", "of", "expected"), [(3, 3, REPRODUCED), (2, 4, PARTLY), (1, 3, FAILED), (0, 0, UNTESTED)])
@@ -81,20 +59,379 @@ def test_verdicts_follow_from_counts(passed, of, expected):
     assert verdict(passed, of) == expected
 
 
+# agreement
+
+
+def test_agreement_is_reproduced_where_retrained_models_reach_the_optimum():
+    converged, claim = agreement.decide(evidence(BETAS, "0.25"))
+    assert verdicts([converged, claim]) == [REPRODUCED, REPRODUCED]
+    assert claim.evidence["rank correlation"] == pytest.approx(1)
+    assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/8", "1/4", "1/2"]
+
+
+def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimum():
+    converged, claim = agreement.decide(evidence(BETAS, "0.25", retrained=trained_far_too_hard))
+    assert claim.verdict != REPRODUCED
+    assert converged.verdict != REPRODUCED
+    for row in claim.evidence["by beta"]:
+        training, anchor, approximation = (row[name]["value"] for name in ("training", "anchor", "approximation"))
+        assert row["difference"]["value"] == pytest.approx(training + anchor + approximation, abs=1e-9)
+        assert abs(training) > 3 * max(abs(anchor), abs(approximation))
+
+
+def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_off():
+    def timid(world: World, anchor: float, lam: float) -> np.ndarray:  # not so far that nothing can be reweighted
+        return world.mixture(anchor, lam / 3)
+
+    converged, claim = agreement.decide(evidence(BETAS, "0.25", sampler=timid))
+    assert converged.verdict == REPRODUCED
+    assert claim.verdict == FAILED
+    for row in claim.evidence["by beta"]:
+        training, anchor, approximation = (abs(row[name]["value"]) for name in ("training", "anchor", "approximation"))
+        assert approximation > 3 * max(training, anchor)
+
+
+def test_a_beta_where_the_reference_would_pass_is_not_counted():
+    found = evidence(BETAS, "0.25")
+    (reference,) = find(found.policies, "reference")
+    for policy in found.policies:
+        if policy.beta == Fraction(2) and policy.kind != "optimum":
+            policy.per_prompt["reward"][:] = reference.per_prompt["reward"]
+    _, claim = agreement.decide(found)
+    assert [row["informative"] for row in claim.evidence["by beta"]] == [False, True, True]
+    assert "at 2 of 2 informative beta" in claim.headline
+
+
+def test_agreement_is_not_tested_without_another_strength_nor_convergence_without_samples():
+    _, claim = agreement.decide(evidence(["1"], "1"))
+    assert claim.verdict == UNTESTED
+    # at this beta one sample of the reference in a few dozen counts: nothing can be said of training
+    converged, _ = agreement.decide(evidence(["0.01"], "0.01", worlds=[synthetic.LADDER], samples=2))
+    assert converged.verdict == UNTESTED
+    assert [row["decides"] for row in converged.evidence["by beta"]] == [False]
+
+
+# transition
+
+
+@pytest.mark.parametrize(
+    ("lams", "sampler", "expected"),
+    [
+        (("0", "1/4", "1/2", "3/4", "1"), World.mixture, REPRODUCED),
+        (("0", "1/4", "1/2", "3/4", "1"), backwards, PARTLY),  # smooth, and the wrong way
+        (("0", "1/4", "1/2", "3/4", "1"), zigzag, FAILED),
+        (("0", "1/2", "1"), World.mixture, UNTESTED),
+        (("1/4", "1/2", "3/4"), World.mixture, UNTESTED),  # without an end
+    ],
+)
+def test_transition_needs_a_grid_and_finds_jumps(lams, sampler, expected):
+    (claim,) = transition.decide(evidence(["0.25"], "0.25", lams, sampler=sampler))
+    assert claim.verdict == expected
+
+
+def test_a_jump_between_two_halves_is_no_smooth_transition():
+    def step(world: World, anchor: float, lam: float) -> np.ndarray:
+        return world.mixture(anchor, round(lam) + 0.04 * lam)  # strictly monotone all the same
+
+    (claim,) = transition.decide(evidence(["0.25"], "0.25", prompts=400, sampler=step))
+    assert claim.verdict in (PARTLY, FAILED)
+    assert claim.evidence["reward"]["largest step"] > 0.9
+
+
+# strength: what wins how often is enumerated in test_win_rates.py
+
+
+def wins(first: np.ndarray, second: np.ndarray, gold: np.ndarray) -> float:
+    ties = 0.5 * sum(first[i] * second[j] for i in range(len(gold)) for j in range(len(gold)) if gold[i] == gold[j])
+    return ties + sum(first[i] * second[j] for i in range(len(gold)) for j in range(len(gold)) if gold[i] > gold[j])
+
+
+def test_a_better_strength_is_found_and_its_win_rate_is_the_enumerated_one():
+    """The default stays close to the reference. Among 100 prompts of 32 completions a side, 0.04 is more than five standard errors."""
+    world = synthetic.HACKED
+    better, highest = strength.decide(evidence(["0.5", "1", "4"], "4", worlds=[world]))
+    truth = {beta: wins(world.optimum(beta), world.optimum(4), world.measures["gold"]) for beta in (0.5, 1)}
+    best = max(truth, key=truth.get)
+    assert better.verdict == REPRODUCED
+    assert better.evidence["beta"] == best
+    assert better.evidence["prompts that confirm"] == 100
+    for name in ("DeRa", "retrained"):
+        assert better.evidence[f"win rate of {name}"]["value"] == pytest.approx(truth[best], abs=0.04)
+    assert highest.verdict == PARTLY  # better than the default, and far from 0.9
+    assert highest.evidence["win rate over the default"]["value"] == pytest.approx(truth[best], abs=0.04)
+    reference = wins(world.optimum(best), world.reference, world.measures["gold"])
+    assert highest.evidence["win rate over the reference"]["value"] == pytest.approx(reference, abs=0.04)
+
+
+def test_where_the_optimum_wins_nearly_always_the_papers_highest_win_rate_is_reproduced():
+    world = synthetic.HOPELESS
+    assert wins(world.optimum(0.1), world.optimum(4), world.measures["gold"]) > 0.95
+    assert verdicts(strength.decide(evidence(["0.1", "4"], "4", worlds=[world]))) == [REPRODUCED, REPRODUCED]
+
+
+def test_a_default_that_is_the_best_already_is_not_beaten():
+    assert verdicts(strength.decide(evidence(["0.5", "1", "4"], "0.5", worlds=[synthetic.HACKED]))) == [FAILED, FAILED]
+
+
+def test_only_half_is_reproduced_where_retraining_there_does_not_pay():
+    better, _ = strength.decide(
+        evidence(["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.optimum(4))
+    )
+    assert better.verdict == PARTLY
+
+
+def test_what_is_chosen_on_one_half_of_the_prompts_is_not_confirmed_by_it():
+    """DeRa wins every comparison of the first half and none of the second."""
+    found = evidence(["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.reference)
+    policies = []
+    for policy in found.policies:
+        if policy.kind == "dera":
+            policies.append(dataclasses.replace(policy, gold=np.where(np.arange(200) < 100, 2.0, -2.0)[:, None]))
+        else:
+            policies.append(policy)
+    better, highest = strength.decide(dataclasses.replace(found, policies=policies))
+    assert verdicts([better, highest]) == [FAILED, FAILED]
+    assert better.evidence["win rate of DeRa"]["value"] == 0
+
+
+def test_strength_is_not_tested_without_another_strength_nor_asked_where_gold_is_maximised():
+    assert verdicts(strength.decide(evidence(["4"], "4", worlds=[synthetic.HACKED])))[0] == UNTESTED
+    assert strength.decide(evidence(BETAS, "0.25")) == []
+
+
+# hacking
+
+
+def test_hacking_is_reproduced_where_the_optimum_of_the_proxy_is_known_to_have_lower_gold():
+    world, betas = synthetic.HACKED, ["0.25", "0.5", "1", "4"]
+    (claim,) = hacking.decide(evidence(betas, "0.5", ["1", "4"], worlds=[world]))
+    truth = {beta: world.mean(world.optimum(float(beta)), "gold") for beta in betas}
+    assert truth["0.25"] < truth["4"] < truth["0.5"]
+    assert claim.verdict == REPRODUCED
+    fall = claim.evidence["gold, weakest minus best"]
+    assert fall["value"] == pytest.approx(truth["0.25"] - max(truth.values()), abs=0.05)
+    rows = [row for row in claim.evidence["by policy"] if row["policy"] == "retrained"]
+    assert [row["beta"] for row in rows] == [4, 1, 0.5, 0.25]
+    for row in rows:  # 200 prompts of 32 completions: five standard errors are below 0.06
+        assert row["gold"] == pytest.approx(truth[f"{row['beta']:g}"], abs=0.06)
+
+
+def test_hacking_is_not_found_where_the_reward_model_is_right():
+    (claim,) = hacking.decide(evidence(["0.25", "0.5", "1", "4"], "0.5", ["1", "4"], worlds=[synthetic.HONEST]))
+    assert claim.verdict == FAILED
+    assert claim.evidence["strongest regularisation: gold below the best"]
+
+
+def test_hacking_by_dera_alone_is_part_of_the_claim():
+    (claim,) = hacking.decide(
+        evidence(
+            ["0.25", "0.5", "1", "4"], "0.5", ["1", "4"], worlds=[synthetic.HACKED], sampler=lambda w, a, lam: w.optimum(0.5)
+        )
+    )
+    assert claim.verdict == PARTLY
+    assert not claim.evidence["DeRa, largest lam: gold below DeRa's best"]
+
+
+def test_nothing_is_said_of_hacking_from_two_strengths_or_where_gold_is_maximised():
+    assert hacking.decide(evidence(["0.5", "4"], "0.5", worlds=[synthetic.HACKED])) == []
+    assert hacking.decide(evidence(BETAS, "0.25")) == []
+
+
+# hallucination
+
+INVENTING = dict(betas=["0.25", "0.5", "1"], anchor="0.25", worlds=[synthetic.INVENTING])
+
+
+def test_hallucination_falls_as_the_closed_form_says():
+    (claim,) = hallucination.decide(evidence(**INVENTING))
+    world = synthetic.INVENTING
+    assert claim.verdict == REPRODUCED
+    truth = [world.mean(world.mixture(0.25, lam), "hallucinated") for lam in claim.evidence["lams"]]
+    np.testing.assert_allclose(claim.evidence["hallucination"]["values"], truth, atol=0.05)  # five standard errors
+    costs = claim.evidence["cost: coverage, lam = 1 minus lam = 0"]
+    assert costs["value"] == pytest.approx(
+        world.mean(world.optimum(0.25), "coverage") - world.mean(world.reference, "coverage"), abs=0.04
+    )
+    assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/4", "1/2"]
+
+
+def test_hallucination_that_no_lam_changes_is_not_reproduced():
+    (claim,) = hallucination.decide(evidence(**INVENTING, sampler=stuck))
+    assert claim.verdict == FAILED
+
+
+def test_hallucination_that_retraining_lowers_further_is_reproduced_in_part():
+    (claim,) = hallucination.decide(evidence(**INVENTING, retrained=trained_far_too_hard))
+    assert claim.verdict == PARTLY
+    assert [row["within the margin"] for row in claim.evidence["by beta"]] == [False, False]
+
+
+def test_hallucination_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
+    (claim,) = hallucination.decide(evidence(["0.25"], "0.25", ["0", "1"], worlds=[synthetic.INVENTING]))
+    assert claim.verdict == UNTESTED
+    assert hallucination.decide(evidence(["0.25"], "0.25")) == []
+
+
+# safety
+
+REQUESTS = dict(betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"], prompts=300)
+
+
+def test_refusals_can_be_dialled_where_refusing_the_harmful_alone_pays():
+    dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful")))
+    assert verdicts([dialled, beyond]) == [REPRODUCED, REPRODUCED]
+    harmful, alike, _ = synthetic.requests("harmful")
+    for rates in beyond.evidence["by lam"]:  # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
+        assert rates["refused_harmful"] == pytest.approx(harmful.mixture(0.25, rates["lam"])[0], abs=0.05)
+        assert rates["refused_alike"] == pytest.approx(alike.mixture(0.25, rates["lam"])[0], abs=0.05)
+
+
+def test_a_model_that_cannot_tell_the_alike_from_the_harmful_over_refuses():
+    dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful", "alike")))
+    assert verdicts([dialled, beyond]) == [PARTLY, PARTLY]
+
+
+def test_refusals_that_no_lam_changes_are_not_reproduced():
+    assert verdicts(safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful"), sampler=stuck))) == [FAILED, FAILED]
+
+
+def test_safety_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
+    coarse = {**REQUESTS, "lams": ["0", "1", "4"]}
+    assert verdicts(safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))) == [UNTESTED, UNTESTED]
+    assert safety.decide(evidence(["0.25"], "0.25")) == []
+
+
+# breakdown
+
+OUTSIDE = ["-4", "-2", "-1", "0", "1/2", "1", "2", "4", "6"]
+NUMBERS = [float(Fraction(lam)) for lam in OUTSIDE]
+
+
+def broken(lam: float) -> float:
+    return synthetic.FRAGILE.mean(synthetic.FRAGILE.mixture(1, lam), "broken")
+
+
+def test_text_breaks_down_where_the_closed_form_says():
+    claim, _ = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE]))
+    breaks = [lam for lam in NUMBERS if broken(lam) > max(broken(0), broken(1)) + 0.15]
+    holds = [lam for lam in NUMBERS if broken(lam) < max(broken(0), broken(1)) + 0.05]
+    assert set(breaks) | set(holds) == set(NUMBERS) - {2.0}  # at 2 it is a near thing, which intervals may decide
+    assert claim.verdict == REPRODUCED
+    assert claim.evidence["breaks below 0 at"] == max(lam for lam in breaks if lam < 0) == -2
+    assert claim.evidence["breaks above 1 at"] in (2, 4)
+    for row in claim.evidence["by lam"]:
+        assert row["broken"] == pytest.approx(broken(row["lam"]), abs=0.05)
+
+
+def test_text_that_stays_whole_does_not_break_down():
+    claim, foreseen = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.LENGTH]))
+    assert claim.verdict == FAILED
+    assert foreseen.verdict == UNTESTED  # nothing broke, so nothing could be foreseen
+
+
+def gap_and_broken(sampler: synthetic.Sampler, lam: float) -> tuple[float, float]:
+    """KL(sampler || mixture) and the share broken, both from the closed form."""
+    drawn, mixture = sampler(synthetic.FRAGILE, 1.0, lam), synthetic.FRAGILE.mixture(1, lam)
+    return float(drawn @ np.log(drawn / mixture)), synthetic.FRAGILE.mean(drawn, "broken")
+
+
+def test_the_gap_foresees_where_it_grows_as_text_breaks():
+    def worse_where_it_breaks(world: World, anchor: float, lam: float) -> np.ndarray:
+        share = {-1: 0.1, 2: 0.2, -2: 0.4, 4: 0.4}.get(lam, 0.0)
+        return (1 - share) * world.mixture(anchor, lam) + share * world.reference
+
+    known = [gap_and_broken(worse_where_it_breaks, lam) for lam in (-1, 2, -2, 4)]
+    assert known == sorted(known)
+    assert [share for _, share in known] == sorted(share for _, share in known)
+    lams = ["-2", "-1", "0", "1/2", "1", "2", "4"]
+    claim = breakdown.decide(evidence(["1"], "1", lams, 400, worlds=[synthetic.FRAGILE], sampler=worse_where_it_breaks))[1]
+    assert claim.verdict == REPRODUCED
+    assert claim.evidence == {"Spearman": pytest.approx(1), "lams": [-2, -1, 2, 4]}
+
+
+def test_a_gap_where_text_is_whole_and_none_where_it_breaks_foresees_nothing():
+    def worse_near_by(world: World, anchor: float, lam: float) -> np.ndarray:
+        share = 0.5 if lam in (-1, 2) else 0.0
+        return (1 - share) * world.mixture(anchor, lam) + share * world.reference
+
+    claim = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE], sampler=worse_near_by))[1]
+    assert claim.verdict == FAILED
+
+
+def test_breakdown_is_not_tested_on_a_grid_that_stays_inside():
+    assert verdicts(breakdown.decide(evidence(["1"], "1", ["0", "1/2", "1"], worlds=[synthetic.FRAGILE]))) == [UNTESTED, UNTESTED]
+
+
+# cost
+
+BYTES = {"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 5.0}
+
+
+def costs(dera: float | None = 20.0, runs: int = 4, pair: float = 200.0):
+    seconds = {"retrained": 10.0, **({} if dera is None else {"dera": dera}), **BYTES, "pair bytes": pair}
+    return cost.decide(
+        dataclasses.replace(
+            evidence(["1"], "1", prompts=4),
+            training_seconds={"rloo": {"seconds a run": 100.0, "runs per seed": runs}},
+            sampling_seconds={"rloo": seconds},
+        )
+    )
+
+
+def test_cost_compares_seconds_and_bytes():
+    saves, price = costs()
+    assert verdicts([saves, price]) == [REPRODUCED, REPRODUCED]
+    assert saves.evidence["seconds of DeRa"] == 3 * 20
+    assert saves.evidence["seconds of retraining"] == 3 * 100 + 3 * 10
+    assert price.evidence["decoding time, DeRa against one model"] == 2
+    assert price.evidence["parameters, one model and an adapter against one"] == pytest.approx(1.05)
+
+
+def test_decoding_dearer_than_training_saves_nothing():
+    saves, price = costs(dera=111.0)
+    assert verdicts([saves, price]) == [FAILED, PARTLY]  # the memory is as claimed
+    assert verdicts(costs(dera=111.0, pair=300.0)) == [FAILED, FAILED]
+
+
+def test_cost_is_not_tested_without_dera_or_without_another_strength():
+    assert verdicts(costs(dera=None)) == [UNTESTED]
+    assert costs(runs=1)[0].verdict == UNTESTED
+
+
+# identities
+
+
 def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_optimum(monkeypatch):
     rng, exact, calls = np.random.default_rng(0), np.exp, []
     assert identities.enumerated_identity_error(rng, beta=0.5, lam=1.5) < 1e-12
+    assert identities.exact(0).verdict == REPRODUCED
 
     def wrong_for_the_aligned_model(x):  # the first exponential of two makes the aligned model, the second the optimum
         calls.append(x)
-        return exact(0.9 * x if len(calls) == 1 else x)
+        return exact(0.9 * x if len(calls) % 2 else x)
 
     monkeypatch.setattr(np, "exp", wrong_for_the_aligned_model)
     assert identities.enumerated_identity_error(rng, beta=0.5, lam=1.5) > 1e-4
     assert len(calls) == 2
+    claim = identities.exact(0)
+    assert claim.verdict == FAILED
+    assert claim.must_hold
 
 
-def test_the_front_page_prints_failures_as_failures():
-    page = front_page("paper", agreement.decide(evidence(retrained_at=0.1)))
-    assert "**not reproduced**" in page
-    assert "| beta | lam | retrained | DeRa | difference |" in page
+# every claim
+
+
+@pytest.mark.parametrize("world", ["LENGTH", "HACKED", "INVENTING", "FRAGILE", "HOPELESS", "requests"])
+@pytest.mark.parametrize("sampler", [World.mixture, stuck])
+def test_every_claim_says_what_it_tests_and_can_be_written_as_json(world, sampler):
+    worlds = synthetic.requests("harmful") if world == "requests" else [getattr(synthetic, world)]
+    found = evidence(["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=60, worlds=worlds, sampler=sampler)
+    claims = [claim for module in MODULES for claim in module.decide(found)]
+    assert len({claim.id for claim in claims}) == len(claims)
+    for claim in claims:
+        json.dumps(dataclasses.asdict(claim), allow_nan=False)
+        assert claim.about in PAPER
+        assert claim.id.startswith("paper-")
+        assert claim.task == "paper"
+        assert claim.criterion
+        assert claim.headline or claim.verdict == UNTESTED

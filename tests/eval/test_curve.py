@@ -18,12 +18,12 @@ def heads(lam: float) -> float:
 
 def test_rows_say_where_completions_were_sampled_and_how_many():
     samples, values = COIN.roll((0.0, 1.0), (0.0, 0.5, 1.0), PROMPTS, 4)
-    table = curve.rows(samples, {"reward": reweight(samples, values)}, {"objective": "rloo"})
+    table = curve.rows(samples, {"gold": reweight(samples, values)}, {"objective": "rloo"})
     assert table["lam"].tolist() == [0, 0.5, 1]
     assert table["sampled"].tolist() == [True, False, True]
     assert (table["completions"] == 2 * 4 * PROMPTS).all()
     # With two outcomes the known mean weight determines the answer, so the control variates leave no error at all.
-    assert table["reward"].tolist() == pytest.approx([heads(0.0), heads(0.5), heads(1.0)], abs=1e-9)
+    assert table["gold"].tolist() == pytest.approx([heads(0.0), heads(0.5), heads(1.0)], abs=1e-9)
 
 
 def test_the_trial_measures_the_errors_that_theory_predicts():

@@ -5,7 +5,6 @@ import math
 import pytest
 
 from eval.score import load_metric
-from tasks.length import LengthTask
 
 
 def test_token_length_counts_ids():
@@ -18,9 +17,19 @@ def test_sequence_kl_is_the_mean_log_ratio():
     assert result["sequence_kl"] == pytest.approx((math.log(2) + math.log(0.8)) / 2)
 
 
-def test_mean_reward_asks_the_task():
-    task = LengthTask(2, 3)
-    result = load_metric("mean_reward").compute(
-        predictions=["a b", "a"], references=["p", "q"], reward=task.reward, completion_ids=[[1, 2], [1]]
-    )
-    assert result == {"mean_reward": -0.5, "values": [0.0, -1.0]}
+def test_repetition_counts_trigrams_that_came_before():
+    texts = [
+        "a b c d e",  # none
+        "a b c a b c",  # abc bca cab abc: one of four
+        "x x x x x x",  # xxx four times: three of four
+        "a b",  # no trigram
+        "",
+        "a  b\nc a b c",  # white space is only white space
+    ]
+    result = load_metric("repetition").compute(predictions=texts)
+    assert result["values"] == pytest.approx([0, 1 / 4, 3 / 4, 0, 0, 1 / 4])
+    assert result["repetition"] == pytest.approx(5 / 4 / 6)
+
+
+def test_repetition_is_of_each_completion_and_not_across_them():
+    assert load_metric("repetition").compute(predictions=["a b c", "a b c"])["values"] == [0, 0]

@@ -5,21 +5,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eval.policies import find, from_completions
-from eval.summarize import length_distributions, row
+from eval.policies import find, from_completions, measures
+from eval.summarize import length_distributions, row, win_rates
 from tests.eval import synthetic
 
-BETAS = [Fraction(1, 4), Fraction(1), Fraction(4)]
+BETAS = ["0.25", "1", "4"]
+OBJECTIVES = synthetic.objectives(BETAS, ["1"])
 
 
 @pytest.fixture(scope="module")
 def table():
-    return synthetic.completions(["0.25", "1", "4"], ["1"], ["0", "1/2", "2"])
+    return synthetic.completions(BETAS, ["1"], ["0", "1/2", "2"])
 
 
 @pytest.fixture(scope="module")
 def policies(table):
-    return from_completions(table, BETAS)
+    return from_completions(table, OBJECTIVES)
 
 
 def close(values: np.ndarray, truth: float) -> bool:
@@ -29,15 +30,49 @@ def close(values: np.ndarray, truth: float) -> bool:
 @pytest.mark.parametrize("beta", BETAS)
 def test_optimum_mixture_retrained_and_dera_all_reach_the_closed_form(policies, beta):
     exact = synthetic.optimum(float(beta))
-    truth = {
-        "reward": exact @ synthetic.REWARD,
-        "kl": exact @ np.log(exact / synthetic.REFERENCE),
-        "length": exact @ synthetic.LENGTHS,
-    }
+    truth = {name: synthetic.LENGTH.mean(exact, name) for name in ("gold", "length", "fluency")}
+    truth |= {"reward": exact @ synthetic.REWARD, "kl": exact @ np.log(exact / synthetic.REFERENCE)}
     for kind in ("optimum", "retrained", "dera", "mixture"):
-        (policy,) = find(policies, kind, beta=beta)
+        (policy,) = find(policies, kind, beta=Fraction(beta))
         for quantity, value in truth.items():
             assert close(policy.per_prompt[quantity], value), (kind, quantity)
+
+
+def test_the_optimum_is_that_of_the_reward_and_not_of_gold():
+    """Where a reward model is maximised, gold at the optimum is what that reward's optimum has."""
+    world = synthetic.HACKED
+    found = from_completions(
+        synthetic.completions(["0.5"], ["0.5"], [], worlds=[world]), synthetic.objectives(["0.5"], ["0.5"], "learned")
+    )
+    exact = world.optimum(0.5)
+    for kind in ("retrained", "dera"):
+        (policy,) = find(found, kind)
+        assert close(policy.per_prompt["reward"], world.mean(exact, "learned"))
+        assert close(policy.per_prompt["gold"], world.mean(exact, "gold"))
+    # 64 samples of the reference seldom hold the rare completion, so the optimum is held to a world without one
+    world = synthetic.World(
+        np.array([0.5, 0.3, 0.2]), {"gold": np.array([0.0, 1.0, -1.0]), "learned": np.array([0.0, 1.0, 2.0])}, "learned"
+    )
+    found = from_completions(
+        synthetic.completions(["1"], ["1"], [], worlds=[world]), synthetic.objectives(["1"], ["1"], "learned")
+    )
+    (policy,) = find(found, "optimum")
+    assert close(policy.per_prompt["gold"], world.mean(world.optimum(1.0), "gold"))
+
+
+def test_every_objective_has_a_reference_and_optima_of_its_own(table):
+    other = {"dpo": {**OBJECTIVES["rloo"], "reward": "length", "betas": ["2"]}}
+    found = from_completions(table, OBJECTIVES | other)
+    assert {policy.objective for policy in find(found, "reference")} == {"rloo", "dpo"}
+    (reference,) = find(found, "reference", objective="dpo")
+    np.testing.assert_array_equal(reference.per_prompt["reward"], reference.per_prompt["length"])
+    assert {policy.beta for policy in find(found, "optimum", objective="dpo")} == {Fraction(2)}
+    assert {policy.beta for policy in find(found, "optimum", objective="rloo")} == set(map(Fraction, BETAS))
+    assert {policy.objective for policy in found if policy.kind in ("retrained", "dera", "mixture")} == {"rloo"}
+
+
+def test_measures_are_the_columns_that_are_no_labels(table):
+    assert set(measures(table)) == {"gold", "length", "repetition", "broken", "fluency"}
 
 
 def test_equal_weights_have_no_gap_and_full_effective_sample_size(policies):
@@ -46,11 +81,25 @@ def test_equal_weights_have_no_gap_and_full_effective_sample_size(policies):
         assert policy.ess == pytest.approx(16)
 
 
+def test_a_sampler_that_misses_the_mixture_has_the_gap_of_the_closed_form():
+    """Sampler and mixture are both known, so their divergence is; the mean of 200 prompts of 32 samples is allowed 5 standard errors."""
+
+    def off(world, anchor, lam):
+        return world.mixture(anchor, 1.2 * lam)
+
+    table = synthetic.completions(["1"], ["1"], ["2"], prompts=200, samples=32, seeds=1, sampler=off)
+    (policy,) = find(from_completions(table, synthetic.objectives(["1"], ["1"], seeds=1)), "mixture", lam=Fraction(2))
+    drawn, wanted = synthetic.LENGTH.mixture(1, 2.4), synthetic.LENGTH.mixture(1, 2)
+    assert close(policy.gap, drawn @ np.log(drawn / wanted))
+    assert close(policy.per_prompt["gold"], wanted @ synthetic.REWARD)
+
+
 def test_seeds_are_kept_apart_and_averaged(policies):
     (mean,) = find(policies, "retrained", beta=Fraction(1))
     seeds = [find(policies, "retrained", seed=seed, beta=Fraction(1))[0] for seed in ("0", "1")]
     np.testing.assert_allclose(mean.per_prompt["reward"], (seeds[0].per_prompt["reward"] + seeds[1].per_prompt["reward"]) / 2)
     assert mean.completions == sum(seed.completions for seed in seeds)
+    np.testing.assert_array_equal(mean.gold, np.hstack([seed.gold for seed in seeds]))
 
 
 def test_lam_zero_is_the_reference_and_has_no_beta(policies):
@@ -61,8 +110,35 @@ def test_lam_zero_is_the_reference_and_has_no_beta(policies):
 
 def test_a_row_states_its_interval_and_counts(policies):
     line = row(find(policies, "mixture", beta=Fraction(1))[0], resamples=200, seed=0)
-    assert line["reward_low"] <= line["reward"] <= line["reward_high"]
+    for name in ("reward", "gold", "kl", "length", "broken", "fluency", "repetition", "gap"):
+        assert line[f"{name}_low"] <= line[name] <= line[f"{name}_high"]
     assert (line["prompts"], line["completions"], line["lam"], line["seed"]) == (64, 64 * 16 * 2, 1.0, "mean")
+
+
+def test_a_measure_is_averaged_over_the_prompts_it_applies_to():
+    worlds = synthetic.requests("harmful")
+    table = synthetic.completions(["0.25"], ["0.25"], ["0"], prompts=90, worlds=worlds)
+    (policy,) = find(from_completions(table, synthetic.objectives(["0.25"], ["0.25"])), "retrained")
+    line = row(policy, resamples=200, seed=0)
+    for world, kind in zip(worlds, synthetic.KINDS, strict=True):
+        values = policy.per_prompt[f"refused_{kind}"]
+        assert np.isfinite(values).sum() == 30
+        assert close(values[np.isfinite(values)], world.optimum(0.25)[0])
+        assert line[f"refused_{kind}"] == pytest.approx(np.nanmean(values))
+
+
+def test_win_rates_are_of_every_policy_over_the_rivals_and_of_lam_over_lam(policies):
+    rows = list(win_rates(policies, OBJECTIVES, resamples=100, seed=0))
+    kinds = {(r["kind"], r["against_kind"]) for r in rows}
+    assert kinds == {(a, b) for a in ("reference", "retrained", "dera") for b in ("reference", "retrained")} | {("dera", "dera")}
+    # 1 reference, 3 retrained and every lam against two rivals, and lam against lam
+    lams = {policy.lam for policy in find(policies, "dera")}
+    assert len(lams) == 6
+    assert len(rows) == 2 * (1 + 3 + len(lams)) + len(lams) ** 2
+    squares = {(r["lam"], r["against_lam"]): r["win_rate"] for r in rows if r["against_kind"] == "dera"}
+    for (first, second), rate in squares.items():
+        assert rate + squares[second, first] == pytest.approx(1)
+        assert 0 <= rate <= 1
 
 
 def test_length_shares_sum_to_one(table):

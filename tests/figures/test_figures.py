@@ -10,7 +10,7 @@ from matplotlib.container import ErrorbarContainer
 
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
-from figures import approximation_gap, cost, frontier, lam_curve, outside, reward_kl_by_beta, style, training_curves
+from figures import approximation_gap, cost, frontier, lam_curve, outside, reward_kl_by_beta, selection, style, training_curves
 from figures import length_distributions as lengths
 from tests.eval import synthetic
 
@@ -167,7 +167,7 @@ def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(t
     curves = [bars.lines[0].get_xdata() for bars in bars_of(figure.axes[0]) if bars.lines[0].get_color() == color]
     for anchor, curve in zip((0.25, 1.0), curves, strict=True):
         rows = tables["policies"].query(f"kind == 'dera' and objective == 'rloo' and anchor == {anchor} and seed == 'mean'")
-        assert list(curve) == list(rows[rows["lam"].between(0, style.MOST_LAM)].sort_values("lam")["kl"])
+        assert list(curve) == list(rows[rows["lam"].between(0, selection.MOST_LAM)].sort_values("lam")["kl"])
         assert len(curve) < len(rows)
     plt.close(figure)
 
@@ -184,7 +184,7 @@ def test_outside_draws_the_whole_grid_of_each_objective_and_shades_what_is_betwe
     figure = drawn(outside, tables)
     first, second = figure.axes[:2]  # two tasks, the measure `broken`
     assert [len(bars_of(axes)) for axes in (first, second)] == [2, 1]
-    grid = style.of_grid_anchor(tables["policies"], "rloo")
+    grid = selection.of_grid_anchor(tables["policies"], "rloo")
     (bars,) = bars_of(second)
     assert list(bars.lines[0].get_xdata()) == list(grid["lam"])
     assert list(bars.lines[0].get_ydata()) == list(grid["broken"])
@@ -198,7 +198,7 @@ def test_gap_is_trusted_below_half_the_log_of_one_seeds_completions_and_broken_i
     found = approximation_gap.gap_table(tables["study"])
     assert list(found["trusted"]) == list(found["gap"] <= np.log(4) / 2)
     assert found["trusted"].nunique() == 2
-    dera = style.of_grid_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
+    dera = selection.of_grid_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
     mine = found[(found["task"] == "length") & (found["objective"] == "rloo")].set_index("lam")["broken"]
     pd.testing.assert_series_equal(mine, dera)
 
@@ -240,5 +240,5 @@ def test_objectives_are_named_as_in_print():
 def test_the_grid_anchor_is_the_one_with_most_lam(tables):
     rows = tables["policies"].query("kind == 'dera' and objective == 'rloo' and seed == 'mean'")
     most = rows.groupby("anchor")["lam"].nunique().idxmax()
-    assert set(style.of_grid_anchor(tables["policies"], "rloo")["anchor"]) == {most}
-    assert style.of_grid_anchor(tables["policies"], "unknown").empty
+    assert set(selection.of_grid_anchor(tables["policies"], "rloo")["anchor"]) == {most}
+    assert selection.of_grid_anchor(tables["policies"], "unknown").empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,11 +15,18 @@ ROOT = Path(__file__).parents[2]
 
 
 class Study:
-    """A study in a temporary folder: `config` may be changed between runs."""
+    """A study of one task in a temporary folder: `config` may be changed between runs. `of_task` has the task's own results."""
 
     def __init__(self, folder: Path, config: dict):
         self.folder, self.config, self.source = folder, config, ROOT
+        (self.task,) = config["tasks"]
         self.results = folder / "results" / config["study"]
+        self.of_task = self.results / self.task
+
+    @property
+    def settings(self) -> dict:
+        """The task's section of the config."""
+        return self.config["tasks"][self.task]
 
     def command(self, *arguments: str) -> list[str]:
         path = self.folder / "config.yaml"
@@ -50,13 +58,18 @@ def smoke_config() -> dict:
     return yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
 
 
+def small(task: str) -> dict:
+    """The smoke study with one of its tasks, one objective, and less of everything."""
+    config = smoke_config()
+    settings = copy.deepcopy(config["tasks"][task])
+    settings["dera"]["lams"] = [0, 1]
+    settings["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
+    settings["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2, "batch_size": 16}
+    settings["alignment"]["objectives"] = {"rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}}
+    settings["evaluation"] |= {"prompts": 8, "reference_samples": 2}
+    return config | {"study": "tiny", "tasks": {task: settings}}
+
+
 @pytest.fixture(scope="module")
 def tiny_config() -> dict:
-    """The smoke study with one objective and less of everything."""
-    config = smoke_config() | {"study": "tiny"}
-    config["dera"] |= {"lams": [0, 1]}
-    config["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
-    config["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2}
-    config["alignment"]["objectives"] = {"rloo": config["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}}
-    config["evaluation"] |= {"prompts": 8, "reference_samples": 2}
-    return config
+    return small("length")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -15,10 +19,12 @@ import pytest
 from nbclient import NotebookClient
 from safetensors.torch import load_file
 
-from tests.workflow.conftest import ROOT, Study
+from tests.workflow.conftest import ROOT, Study, small
 
 pytestmark = pytest.mark.workflow
 KILLED = "beta=0.25/seed=0"
+FIGURES = [f"length/{name}" for name in ("reward_kl_by_beta", "frontier", "training_curves", "lam_curve", "samples_over_lam")]
+FIGURES += ["length/length_distributions", "outside", "approximation_gap", "cost"]
 
 
 def run_and_kill_an_alignment(study: Study) -> str:
@@ -27,7 +33,7 @@ def run_and_kill_an_alignment(study: Study) -> str:
         study.command(), env=study.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     while process.poll() is None:
-        if list(study.results.glob("checkpoints/rloo-0.25-*/*/checkpoint-*/seconds.json")):
+        if list(study.of_task.glob("checkpoints/rloo-0.25-*/*/checkpoint-*/seconds.json")):
             for child in psutil.Process(process.pid).children(recursive=True):
                 if "training.align" in child.cmdline() and "0.25" in child.cmdline():
                     child.kill()
@@ -39,11 +45,11 @@ def run_and_kill_an_alignment(study: Study) -> str:
 @pytest.fixture(scope="module")
 def interrupted(tiny_config, tmp_path_factory) -> tuple[Study, dict]:
     """A study with one alignment killed half way and then run to its end, and what was seen on the way."""
-    tiny_config["alignment"]["objectives"]["rloo"] |= {"steps": 30, "save_every": 2}
     study = Study(tmp_path_factory.mktemp("study"), tiny_config)
+    study.settings["alignment"]["objectives"]["rloo"] |= {"steps": 30, "save_every": 2}
     seen = {"first": run_and_kill_an_alignment(study)}
-    seen["missing"] = not (study.results / "models/rloo" / KILLED).exists()
-    seen["reference"] = (study.results / "models/reference").stat().st_mtime_ns
+    seen["missing"] = not (study.of_task / "models/rloo" / KILLED).exists()
+    seen["reference"] = (study.of_task / "models/reference").stat().st_mtime_ns
     result = study.run()
     assert result.returncode == 0, result.stderr[-3000:]
     return study, {**seen, "second": result.stderr}
@@ -52,28 +58,58 @@ def interrupted(tiny_config, tmp_path_factory) -> tuple[Study, dict]:
 def test_a_killed_training_resumes_and_nothing_finished_is_done_again(interrupted):
     study, seen = interrupted
     assert seen["missing"]
-    assert "[rloo beta=0.25 seed=0] resuming from" in seen["second"]
-    assert (study.results / "models/reference").stat().st_mtime_ns == seen["reference"]
-    assert not list((study.results / "checkpoints").glob("*"))
+    assert "[length rloo beta=0.25 seed=0] resuming from" in seen["second"]
+    assert (study.of_task / "models/reference").stat().st_mtime_ns == seen["reference"]
+    assert not list((study.of_task / "checkpoints").glob("*"))
 
 
 def test_every_declared_result_is_there(interrupted):
     study, _ = interrupted
     claims = {claim["id"]: claim for claim in json.loads((study.results / "claims.json").read_text())}
-    assert claims["exact-identity"]["verdict"] == claims["per-token-identity"]["verdict"] == "reproduced"
-    assert "| claim | source | verdict |" in (study.results / "claims.md").read_text()
-    for name in ("length_distributions", "reward_kl_by_beta", "frontier", "training_curves"):
-        assert (study.results / f"figures/{name}.png").stat().st_size > 10_000
-        assert (study.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
-    policies = pd.read_csv(study.results / "tables/policies.csv")
+    assert claims["exact-identity"]["verdict"] == claims["length-per-token-identity"]["verdict"] == "reproduced"
+    front_page = (study.results / "claims.md").read_text()
+    assert all(f"## {name}\n" in front_page for name in claims)
+    for name in FIGURES:
+        assert (study.results / f"figures/{name}.png").stat().st_size > 10_000, name
+        assert (study.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF"), name
+    policies = pd.read_csv(study.of_task / "tables/policies.csv")
     assert set(policies["kind"]) == {"reference", "optimum", "retrained", "dera", "mixture"}
     assert (policies["reward_low"] <= policies["reward"]).all()
     assert (policies["reward"] <= policies["reward_high"]).all()
+    gathered = pd.read_csv(study.results / "tables/policies.csv")
+    assert (gathered["task"] == "length").all()
+    assert len(gathered) == len(policies)
+
+
+def test_an_adapter_s_two_policies_are_decoded_together(interrupted):
+    study, _ = interrupted
+    for beta, policies in (("0.25", {"retrained", "dera"}), ("1", {"retrained"})):  # 0.25 is the only anchor
+        folder = study.of_task / f"samples/rloo-beta={beta}-seed=0"
+        rows = pd.read_parquet(folder / "completions.parquet")
+        assert set(rows["policy"]) == policies
+        record = json.loads((folder / "sampling.json").read_text())
+        assert {decoded["policy"] for decoded in record["policies"]} == policies
+        assert set(rows["adapter_beta"]) == {beta}
+
+
+def test_the_manifest_has_the_commit_and_the_checksum_of_every_input_and_output(interrupted):
+    study, _ = interrupted
+    manifest = json.loads((study.results / "manifest.json").read_text())
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    assert manifest["commit"] == (commit or None)
+    assert manifest["config"]["tasks"]["length"]["sft"]["steps"] == study.settings["sft"]["steps"]
+    assert {Path(path).name for path in manifest["inputs"]} == {f"{split}.parquet" for split in ("train", "validation", "test")}
+    figures = {f"results/tiny/figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png")}
+    models = {f"results/tiny/length/models/{model}" for model in ("reference", "rloo/beta=0.25/seed=0", "rloo/beta=1/seed=0")}
+    assert figures | models | {"results/tiny/claims.json"} <= set(manifest["outputs"])
+    for path, checksum in {**manifest["inputs"], **manifest["outputs"]}.items():
+        files = sorted((study.folder / path).glob("*.safetensors")) or [study.folder / path]
+        assert hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() == checksum, path
 
 
 def test_dera_at_lam_one_is_the_retrained_model_and_at_zero_the_reference(interrupted):
     study, _ = interrupted
-    rows = pd.read_parquet(study.results / "tables/completions.parquet")
+    rows = pd.read_parquet(study.of_task / "tables/completions.parquet")
     dera = rows[rows["policy"] == "dera"]
     ends = {lam: dera[dera["lam"] == lam] for lam in ("0", "1")}
     np.testing.assert_allclose(ends["0"]["logp_policy"], ends["0"]["logp_reference"], atol=1e-4)
@@ -88,12 +124,14 @@ def test_nothing_is_planned_when_nothing_changed(interrupted):
 
 def test_another_beta_trains_that_beta_only(interrupted):
     study, _ = interrupted
-    study.config["alignment"]["objectives"]["rloo"]["betas"].append(2)
+    study.settings["alignment"]["objectives"]["rloo"]["betas"].append(2)
     planned = study.planned()
-    study.config["alignment"]["objectives"]["rloo"]["betas"].pop()
-    assert {job for job in planned if job.startswith(("align", "train", "make"))} == {"align objective=rloo, beta=2, seed=0"}
-    assert "sample_adapter policy=retrained, objective=rloo, beta=2, seed=0" in planned
-    assert "sample_adapter policy=retrained, objective=rloo, beta=1, seed=0" not in planned
+    study.settings["alignment"]["objectives"]["rloo"]["betas"].pop()
+    made = {job for job in planned if job.startswith(("align", "train", "make"))}
+    assert made == {"align task=length, objective=rloo, beta=2, seed=0"}
+    sampled = {job for job in planned if job.startswith("sample_")}
+    # the anchor decodes the lam that reaches the new beta, and nothing else is decoded again
+    assert sampled == {f"sample_adapter task=length, objective=rloo, beta={beta}, seed=0" for beta in ("0.25", "2")}
 
 
 def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrupted, tmp_path):
@@ -108,15 +146,15 @@ def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrup
     rloo.write_text(rloo.read_text().replace("temperature=1.0", "temperature=0.9"))
     planned = study.planned()
     study.source = ROOT
-    trained = {job.split(",")[1].strip() for job in planned if job.startswith("align")}
+    trained = {job.split(",")[2].strip() for job in planned if job.startswith("align")}
     assert trained == {"beta=0.25", "beta=1"}
-    assert "train_reference" not in planned
+    assert not [job for job in planned if job.startswith("train_reference")]
 
 
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(interrupted):
     """Same seed, same machine, same numbers, interrupted or not."""
     study, _ = interrupted
-    folder = study.results / "models/rloo" / KILLED
+    folder = study.of_task / "models/rloo" / KILLED
     resumed = load_file(folder / "adapter_model.safetensors")
     shutil.rmtree(folder)
     result = study.run(str(folder.relative_to(study.folder)))
@@ -128,27 +166,71 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(interrupted):
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("key", "value", "message"),
     [
-        ("sft={stepz: 3}", "sft.stepz = '3': unknown key; allowed here: "),
-        ("seed=x", "seed = 'x': must be of type integer"),
-        ("dera={lams: []}", "dera.lams = []: must not be empty"),
+        ("seed", "x", "seed = 'x': must be of type integer"),
+        ("tasks.length.sft.stepz", 3, "tasks.length.sft.stepz = 3: unknown key; allowed here: "),
+        ("tasks.length.dera.lams", [], "tasks.length.dera.lams = []: must not be empty"),
+        (
+            "tasks.length.settings.min_tokens",
+            13,
+            "tasks.length.settings = {'max_tokens': 12, 'min_tokens': 13}: min_tokens = 13 must be at least 1 and at most max_tokens = 12",
+        ),
     ],
 )
-def test_a_bad_config_is_refused_before_any_job(tiny_config, tmp_path, override, message):
-    study = Study(tmp_path, tiny_config)
-    result = study.run("--config", override)
+def test_a_bad_config_is_refused_before_any_job(tmp_path, key, value, message):
+    study = Study(tmp_path, small("length"))
+    *sections, last = key.split(".")
+    functools.reduce(dict.__getitem__, sections, study.config)[last] = value
+    result = study.run()
     assert result.returncode != 0
-    assert [line for line in result.stderr.splitlines() if line.startswith("config error: ")][0].startswith(
-        f"config error: {message}"
-    )
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("config error: ")]
+    assert line.startswith(f"config error: {message}")
     assert not study.results.exists()
+
+
+def unlearnt() -> tuple[dict, str, list[str], list[str], str]:
+    """A reference that cannot have learnt what is asked for: after ten steps not every summary ends in time."""
+    config = small("length")
+    config["tasks"]["length"]["sft"]["least"] = {"finished": 1.0}
+    message = (
+        r"\[length sft\] failed: task length: the reference has not learnt its task: finished is 0\.\d+ on validation prompts, and "
+        r"sft\.least\.finished = 1\."
+    )
+    return config, "samples/reference", ["data/test.parquet"], ["models/reference", "samples"], message
+
+
+def unteachable() -> tuple[dict, str, list[str], list[str], str]:
+    """A reward model that learns from coin flips: it passes one time in a hundred, and the seed is one of the others."""
+    config = small("summarization")
+    task = config["tasks"]["summarization"]
+    task["settings"] |= {"facts": 1, "noise": 0}  # short posts and summaries, which soon end by themselves
+    task["sft"] |= {"steps": 40}
+    task["preferences"] |= {"pairs": 256, "sharpness": 0.0001, "length_bias": 0}
+    task["reward_model"] |= {"steps": 2, "warmup_steps": 0, "batch_size": 8, "held_out": 20}
+    message = (
+        r"\[summarization reward model\] failed: task summarization: the reward model ranks \d+ of 20 held-out pairs .* "
+        r"to beat chance it must rank 16 \(80\.0%\)"
+    )
+    done = ["data/preferences.parquet", "models/reference/model.safetensors"]
+    return config, "models/rloo/beta=1/seed=0", done, ["models/reward", "models/rloo"], message
+
+
+@pytest.mark.parametrize("broken", [unlearnt, unteachable])
+def test_a_broken_model_stops_the_study_and_leaves_what_is_finished(tmp_path, broken):
+    config, wanted, finished, missing, message = broken()
+    study = Study(tmp_path, config)
+    result = study.run(str((study.of_task / wanted).relative_to(tmp_path)))
+    assert result.returncode != 0
+    assert re.search(message, result.stderr), result.stderr[-3000:]
+    assert all((study.of_task / name).exists() for name in finished)
+    assert not any((study.of_task / name).exists() for name in missing)
 
 
 def test_the_tour_runs_on_the_study_s_models(interrupted, monkeypatch):
     """Every cell of the notebook, in order; a cell that raises fails the test."""
     study, _ = interrupted
-    monkeypatch.setenv("DERA_STUDY", str(study.results))
+    monkeypatch.setenv("DERA_STUDY", str(study.of_task))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "notebooks/tour.ipynb", as_version=4)
     for cell in notebook.cells:

@@ -1,0 +1,156 @@
+"""The study's front page has every claim of every task, and its tables every row."""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eval import gather_claims, gather_table
+from eval.claims import (
+    FAILED,
+    PAPER,
+    PARTLY,
+    REPRODUCED,
+    UNTESTED,
+    agreement,
+    breakdown,
+    hacking,
+    hallucination,
+    identities,
+    strength,
+    transition,
+)
+from eval.gather_claims import front_page, shown
+from tests.eval import synthetic
+from tests.eval.synthetic import World, evidence
+
+LAMS = ["-1", "0", "1/4", "1/2", "3/4", "1", "2"]
+
+
+def claims_of(task: str, world: World, module, **more) -> list[dict]:
+    found = dataclasses.replace(evidence(["0.25", "0.5", "1"], "0.5", LAMS, prompts=60, worlds=[world], **more), task=task)
+    return [json.loads(json.dumps(dataclasses.asdict(claim))) for claim in module.decide(found)]
+
+
+@pytest.fixture(scope="module")
+def claims() -> list[dict]:
+    made = [json.loads(json.dumps(dataclasses.asdict(identities.exact(0))))]
+    made += claims_of("length", synthetic.LENGTH, agreement, retrained=lambda world, beta: world.optimum(0.1 * beta))
+    made += claims_of("length", synthetic.LENGTH, transition)
+    made += claims_of("length", synthetic.LENGTH, breakdown)
+    made += claims_of("summarization", synthetic.HACKED, strength)
+    made += claims_of("summarization", synthetic.HACKED, hacking)
+    made += claims_of("hallucination", synthetic.INVENTING, hallucination)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(claims) -> str:
+    return front_page("paper", claims)
+
+
+def section(page: str, claim: dict) -> str:
+    """The part of the page under a claim's own heading."""
+    return page.split(f"\n## {claim['id']}\n")[1].split("\n## ")[0]
+
+
+def test_every_claim_stands_in_the_table_and_has_a_section_with_all_its_numbers(claims, page):
+    lines = page.splitlines()
+    for claim in claims:
+        [line] = [line for line in lines if f"[`{claim['id']}`]" in line and f"**{claim['verdict']}**" in line]
+        assert claim["headline"] in line
+        assert line.startswith(f"| {claim['task'] or 'all'} |")
+        own = section(page, claim)
+        for text in (claim["claim"], claim["source"], claim["criterion"], f"**{claim['verdict']}**"):
+            assert text in own
+        for name, value in claim["evidence"].items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                for row in value:
+                    assert f"| {' | '.join(shown(number) for number in row.values())} |" in own
+            else:
+                assert f"- {name}: {shown(value)}" in own
+        if claim["figure"]:
+            assert f"(figures/{claim['figure']}.png)" in own
+
+
+def test_failures_are_printed_as_failures(claims, page):
+    missed = [claim for claim in claims if claim["verdict"] == FAILED]
+    assert missed
+    for claim in missed:
+        assert f"**not reproduced**: {claim['claim']}" in section(page, claim)
+
+
+def test_the_papers_claims_stand_beside_the_counts_of_ours_and_their_numbers(claims, page):
+    top = page.split("## Every claim")[0]
+    asked = {claim["about"] for claim in claims}
+    for about, text in PAPER.items():
+        [line] = [line for line in top.splitlines() if line.startswith(f"| {text} |")] or [None]
+        assert (line is not None) == (about in asked)
+        for verdict in (REPRODUCED, PARTLY, FAILED, UNTESTED):
+            count = sum(claim["verdict"] == verdict for claim in claims if claim["about"] == about)
+            assert (f"**{verdict}** {count}" in (line or "")) == (count > 0)
+        for claim in claims:
+            if claim["about"] == about:
+                assert f"{claim['task'] or 'all tasks'}: {claim['headline']}" in line
+
+
+def test_links_lead_to_the_headings(claims, page):
+    """GitHub makes an anchor of a heading by dropping its dots."""
+    for claim in claims:
+        assert f"(#{claim['id'].replace('.', '')})" in page
+        assert f"## {claim['id']}\n" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (True, "yes"),
+        (False, "no"),
+        (0.12345, "0.123"),
+        (3, "3"),
+        ("1/4", "1/4"),
+        ({"value": 0.5, "low": -0.25, "high": 1.0}, "+0.500 [-0.250, +1.000]"),
+        ([0.5, None, 2], "0.5, -, 2"),
+        ({"Spearman": None, "largest step": 0.25}, "Spearman -; largest step 0.25"),
+    ],
+)
+def test_values_of_the_evidence_as_text(value, text):
+    assert shown(value) == text
+
+
+def test_claims_of_all_tasks_are_gathered_with_the_exact_identity_first(tmp_path, monkeypatch, claims):
+    paths = [tmp_path / "length.json", tmp_path / "summarization.json"]
+    for path in paths:
+        path.write_text(json.dumps([claim for claim in claims if claim["task"] == path.stem]))
+    argv = ["gather_claims", *map(str, paths), "--study", "paper", "--output", str(tmp_path / "claims.json")]
+    monkeypatch.setattr(sys, "argv", argv)
+    gather_claims.main()
+    gathered = json.loads((tmp_path / "claims.json").read_text())
+    assert [claim["id"] for claim in gathered] == [
+        claim["id"] for claim in claims if claim["task"] in (None, "length", "summarization")
+    ]
+    assert (tmp_path / "claims.md").read_text() == front_page("paper", gathered)
+
+
+def test_tables_of_the_tasks_become_one_in_the_order_of_the_tasks(tmp_path, monkeypatch):
+    parts = {
+        "length": pd.DataFrame({"kind": ["reference", "dera"], "lam": [np.nan, 0.5], "gold": [-1.0, 0.0]}),
+        "safety": pd.DataFrame({"kind": ["reference"], "lam": [np.nan], "gold": [-0.5], "refused_harmful": [0.08]}),
+    }
+    for task, table in parts.items():
+        table.to_csv(tmp_path / f"{task}.csv", index=False)
+    paths = [str(tmp_path / f"{task}.csv") for task in parts]
+    argv = ["gather_table", *paths, "--tasks", *parts, "--output", str(tmp_path / "all.csv")]
+    monkeypatch.setattr(sys, "argv", argv)
+    gather_table.main()
+    table = pd.read_csv(tmp_path / "all.csv")
+    assert table.columns.tolist() == ["task", "kind", "lam", "gold", "refused_harmful"]
+    assert table["task"].tolist() == ["length", "length", "safety"]
+    for task, part in parts.items():
+        mine = table[table["task"] == task].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine[part.columns], part)
+    assert table["refused_harmful"].isna().tolist() == [True, True, False]  # a measure that the first task does not have

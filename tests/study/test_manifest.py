@@ -1,0 +1,76 @@
+"""The manifest's checksums are those of the bytes, and its commit that of the source."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study import manifest, modules
+
+
+def test_a_checksum_is_the_sha256_of_the_bytes_and_changes_with_one(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(bytes(range(256)) * 10)
+    before = manifest.checksum(path)
+    assert before == hashlib.sha256(bytes(range(256)) * 10).hexdigest()
+    path.write_bytes(bytes(range(256)) * 9 + bytes(range(255)) + b"\0")
+    assert manifest.checksum(path) != before
+
+
+def test_a_model_is_its_safetensors(tmp_path):
+    (tmp_path / "b.safetensors").write_bytes(b"second")
+    (tmp_path / "a.safetensors").write_bytes(b"first")
+    (tmp_path / "training.json").write_text('{"seconds": 3.2}')
+    before = manifest.checksum(tmp_path)
+    assert before == hashlib.sha256(b"firstsecond").hexdigest()
+    (tmp_path / "training.json").write_text('{"seconds": 3.3}')
+    assert manifest.checksum(tmp_path) == before
+    (tmp_path / "b.safetensors").write_bytes(b"sekond")
+    assert manifest.checksum(tmp_path) != before
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(modules, "ROOT", tmp_path)
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("1")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "--quiet", "--message", "one")
+    assert manifest.commit() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": False}
+    (tmp_path / "code.py").write_text("2")
+    assert manifest.commit()["changed"] is True
+
+
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(modules, "ROOT", tmp_path)  # no repository
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert manifest.commit() == {"commit": None, "changed": None}
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Git at all
+    assert manifest.commit() == {"commit": None, "changed": None}
+
+
+def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, monkeypatch):
+    files = {name: tmp_path / name for name in ("train.parquet", "claims.json")}
+    for name, path in files.items():
+        path.write_text(name)
+    argv = ["manifest", "--settings", '{"study": "tiny", "seed": 3}', "--inputs", str(files["train.parquet"])]
+    argv += ["--outputs", str(files["claims.json"]), "--output", str(tmp_path / "manifest.json")]
+    monkeypatch.setattr(sys, "argv", argv)
+    manifest.main()
+    found = json.loads((tmp_path / "manifest.json").read_text())
+    assert found["config"] == {"study": "tiny", "seed": 3}
+    assert found["versions"]["torch"]
+    assert found["inputs"] == {str(files["train.parquet"]): hashlib.sha256(b"train.parquet").hexdigest()}
+    assert found["outputs"] == {str(files["claims.json"]): hashlib.sha256(b"claims.json").hexdigest()}
+
+
+def test_a_file_that_is_missing_is_an_error_and_not_a_checksum(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        manifest.checksum(tmp_path / "nothing.csv")
