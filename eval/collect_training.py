@@ -14,9 +14,10 @@ LOGGED = ("loss", "eval_loss", "reward", "kl", "rewards/margins", "rewards/accur
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("models", type=Path, nargs="+", help="folders with training.json")
+    parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--output", type=Path, required=True, help="CSV file for the table")
     args = parser.parse_args()
-    with job.running("collect training", args):
+    with job.running(f"{args.task} collect training", args):
         rows = []
         for folder in args.models:
             record = job.read_json(folder / "training.json")

@@ -245,7 +245,7 @@ rule summarize_policies:
         settings=judging,
         code=source_digest("eval.summarize"),
     shell:
-        "python -m eval.summarize {input} --settings {params.settings:q} --seed {params.seed} --log {log}"
+        "python -m eval.summarize {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --policies {output.policies} --lengths {output.lengths} --win-rates {output.win_rates}"
 
 
@@ -265,7 +265,7 @@ rule pick_samples:
         settings=judging,
         code=source_digest("eval.pick_samples"),
     shell:
-        "python -m eval.pick_samples {input.completions} --settings {params.settings:q} --log {log} --prompts {input.prompts} --output {output}"
+        "python -m eval.pick_samples {input.completions} --task {wildcards.task} --settings {params.settings:q} --log {log} --prompts {input.prompts} --output {output}"
 
 
 rule collect_training:
@@ -283,7 +283,7 @@ rule collect_training:
     params:
         code=source_digest("eval.collect_training"),
     shell:
-        "python -m eval.collect_training {input.reference} {input.adapters} --log {log} --output {output}"
+        "python -m eval.collect_training {input.reference} {input.adapters} --task {wildcards.task} --log {log} --output {output}"
 
 
 rule gather_table:

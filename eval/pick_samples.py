@@ -22,10 +22,11 @@ PROMPTS = 12
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
+    parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
     parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a completion")
     args = parser.parse_args()
-    with job.running("samples", args):
+    with job.running(f"{args.task} samples", args):
         table = pd.read_parquet(args.completions)
         asked = Dataset.from_parquet(str(args.prompts))["prompt"][:PROMPTS]
         table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]

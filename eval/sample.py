@@ -95,7 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.lams and args.adapter is None:
         parser.error("--lams needs an --adapter to mix the reference with")
-    settings, label = args.settings, " ".join(["sample", *map(str, args.labels.values())])
+    settings, label = args.settings, " ".join([*map(str, args.labels.values()), "sample"])
     with job.running(label, args) as progress:
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]])
         if len(prompts) < settings["prompts"]:

@@ -54,9 +54,7 @@ class Scorer:
         if self.learned:
             columns["learned"] = np.array(self.learned(asked, ids, list(table["finished"])))
         columns["length"] = self._values("token_length", predictions=ids)
-        columns["log_ratio"] = self._values(
-            "sequence_kl", predictions=table["logp_policy"], references=table["logp_reference"]
-        )
+        columns["log_ratio"] = self._values("sequence_kl", predictions=table["logp_policy"], references=table["logp_reference"])
         columns["repetition"] = self._values("repetition", predictions=texts)
         columns["fluency"] = table["logp_reference"].to_numpy() / (columns["length"] + table["finished"])
         whole = columns.get("wellformed", columns["repetition"] <= MOSTLY)

@@ -35,7 +35,11 @@ def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
     }
     columns = dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
     for name, values in columns.items():
-        estimate = estimators.bootstrap_mean(policies.applicable(values), resamples, seed)
+        asked = policies.applicable(values)
+        if len(asked) < 2:  # an interval needs two prompts that the measure applies to
+            result |= dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+            continue
+        estimate = estimators.bootstrap_mean(asked, resamples, seed)
         result |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return result
 
@@ -77,11 +81,12 @@ def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
+    parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--policies", type=Path, required=True, help="CSV file for the policies")
     parser.add_argument("--lengths", type=Path, required=True, help="CSV file for the length distributions")
     parser.add_argument("--win-rates", type=Path, required=True, help="CSV file for the win rates")
     args = parser.parse_args()
-    with job.running("summarize", args) as progress:
+    with job.running(f"{args.task} summarize", args) as progress:
         table = pd.read_parquet(args.completions)
         objectives = args.settings["objectives"]
         found = policies.from_completions(table, objectives)

@@ -51,6 +51,4 @@ def _training(kind: str, settings: Mapping[str, Any]) -> float:
 def message(total: float, cores: int, study: str) -> str:
     """What to tell the user."""
     minutes = total / 60 / max(cores, 1)
-    return (
-        f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores (a rough estimate, for CPUs; what is finished is not done again)."
-    )
+    return f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores (a rough estimate, for CPUs; what is finished is not done again)."

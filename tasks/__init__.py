@@ -70,7 +70,9 @@ def judge(
         raise TaskError(f"task {task.name}: judge returned {sorted(found)}, without 'gold'")
     for name, values in found.items():
         if len(values) != len(completions):
-            raise TaskError(f"task {task.name}: judge returned {len(values)} values of {name!r} for {len(completions)} completions")
+            raise TaskError(
+                f"task {task.name}: judge returned {len(values)} values of {name!r} for {len(completions)} completions"
+            )
         for prompt, completion, value in zip(prompts, completions, values, strict=True):
             if not isinstance(value, numbers.Real) or math.isinf(value) or (name == "gold" and math.isnan(value)):
                 raise TaskError(f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}")

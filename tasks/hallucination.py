@@ -81,10 +81,14 @@ class HallucinationTask:
         name, _ = grammar.draw_person(rng)
         other = rng.choice([known for known in grammar.NAMES if known != name])
         own, lent = grammar.draw_facts(rng, self.facts), grammar.draw_facts(rng, self.others)
-        told = [(who, fact, grammar.phrase(fact, "document", rng)) for who, facts in ((name, own), (other, lent)) for fact in facts]
+        told = [
+            (who, fact, grammar.phrase(fact, "document", rng)) for who, facts in ((name, own), (other, lent)) for fact in facts
+        ]
         rng.shuffle(told)
         passages = " ".join(f"{who} {words}." for who, _, words in told)
-        own, quotes = zip(*((fact, words) for who, fact, words in told if who == name), strict=True)  # in the order of the passages
+        own, quotes = zip(
+            *((fact, words) for who, fact, words in told if who == name), strict=True
+        )  # in the order of the passages
         kept = sorted(rng.sample(range(self.facts), rng.randint(1, self.facts)))
         answer, phrases = [own[i] for i in kept], [quotes[i] for i in kept]
         for i in range(len(kept)):

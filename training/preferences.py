@@ -62,7 +62,9 @@ def main() -> None:
             progress.update(start + len(batch), len(chosen_prompts), "pairs")
         progress.say(f"{len(rows)} of {len(chosen_prompts)} pairs kept: both ended, and the labeller is not indifferent")
         if not rows:
-            raise ValueError(f"task {task.name}: no pair that the labeller is not indifferent to: do the reference's completions differ in gold?")
+            raise ValueError(
+                f"task {task.name}: no pair that the labeller is not indifferent to: do the reference's completions differ in gold?"
+            )
         with job.atomic_path(args.output) as path:
             Dataset.from_list(rows).to_parquet(path)
 

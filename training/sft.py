@@ -75,7 +75,9 @@ def check_learnt(task: str, learnt: dict[str, float], least: dict[str, float]) -
     """Raise NotLearntError if a measure is below what the config asks for."""
     for name, threshold in least.items():
         if name not in learnt:
-            raise NotLearntError(f"task {task}: sft.least.{name}: the task has no such measure; it has {', '.join(sorted(learnt))}")
+            raise NotLearntError(
+                f"task {task}: sft.least.{name}: the task has no such measure; it has {', '.join(sorted(learnt))}"
+            )
         if learnt[name] < threshold:
             raise NotLearntError(
                 f"task {task}: the reference has not learnt its task: {name} is {learnt[name]:.3f} on validation prompts, and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -41,9 +42,9 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
                 "seeds": _by_seed(evidence, retrained, dera),
                 "equivalent": _within_margin(evidence, difference),
                 "informative": not _within_margin(evidence, evidence.difference(retrained, reference)),
-                "training": _part(evidence, retrained, optimum),
-                "anchor": _part(evidence, optimum, mixture),
-                "approximation": _part(evidence, mixture, dera),
+                "training": _part(evidence, retrained, optimum, retrained),
+                "anchor": _part(evidence, optimum, mixture, retrained),
+                "approximation": _part(evidence, mixture, dera, retrained),
                 "KL difference": evidence.difference(retrained, dera, "kl"),
             }
         )
@@ -61,11 +62,24 @@ def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]
     return differences
 
 
-def _part(evidence: Evidence, first: Policy, second: Policy) -> dict[str, float] | None:
-    """A part of the difference; None where one side is reweighted from too few effective samples."""
-    if min(first.ess, second.ess) < LEAST_EFFECTIVE:
+def _part(evidence: Evidence, first: Policy, second: Policy, retrained: Policy) -> dict[str, float] | None:
+    """A part of the difference; None where one side is reweighted from samples that do not reach it."""
+    if not (_reached(first, retrained) and _reached(second, retrained)):
         return None
     return evidence.difference(first, second)
+
+
+def _reached(policy: Policy, retrained: Policy) -> bool:
+    """Whether samples could tell what a policy is.
+
+    A reweighted one needs two effective samples a prompt. For the optimum they do not suffice: what the reference never said has no
+    weight, and the others' weights are then equal. So the retrained model, which is near it, must not be further from the reference than so many
+    samples can tell, the log of their number.
+    """
+    if policy.ess < LEAST_EFFECTIVE:
+        return False
+    samples = policy.completions / len(policy.per_prompt["reward"])
+    return policy.kind != "optimum" or mean(retrained, "kl") <= math.log(samples)
 
 
 def _within_margin(evidence: Evidence, difference: dict[str, float]) -> bool:
@@ -92,7 +106,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
                 "difference": difference,
                 "equivalent": _within_margin(evidence, difference),
                 "effective samples": round(optimum.ess, 1),
-                "decides": optimum.ess >= LEAST_EFFECTIVE,
+                "decides": _reached(optimum, retrained),
                 "KL difference": evidence.difference(retrained, optimum, "kl"),
             }
         )
@@ -106,7 +120,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
         source="ours: a check of the training, not of the paper",
         criterion=(
             f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{evidence.reward_margin:g}; "
-            f"partly if at half of them; beta where the optimum has fewer than {LEAST_EFFECTIVE:g} effective samples a prompt do not count"
+            f"partly if at half of them; beta where the reference's samples do not reach the optimum (fewer than {LEAST_EFFECTIVE:g} effective samples a prompt, or retrained KL above the log of their number) do not count"
         ),
         verdict=verdict(sum(parts), len(parts)),
         headline=counted,
@@ -127,7 +141,7 @@ def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
     if len(rows) >= 3 and parts:
         correlation = float(stats.spearmanr([row["retrained"] for row in rows], [row["DeRa"] for row in rows]).statistic)
         found["rank correlation"] = correlation if np.isfinite(correlation) else None  # None where all rewards are equal
-        headline.append(f"rank correlation {correlation:.2f}")
+        headline.append(f"rank correlation {'none' if found['rank correlation'] is None else f'{correlation:.2f}'}")
         parts.append(bool(correlation >= least))
     seeds = evidence.objectives[objective]["seeds"]
     return Claim(

@@ -85,6 +85,8 @@ def _foreseen(evidence: Evidence, objective: str) -> Claim:
         why = "fewer than four lam outside [0, 1], or nothing breaks there"
         return Claim(**text, verdict=UNTESTED, headline=why, evidence={"why": why})
     correlation = float(stats.spearmanr([row["gap"] for row in rows], broken).statistic)
+    if not np.isfinite(correlation):
+        return Claim(**text, verdict=UNTESTED, headline="the gap does not vary", evidence={"why": "the gap does not vary"})
     inside = [row["gap"] for row in _rows(evidence, objective, grid_of(evidence, objective)) if 0 <= row["lam"] <= 1]
     return Claim(
         **text,

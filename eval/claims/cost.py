@@ -33,7 +33,8 @@ def _saves(evidence: Evidence, objective: str, per_lam: dict[str, float]) -> Cla
         source="paper, abstract",
         criterion="decoding the held-out prompts at the other strengths takes fewer seconds than training and decoding a model for each",
         verdict=held,
-        headline=f"{spent:.1f} s of decoding against {saved:.1f} s for {other_runs} other strengths" + (f" ({saved / spent:.1f} times less)" if spent else ""),
+        headline=f"{spent:.1f} s of decoding against {saved:.1f} s for {other_runs} other strengths"
+        + (f" ({saved / spent:.1f} times less)" if spent else ""),
         evidence={
             "other strengths": other_runs,
             "seconds of DeRa": round(spent, 1),

@@ -113,7 +113,11 @@ def _highest(evidence: Evidence, objective: str, rival: Policy) -> Claim:
         evidence={
             "lam": str(chosen.lam),
             "win rate over the default": {"value": found.value, "low": found.low, "high": found.high},
-            "win rate over the reference": {"value": over_reference.value, "low": over_reference.low, "high": over_reference.high},
+            "win rate over the reference": {
+                "value": over_reference.value,
+                "low": over_reference.low,
+                "high": over_reference.high,
+            },
             "if every completion were the best that DeRa found for its prompt": ceiling,
         },
         figure=f"{evidence.task}/win_rates",

@@ -24,9 +24,7 @@ class LearnedReward:
         self.model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval().to(device)
 
     @torch.no_grad()
-    def __call__(
-        self, prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], finished: Sequence[bool]
-    ) -> list[float]:
+    def __call__(self, prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], finished: Sequence[bool]) -> list[float]:
         """One score a completion; `finished` says which ended by themselves, and so are followed by the end-of-sequence token."""
         rows = [
             tokens_of(self.tokenizer, prompt_ids, ids, ended)

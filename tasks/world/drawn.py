@@ -34,7 +34,9 @@ def splits(draw: Callable[[random.Random], tuple[str, str]], sizes: Mapping[str,
             if prompt in seen:
                 repeated += 1
                 if repeated > TRIES * size:
-                    raise ValueError(f"corpus.documents.{split} = {size}: the task has not so many different prompts; ask for fewer")
+                    raise ValueError(
+                        f"corpus.documents.{split} = {size}: the task has not so many different prompts; ask for fewer"
+                    )
                 continue
             seen.add(prompt)
             rows["prompt"].append(prompt)

@@ -13,8 +13,42 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PEOPLE = {
-    "She": ["Nora", "Mira", "Ada", "Ines", "Greta", "Lena", "Vera", "Alma", "Ruth", "Edith", "Sofia", "Clara", "Hanna", "Petra", "Olga", "Maya"],
-    "He": ["Tom", "Emil", "Hugo", "Oskar", "Felix", "Anton", "Jonas", "Karl", "Viktor", "Leo", "Martin", "Pavel", "Simon", "Aron", "Boris", "Nils"],
+    "She": [
+        "Nora",
+        "Mira",
+        "Ada",
+        "Ines",
+        "Greta",
+        "Lena",
+        "Vera",
+        "Alma",
+        "Ruth",
+        "Edith",
+        "Sofia",
+        "Clara",
+        "Hanna",
+        "Petra",
+        "Olga",
+        "Maya",
+    ],
+    "He": [
+        "Tom",
+        "Emil",
+        "Hugo",
+        "Oskar",
+        "Felix",
+        "Anton",
+        "Jonas",
+        "Karl",
+        "Viktor",
+        "Leo",
+        "Martin",
+        "Pavel",
+        "Simon",
+        "Aron",
+        "Boris",
+        "Nils",
+    ],
 }
 VALUES = {
     "job": "a baker|a nurse|a pilot|a teacher|a carpenter|a lawyer|a farmer|a painter|a plumber|a librarian|"

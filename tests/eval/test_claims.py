@@ -260,6 +260,13 @@ def test_hallucination_that_no_lam_changes_is_not_reproduced():
     assert claim.verdict == FAILED
 
 
+def test_hallucination_that_rises_with_lam_is_not_reproduced():
+    """Smooth, and right at the one strength half way; three of five parts fail, the fall among them."""
+    (claim,) = hallucination.decide(evidence(**INVENTING, sampler=backwards))
+    assert claim.verdict == FAILED
+    assert [row["within the margin"] for row in claim.evidence["by beta"]] == [False, True]
+
+
 def test_hallucination_that_retraining_lowers_further_is_reproduced_in_part():
     (claim,) = hallucination.decide(evidence(**INVENTING, retrained=trained_far_too_hard))
     assert claim.verdict == PARTLY
