@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CORPUS = "own"
 
-# How often a demonstration has each blemish, whatever its post says.
-NOISY, REPETITIVE, UNTRUE = 0.3, 0.15, 0.05
+# How often a demonstration has each blemish, whatever its post says: each sentence of chit-chat, one fact twice, one fact falsely.
+NOISY, REPETITIVE, UNTRUE = 0.4, 0.15, 0.05
 
 # Chit-chat: sentences, and what may stand in the slot. They have no name and no pronoun of the made world: none is a statement.
 CHIT_CHAT = {
@@ -60,13 +60,13 @@ class Claim:
 class SummarizationTask:
     """Summarise a post: keep the salient facts, leave the chit-chat out, be brief, add nothing.
 
-        gold = coverage - (invented + repeated) / (salient facts of the post) - word_cost * words
+        gold = coverage - (invented + repeated + noise) / (salient facts of the post) - word_cost * words
 
     and -1 for an empty summary: silence must not pay. `coverage` is the share of the salient facts that are stated correctly,
     each counted once. `invented` counts sentences that are neither true statements about the post's person nor chit-chat of the
     post: false statements, another name, the wrong pronoun, chit-chat from elsewhere, what no grammar has (also a sentence
     that was cut off). `repeated` counts sentences that say again what an earlier one said, tersely or in detail; an invention
-    that is said again counts as both. Chit-chat of the post (`noise`, first occurrences) costs its words and nothing else.
+    that is said again counts as both. `noise` counts chit-chat of the post, first occurrences.
 
     Args:
         facts: salient facts of a post.
@@ -97,8 +97,9 @@ class SummarizationTask:
         phrases = [grammar.phrase(fact, "document", rng) for fact in facts]
         salient = grammar.split(grammar.sentences(phrases, name, pronoun))
         summary = grammar.split(grammar.sentences(_draw_phrases(facts, phrases, rng), name, pronoun))
-        if noise and rng.random() < NOISY:
-            summary.insert(rng.randint(1, len(summary)), rng.choice(noise))
+        for sentence in noise:
+            if rng.random() < NOISY:
+                summary.insert(rng.randint(1, len(summary)), sentence)
         return f"Post: {' '.join(_scattered(noise, salient, rng))}\nTL;DR:", f" {' '.join(summary)}"
 
     def judge(
@@ -125,7 +126,7 @@ class SummarizationTask:
         noise, repeated = sum(isinstance(said, str) for said in kept), sum(repeats)
         invented = len(claims) - sum(claim.true for claim in understood)
         coverage = (len(kept) - noise) / len(post.facts)
-        gold = coverage - (invented + repeated) / len(post.facts) - self.word_cost * words
+        gold = coverage - (invented + repeated + noise) / len(post.facts) - self.word_cost * words
         wellformed = len(understood) == len(claims)
         return gold, coverage, float(invented), float(repeated), float(noise), float(words), float(wellformed)
 
