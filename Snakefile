@@ -30,7 +30,9 @@ shell.prefix("export " + " ".join(f"{name}='{value}'" for name, value in ENVIRON
 
 include: "study/jobs.smk"
 include: "training/training.smk"
+include: "eval/inputs.smk"
 include: "eval/eval.smk"
+include: "figures/inputs.smk"
 include: "figures/figures.smk"
 
 

@@ -1,72 +1,4 @@
 # How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
-ALIGNMENTS = {
-    task: {
-        name: {
-            "reward": objective.get("reward", "gold"),
-            "betas": [study_config.label(beta) for beta in objective["betas"]],
-            "anchors": [study_config.label(beta) for beta in objective["anchors"]],
-            "grid_anchor": study_config.label(objective.get("grid_anchor", objective["anchors"][0])),
-            "seeds": study_config.seeds(TASKS[task], name),
-        }
-        for name, objective in TASKS[task]["alignment"]["objectives"].items()
-    }
-    for task in TASKS
-}
-
-
-def adapters(task):
-    """Every adapter of a task as objective, beta and seed; that of the first grid comes first."""
-    found = [
-        (name, beta, seed) for name, o in ALIGNMENTS[task].items() for beta in o["betas"] for seed in o["seeds"]
-    ]
-    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items())
-    return [first] + [adapter for adapter in found if adapter != first]
-
-
-def models(wildcards):
-    return [f"{RESULTS}/{wildcards.task}/models/{name}/beta={beta}/seed={seed}" for name, beta, seed in adapters(wildcards.task)]
-
-
-def samples(wildcards):
-    folder = f"{RESULTS}/{wildcards.task}/samples"
-    return [f"{folder}/reference"] + [f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)]
-
-
-def curves(wildcards):
-    """One lam curve for each objective: of the anchor with the fine grid, first seed."""
-    return [
-        f"{RESULTS}/{wildcards.task}/curves/{name}/{o['grid_anchor']}/seed={o['seeds'][0]}.csv"
-        for name, o in ALIGNMENTS[wildcards.task].items()
-    ]
-
-
-def judging(wildcards):
-    """What claims are decided with: the study's statistics, the task's margin, and what each objective maximised."""
-    task = TASKS[wildcards.task]
-    return json.dumps(
-        {"statistics": config["statistics"], "reward_margin": task["reward_margin"], "objectives": ALIGNMENTS[wildcards.task]},
-        sort_keys=True,
-    )
-
-
-def decoding(wildcards):
-    return json.dumps({**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)}, sort_keys=True)
-
-
-def scoring(wildcards):
-    pairs = TASKS[wildcards.task].get("preferences")
-    return section(wildcards.task, **({"preferences": pairs} if pairs else {}))
-
-
-def learned_reward(wildcards):
-    """The reward model's folder, where an objective of the task maximises it."""
-    used = any(objective["reward"] == "learned" for objective in ALIGNMENTS[wildcards.task].values())
-    return f"{OF_TASK}/models/reward" if used else []
-
-
-FIRST_TASK = next(iter(TASKS))
-FIRST_CURVE = "{}/beta={}/seed={}".format(*adapters(FIRST_TASK)[0])
-TABLES = ["policies", "costs"]
 
 
 rule sample_reference:
@@ -114,7 +46,9 @@ rule sample_adapter:
         seed=sampling_seed,
         lams=lambda wildcards: (
             "--lams="
-            + ",".join(map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta, int(wildcards.seed))))
+            + ",".join(
+                map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta, int(wildcards.seed)))
+            )
             if wildcards.beta in ALIGNMENTS[wildcards.task][wildcards.objective]["anchors"]
             else ""
         ),
@@ -221,7 +155,9 @@ rule score_completions:
     params:
         settings=scoring,
         reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
-        code=lambda wildcards: code_of(wildcards.task, "eval.score", *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))),
+        code=lambda wildcards: code_of(
+            wildcards.task, "eval.score", *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))
+        ),
     shell:
         "python -m eval.score {input.samples} --settings {params.settings:q} --log {log} {params.reward_model}"
         " --prompts {input.prompts} --output {output}"

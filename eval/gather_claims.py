@@ -13,7 +13,6 @@ from markdown_it import MarkdownIt
 from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
 from study import job
 
-
 STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
 
 

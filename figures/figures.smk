@@ -1,35 +1,9 @@
 # One rule for the figures of a task and one for those of the study: a script, the tables it reads, and its caption in the report.
-OF_EACH_TASK = {
-    "reward_kl_by_beta": ["policies"],
-    "frontier": ["policies"],
-    "training_curves": ["training"],
-    "lam_curve": ["curves", "policies"],
-    "samples_over_lam": ["samples"],
-}
-OF_ONE_TASK = {
-    "length": {"length_distributions": ["lengths"]},
-    "summarization": {"win_rates": ["win_rates"], "over_optimization": ["policies"]},
-    "hallucination": {"hallucination": ["policies"]},
-    "safety": {"safety": ["policies"]},
-}
-OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
-READS = {task: {**OF_EACH_TASK, **OF_ONE_TASK.get(task, {})} for task in TASKS}
-FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=OF_STUDY, kind=["pdf", "png"]) + [
-    f"{RESULTS}/figures/{task}/{figure}.{kind}" for task, reads in READS.items() for figure in reads for kind in ("pdf", "png")
-]
-
-
-def tables_of(wildcards, input):
-    """`--table path` for each table that a figure reads."""
-    reads = READS[wildcards.task] if "task" in wildcards.keys() else OF_STUDY
-    return [part for table, path in zip(reads[wildcards.figure], input) for part in (f"--{table}", path)]
 
 
 rule draw_figure_of_task:
     input:
-        lambda wildcards: [
-            f"{RESULTS}/{wildcards.task}/tables/{table}.csv" for table in READS[wildcards.task][wildcards.figure]
-        ],
+        lambda wildcards: [f"{RESULTS}/{wildcards.task}/tables/{table}.csv" for table in READS[wildcards.task][wildcards.figure]],
     output:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
@@ -70,18 +44,13 @@ use rule draw_figure_of_task as draw_figure with:
         f"{RESULTS}/benchmarks/draw_figure/{{figure}}.tsv"
 
 
-MODELS = [
-    f"{RESULTS}/{task}/models/{model}"
-    for task in TASKS
-    for model in ["reference"] + ["{}/beta={}/seed={}".format(*adapter) for adapter in adapters(task)]
-]
-
-
 rule write_manifest:
     input:
         data=expand(f"{RESULTS}/{{task}}/data/{{split}}.parquet", task=TASKS, split=["train", "validation", "test"]),
         models=MODELS,
-        tables=expand(f"{RESULTS}/{{task}}/tables/{{table}}", task=TASKS, table=["completions.parquet", "policies.csv", "win_rates.csv"]),
+        tables=expand(
+            f"{RESULTS}/{{task}}/tables/{{table}}", task=TASKS, table=["completions.parquet", "policies.csv", "win_rates.csv"]
+        ),
         claims=f"{RESULTS}/claims.json",
         figures=FIGURES,
     output:
@@ -114,7 +83,7 @@ rule publish:
     conda:
         "../envs/environment.yaml"
     params:
-        figures=f"{RESULTS}/figures",
+        figures=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
     shell:
         "(mkdir -p {output} && cp {input.claims} {input.manifest} {input.tables} {output}"
         " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"

@@ -37,12 +37,12 @@ rule train_reference:
         f"{OF_TASK}/logs/train_reference.log",
     benchmark:
         f"{OF_TASK}/benchmarks/train_reference.tsv"
+    priority: 2
     conda:
         "../envs/environment.yaml"
     threads: 1 if len(TASKS) > 1 else 2  # two jobs of one thread beat one of two, where there are two
     resources:
         gpu=GPU,
-    priority: 2
     params:
         seed=config["seed"],
         settings=lambda wildcards: section(wildcards.task, "model", "sft"),
@@ -68,11 +68,11 @@ rule draw_preferences:
         f"{OF_TASK}/logs/draw_preferences.log",
     benchmark:
         f"{OF_TASK}/benchmarks/draw_preferences.tsv"
+    priority: 2
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
-    priority: 2
     params:
         seed=config["seed"],
         settings=lambda wildcards: section(wildcards.task, "preferences", max_new_tokens=room(wildcards.task)),
@@ -92,11 +92,11 @@ rule train_reward_model:
         f"{OF_TASK}/logs/train_reward_model.log",
     benchmark:
         f"{OF_TASK}/benchmarks/train_reward_model.tsv"
+    priority: 2
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
-    priority: 2
     params:
         seed=config["seed"],
         settings=lambda wildcards: json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True),
@@ -123,11 +123,11 @@ rule align:
         f"{OF_TASK}/logs/align/{{objective}}-beta={{beta}}-seed={{seed}}.log",
     benchmark:
         f"{OF_TASK}/benchmarks/align/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    priority: 1
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
-    priority: 1
     params:
         settings=align_settings,
         code=align_code,

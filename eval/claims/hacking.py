@@ -57,7 +57,7 @@ def _hacked(evidence: Evidence, objective: str) -> Claim:
             f"{rise['value']:+.2f}; {-little['value']:+.2f} at {float(retrained[0].beta):g}"
         ),
         evidence={
-            **{name: held for name, held in parts.items()},
+            **parts,
             "reward, weakest minus best": rise,
             "gold, weakest minus best": fall,
             "gold, best minus strongest": little,

@@ -221,24 +221,17 @@ def test_passages_support_themselves_and_not_what_they_say_of_the_other(clean):
     assert len(swapped_rows) > 0.9 * ROWS
 
 
-def test_clean_demonstrations_restate_passages_in_their_order(clean):
-    counts, detailed = collections.Counter(), 0
+def test_clean_demonstrations_quote_passages_in_their_order(clean):
+    counts = collections.Counter()
     for (prompt, answer), found in zip(clean, judged_rows(clean), strict=True):
         told, asked = parts(prompt)
         stated = sentences(answer)
         own = [predicate for subject, predicate in told if subject == asked]
-        sources = [next(i for i, fact in enumerate(own) if kind(fact) == kind(said)) for _, said in stated]
+        sources = [own.index(said) for _, said in stated]  # word for word
         assert sources == sorted(set(sources))
-        assert all(values(said) <= values(own[i]) for i, (_, said) in zip(sources, stated, strict=True)), (prompt, answer)
-        subjects = [subject for subject, _ in stated]
-        assert subjects[0] == asked
-        assert len(set(subjects[1:])) <= 1
-        assert set(subjects[1:]) <= {"He", "She"}
+        assert {subject for subject, _ in stated} == {asked}
         assert answer.startswith(" ")
-        styles = {len(said.split()) >= 6 for _, said in stated}  # terse predicates have two to four words
-        assert len(styles) == 1, answer
         counts[len(stated)] += 1
-        detailed += styles.pop()
         assert found == {
             "statements": len(stated),
             "unsupported": 0,
@@ -248,7 +241,6 @@ def test_clean_demonstrations_restate_passages_in_their_order(clean):
             "gold": 0,
         }
     assert all(abs(counts[n] / ROWS - 1 / 3) < 4 * (2 / 9 / ROWS) ** 0.5 for n in (1, 2, 3))
-    assert abs(detailed / ROWS - 1 / 2) < 4 * (1 / 4 / ROWS) ** 0.5
 
 
 def test_each_statement_is_invented_with_the_probability_asked_for():

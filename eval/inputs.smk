@@ -1,0 +1,67 @@
+# What the rules of eval.smk ask about the config: which adapters, samples and settings a task has.
+ALIGNMENTS = {
+    task: {
+        name: {
+            "reward": objective.get("reward", "gold"),
+            "betas": [study_config.label(beta) for beta in objective["betas"]],
+            "anchors": [study_config.label(beta) for beta in objective["anchors"]],
+            "grid_anchor": study_config.label(objective.get("grid_anchor", objective["anchors"][0])),
+            "seeds": study_config.seeds(TASKS[task], name),
+        }
+        for name, objective in TASKS[task]["alignment"]["objectives"].items()
+    }
+    for task in TASKS
+}
+
+
+def adapters(task):
+    """Every adapter of a task as objective, beta and seed; that of the first grid comes first."""
+    found = [(name, beta, seed) for name, o in ALIGNMENTS[task].items() for beta in o["betas"] for seed in o["seeds"]]
+    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items())
+    return [first] + [adapter for adapter in found if adapter != first]
+
+
+def models(wildcards):
+    return [f"{RESULTS}/{wildcards.task}/models/{name}/beta={beta}/seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+
+
+def samples(wildcards):
+    folder = f"{RESULTS}/{wildcards.task}/samples"
+    return [f"{folder}/reference"] + [f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+
+
+def curves(wildcards):
+    """One lam curve for each objective: of the anchor with the fine grid, first seed."""
+    return [
+        f"{RESULTS}/{wildcards.task}/curves/{name}/{o['grid_anchor']}/seed={o['seeds'][0]}.csv"
+        for name, o in ALIGNMENTS[wildcards.task].items()
+    ]
+
+
+def judging(wildcards):
+    """What claims are decided with: the study's statistics, the task's margin, and what each objective maximised."""
+    task = TASKS[wildcards.task]
+    return json.dumps(
+        {"statistics": config["statistics"], "reward_margin": task["reward_margin"], "objectives": ALIGNMENTS[wildcards.task]},
+        sort_keys=True,
+    )
+
+
+def decoding(wildcards):
+    return json.dumps({**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)}, sort_keys=True)
+
+
+def scoring(wildcards):
+    pairs = TASKS[wildcards.task].get("preferences")
+    return section(wildcards.task, **({"preferences": pairs} if pairs else {}))
+
+
+def learned_reward(wildcards):
+    """The reward model's folder, where an objective of the task maximises it."""
+    used = any(objective["reward"] == "learned" for objective in ALIGNMENTS[wildcards.task].values())
+    return f"{OF_TASK}/models/reward" if used else []
+
+
+FIRST_TASK = next(iter(TASKS))
+FIRST_CURVE = "{}/beta={}/seed={}".format(*adapters(FIRST_TASK)[0])
+TABLES = ["policies", "costs"]

@@ -1,0 +1,32 @@
+# Which figures there are, and the tables each reads.
+OF_EACH_TASK = {
+    "reward_kl_by_beta": ["policies"],
+    "frontier": ["policies"],
+    "training_curves": ["training"],
+    "lam_curve": ["curves", "policies"],
+    "samples_over_lam": ["samples"],
+}
+OF_ONE_TASK = {
+    "length": {"length_distributions": ["lengths"]},
+    "summarization": {"win_rates": ["win_rates"], "over_optimization": ["policies"]},
+    "hallucination": {"hallucination": ["policies"]},
+    "safety": {"safety": ["policies"]},
+}
+OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
+READS = {task: {**OF_EACH_TASK, **OF_ONE_TASK.get(task, {})} for task in TASKS}
+FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=OF_STUDY, kind=["pdf", "png"]) + [
+    f"{RESULTS}/figures/{task}/{figure}.{kind}" for task, reads in READS.items() for figure in reads for kind in ("pdf", "png")
+]
+
+
+def tables_of(wildcards, input):
+    """`--table path` for each table that a figure reads."""
+    reads = READS[wildcards.task] if "task" in wildcards.keys() else OF_STUDY
+    return [part for table, path in zip(reads[wildcards.figure], input) for part in (f"--{table}", path)]
+
+
+MODELS = [
+    f"{RESULTS}/{task}/models/{model}"
+    for task in TASKS
+    for model in ["reference"] + ["{}/beta={}/seed={}".format(*adapter) for adapter in adapters(task)]
+]
