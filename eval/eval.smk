@@ -45,10 +45,7 @@ rule sample_adapter:
         code=source_digest("eval.sample"),
         seed=sampling_seed,
         lams=lambda wildcards: (
-            "--lams="
-            + ",".join(
-                map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta, int(wildcards.seed)))
-            )
+            "--lams=" + ",".join(map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta)))
             if wildcards.beta in ALIGNMENTS[wildcards.task][wildcards.objective]["anchors"]
             else ""
         ),

@@ -7,6 +7,7 @@ Settings: {"objectives": {name: {"grid_anchor", "seeds"}}}.
 
 from __future__ import annotations
 
+import csv
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main() -> None:
             table[column] = [None if pd.isna(value) else float(Fraction(value)) for value in table[column]]
         columns = ["prompt_id", "prompt", "policy", "objective", "adapter_beta", "lam", "completion", *measures]
         with job.atomic_path(args.output) as path:
-            table[columns].sort_values(["prompt_id", "policy", "objective", "adapter_beta", "lam"]).to_csv(path, index=False)
+            ordered = table[columns].sort_values(["prompt_id", "policy", "objective", "adapter_beta", "lam"])
+            ordered.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a model may write a carriage return
 
 
 if __name__ == "__main__":

@@ -187,11 +187,11 @@ def label(strength: Any) -> str:
     return format(Decimal(str(strength)).normalize(), "f")
 
 
-def lams(task: Mapping[str, Any], objective: str, anchor: str, seed: int) -> list[Fraction]:
-    """The mixing weights one anchor decodes: those matching every trained beta, and, for the grid's anchor and the first seed, the fine grid."""
+def lams(task: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]:
+    """The mixing weights one anchor decodes: those matching every trained beta, and the fine grid if it is the grid's anchor."""
     section = task["alignment"]["objectives"][objective]
     wanted = {Fraction(anchor) / Fraction(label(beta)) for beta in section["betas"]}
-    if "grid_anchor" in section and label(section["grid_anchor"]) == anchor and seed == seeds(task, objective)[0]:
+    if "grid_anchor" in section and label(section["grid_anchor"]) == anchor:
         wanted |= {Fraction(label(lam)) for lam in task["dera"]["lams"]}
     return sorted(wanted)
 

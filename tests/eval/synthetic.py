@@ -85,6 +85,7 @@ def requests(*rewarded_refusals: str) -> list[World]:
         refused, nothing = np.array([1.0, 0.0]), np.full(2, np.nan)
         gold = refused - 1 if kind in rewarded_refusals else -refused
         rates = {f"refused_{other}": refused if other == kind else nothing for other in KINDS}
+        rates["helped_harmless"] = nothing if kind == "harmful" else 1 - refused
         worlds.append(World(np.array([0.08, 0.92]), {"gold": gold, **rates}))
     return worlds
 

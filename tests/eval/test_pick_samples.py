@@ -1,0 +1,30 @@
+"""The completions to read come back as they were written, whatever a model wrote."""
+
+import sys
+
+import pandas as pd
+from datasets import Dataset
+
+from eval import pick_samples
+
+
+def test_completions_with_control_characters_come_back_whole(tmp_path, monkeypatch):
+    texts = ["a\rb", 'say "no"', "one\ntwo", "x\x00y", "1, 2"]
+    columns = {
+        "policy": "reference",
+        "objective": None,
+        "adapter_beta": None,
+        "lam": None,
+        "seed": None,
+        "sample_id": 0,
+        "gold": 0.5,
+    }
+    pd.DataFrame({"prompt_id": range(len(texts)), "completion": texts}).assign(**columns).to_parquet(tmp_path / "c.parquet")
+    Dataset.from_dict({"prompt": ["p\nq"] * len(texts)}).to_parquet(tmp_path / "p.parquet")
+    arguments = ["pick", str(tmp_path / "c.parquet"), "--task", "t", "--settings", '{"objectives": {}}']
+    files = ["--prompts", str(tmp_path / "p.parquet"), "--output", str(tmp_path / "s.csv")]
+    monkeypatch.setattr(sys, "argv", [*arguments, *files])
+    pick_samples.main()
+    found = pd.read_csv(tmp_path / "s.csv")
+    assert list(found["completion"]) == texts
+    assert list(found["prompt"]) == ["p\nq"] * len(texts)
