@@ -8,13 +8,12 @@ Settings: {"objectives": {name: {"grid_anchor", "seeds"}}}.
 from __future__ import annotations
 
 import csv
-from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 from datasets import Dataset
 
-from eval.policies import LABELS
+from eval.policies import LABELS, as_numbers
 from study import job
 
 PROMPTS = 12
@@ -36,7 +35,7 @@ def main() -> None:
         measures = [name for name in table.columns if name not in LABELS]
         table = table.assign(prompt=[asked[i] for i in table["prompt_id"]])
         for column in ("adapter_beta", "lam"):
-            table[column] = [None if pd.isna(value) else float(Fraction(value)) for value in table[column]]
+            table[column] = as_numbers(table[column])
         columns = ["prompt_id", "prompt", "policy", "objective", "adapter_beta", "lam", "completion", *measures]
         with job.atomic_path(args.output) as path:
             ordered = table[columns].sort_values(["prompt_id", "policy", "objective", "adapter_beta", "lam"])

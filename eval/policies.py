@@ -85,6 +85,11 @@ def measures(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if name not in LABELS and name != "log_ratio"]
 
 
+def as_numbers(strengths: pd.Series) -> list[float | None]:
+    """A column of strengths, which are kept as exact fractions, as numbers for a table."""
+    return [None if pd.isna(strength) else float(Fraction(strength)) for strength in strengths]
+
+
 def applicable(values: Array) -> Array:
     """The numbers of the prompts that a measure applies to."""
     return values[~np.isnan(values)]

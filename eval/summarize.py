@@ -17,7 +17,7 @@ import pandas as pd
 
 from dera import estimators
 from eval import policies
-from eval.policies import Policy, find
+from eval.policies import Policy, as_numbers, find
 from eval.win_rates import win_rate
 from study import job
 
@@ -74,7 +74,7 @@ def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
     counts = groups.agg(count="size", gold="mean").reset_index()
     counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
     for column in ("adapter_beta", "lam"):
-        counts[column] = [None if pd.isna(value) else float(Fraction(value)) for value in counts[column]]
+        counts[column] = as_numbers(counts[column])
     return counts
 
 

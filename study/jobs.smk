@@ -54,6 +54,20 @@ def checkpoints(task, job, settings, code):
     return f"{RESULTS}/{task}/checkpoints/{job}-{study_config.digest(settings, code)}"
 
 
+def reference_settings(wildcards):
+    """What the training of a reference is asked to do."""
+    return section(wildcards.task, "model", "sft")
+
+
+def reference_code(wildcards):
+    return code_of(wildcards.task, "training.sft")
+
+
+def reward_model_settings(wildcards):
+    """What the training of a reward model is asked to do."""
+    return json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True)
+
+
 def align_settings(wildcards):
     """What one alignment is asked to do, apart from its beta and seed."""
     task = TASKS[wildcards.task]

@@ -45,13 +45,10 @@ rule train_reference:
         gpu=GPU,
     params:
         seed=config["seed"],
-        settings=lambda wildcards: section(wildcards.task, "model", "sft"),
-        code=lambda wildcards: code_of(wildcards.task, "training.sft"),
+        settings=reference_settings,
+        code=reference_code,
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task,
-            f"reference-{config['seed']}",
-            section(wildcards.task, "model", "sft"),
-            code_of(wildcards.task, "training.sft"),
+            wildcards.task, f"reference-{config['seed']}", reference_settings(wildcards), reference_code(wildcards)
         ),
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed} --threads {threads} --log {log}"
@@ -99,13 +96,10 @@ rule train_reward_model:
         gpu=GPU,
     params:
         seed=config["seed"],
-        settings=lambda wildcards: json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True),
+        settings=reward_model_settings,
         code=source_digest("training.reward_model"),
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task,
-            f"reward-{config['seed']}",
-            json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True),
-            source_digest("training.reward_model"),
+            wildcards.task, f"reward-{config['seed']}", reward_model_settings(wildcards), source_digest("training.reward_model")
         ),
     shell:
         "python -m training.reward_model --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"

@@ -81,6 +81,16 @@ def verdict(passed: int, of: int) -> str:
     return REPRODUCED if passed == of else PARTLY if 2 * passed >= of else FAILED
 
 
+def untested(text: dict[str, Any], why: str) -> Claim:
+    """The claim `text` describes where nothing could be decided, with the reason in place of numbers."""
+    return Claim(**text, verdict=UNTESTED, headline=why, evidence={"why": why})
+
+
+def within(difference: dict[str, float], margin: float) -> bool:
+    """Whether the whole interval of a difference lies within +-margin: equivalence."""
+    return max(abs(difference["low"]), abs(difference["high"])) <= margin
+
+
 def mean(policy: Policy, quantity: str) -> float:
     """Mean over the prompts that a measure applies to."""
     return float(applicable(policy.per_prompt[quantity]).mean())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from eval.claims import Claim, Evidence, mean, of_task, verdict
+from eval.claims import Claim, Evidence, mean, of_task, verdict, within
 from eval.policies import Policy, find
 
 LEAST_EFFECTIVE = 2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
@@ -40,8 +40,8 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
                 "DeRa": mean(dera, "reward"),
                 "difference": difference,
                 "seeds": _by_seed(evidence, retrained, dera),
-                "equivalent": _within_margin(evidence, difference),
-                "informative": not _within_margin(evidence, evidence.difference(retrained, reference)),
+                "equivalent": within(difference, evidence.reward_margin),
+                "informative": not within(evidence.difference(retrained, reference), evidence.reward_margin),
                 "training": _part(evidence, retrained, optimum, retrained),
                 "anchor": _part(evidence, optimum, mixture, retrained),
                 "approximation": _part(evidence, mixture, dera, retrained),
@@ -82,10 +82,6 @@ def _reached(policy: Policy, retrained: Policy) -> bool:
     return policy.kind != "optimum" or mean(retrained, "kl") <= math.log(samples)
 
 
-def _within_margin(evidence: Evidence, difference: dict[str, float]) -> bool:
-    return max(abs(difference["low"]), abs(difference["high"])) <= evidence.reward_margin
-
-
 def decide(evidence: Evidence) -> list[Claim]:
     """One check for each objective, that training reached its optimum, and one claim for each objective and anchor."""
     pairs = sorted({(p.objective, p.anchor) for p in evidence.policies if p.kind == "dera"})
@@ -104,7 +100,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
                 "retrained": mean(retrained, "reward"),
                 "true optimum": mean(optimum, "reward"),
                 "difference": difference,
-                "equivalent": _within_margin(evidence, difference),
+                "equivalent": within(difference, evidence.reward_margin),
                 "effective samples": round(optimum.ess, 1),
                 "decides": _reached(optimum, retrained),
                 "KL difference": evidence.difference(retrained, optimum, "kl"),

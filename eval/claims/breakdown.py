@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from eval.claims import FAILED, REPRODUCED, UNTESTED, Claim, Evidence, mean, of_task
+from eval.claims import FAILED, REPRODUCED, Claim, Evidence, mean, of_task, untested
 from eval.claims.transition import grid_of
 from eval.policies import Policy, find
 
@@ -54,7 +54,7 @@ def _breaks(evidence: Evidence, objective: str) -> Claim:
     )
     outside = [policy for policy in grid if not 0 <= policy.lam <= 1]
     if not outside or not {0, 1} <= {policy.lam for policy in grid}:
-        return Claim(**text, verdict=UNTESTED, headline="", evidence={"why": "the grid does not leave [0, 1]"})
+        return untested(text, "the grid does not leave [0, 1]")
     below, above = breaking_points(evidence, grid)
     lowest, highest = float(grid[0].lam), float(grid[-1].lam)
     headline = (
@@ -79,15 +79,15 @@ def _foreseen(evidence: Evidence, objective: str) -> Claim:
         criterion=f"over the lam of the grid outside [0, 1]: Spearman correlation of the gap with the share of broken completions >= {LEAST_CORRELATION:g}",
         figure="approximation_gap",
     )
-    rows = [row for row in _rows(evidence, objective, grid_of(evidence, objective)) if not 0 <= row["lam"] <= 1]
+    grid = _rows(evidence, objective, grid_of(evidence, objective))
+    rows = [row for row in grid if not 0 <= row["lam"] <= 1]
     broken = [row["broken"] for row in rows]
     if len(rows) < 4 or max(broken) - min(broken) < EXCESS:
-        why = "fewer than four lam outside [0, 1], or nothing breaks there"
-        return Claim(**text, verdict=UNTESTED, headline=why, evidence={"why": why})
+        return untested(text, "fewer than four lam outside [0, 1], or nothing breaks there")
     correlation = float(stats.spearmanr([row["gap"] for row in rows], broken).statistic)
     if not np.isfinite(correlation):
-        return Claim(**text, verdict=UNTESTED, headline="the gap does not vary", evidence={"why": "the gap does not vary"})
-    inside = [row["gap"] for row in _rows(evidence, objective, grid_of(evidence, objective)) if 0 <= row["lam"] <= 1]
+        return untested(text, "the gap does not vary")
+    inside = [row["gap"] for row in grid if 0 <= row["lam"] <= 1]
     return Claim(
         **text,
         verdict=REPRODUCED if correlation >= LEAST_CORRELATION else FAILED,

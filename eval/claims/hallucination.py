@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.claims import UNTESTED, Claim, Evidence, mean, of_task, verdict
-from eval.claims.transition import LARGEST_STEP, LEAST_MONOTONE, inside, smoothness
+from eval.claims import Claim, Evidence, mean, of_task, untested, verdict, within
+from eval.claims.transition import COARSE, LARGEST_STEP, LEAST_MONOTONE, inside, smoothness
 from eval.policies import find
 
 MARGIN = 0.1
@@ -35,7 +35,7 @@ def _controlled(evidence: Evidence, objective: str) -> Claim:
     )
     grid = inside(evidence, objective)
     if not grid:
-        return Claim(**text, verdict=UNTESTED, headline="", evidence={"why": "the grid has gaps wider than 1/4 in [0, 1]"})
+        return untested(text, COARSE)
     found = smoothness(grid, "hallucinated")
     fall = evidence.difference(grid[-1], grid[0], "hallucinated")
     parts = [found["Spearman"] is not None and found["Spearman"] <= -LEAST_MONOTONE]
@@ -46,7 +46,7 @@ def _controlled(evidence: Evidence, objective: str) -> Claim:
         if retrained.beta == grid[0].anchor or not matching:
             continue
         difference = evidence.difference(retrained, matching[0], "hallucinated")
-        parts.append(max(abs(difference["low"]), abs(difference["high"])) <= MARGIN)
+        parts.append(within(difference, MARGIN))
         rows.append(
             {
                 "beta": float(retrained.beta),

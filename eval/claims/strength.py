@@ -5,12 +5,13 @@ What is chosen, is chosen on the first half of the held-out prompts and measured
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
 
 from dera.estimators import Estimate
-from eval.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, Claim, Evidence, of_task, verdict
+from eval.claims import FAILED, PARTLY, REPRODUCED, Claim, Evidence, of_task, untested, verdict
 from eval.claims.transition import grid_of
 from eval.policies import Policy, find
 from eval.win_rates import win_rate, win_rate_per_prompt
@@ -70,7 +71,7 @@ def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
         figure=f"{evidence.task}/win_rates",
     )
     if not candidates:
-        return Claim(**text, verdict=UNTESTED, headline="", evidence={"why": "no other strength was trained"})
+        return untested(text, "no other strength was trained")
     chosen = _best(candidates, rival)
     (retrained,) = find(evidence.policies, "retrained", objective=objective, beta=chosen.beta)
     wins = {"DeRa": _confirmed(evidence, chosen, rival), "retrained": _confirmed(evidence, retrained, rival)}
@@ -82,7 +83,7 @@ def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
         evidence={
             "chosen lam": str(chosen.lam),
             "beta": float(chosen.beta),
-            **{f"win rate of {name}": {"value": f.value, "low": f.low, "high": f.high} for name, f in wins.items()},
+            **{f"win rate of {name}": asdict(f) for name, f in wins.items()},
             "prompts that confirm": len(rival.per_prompt["gold"]) - _halves(rival)[0].stop,
         },
     )
@@ -112,12 +113,8 @@ def _highest(evidence: Evidence, objective: str, rival: Policy) -> Claim:
         headline=f"{_shown(found)} at lam = {chosen.lam}; over the reference {_shown(over_reference)}",
         evidence={
             "lam": str(chosen.lam),
-            "win rate over the default": {"value": found.value, "low": found.low, "high": found.high},
-            "win rate over the reference": {
-                "value": over_reference.value,
-                "low": over_reference.low,
-                "high": over_reference.high,
-            },
+            "win rate over the default": asdict(found),
+            "win rate over the reference": asdict(over_reference),
             "if every completion were the best that DeRa found for its prompt": ceiling,
         },
         figure=f"{evidence.task}/win_rates",

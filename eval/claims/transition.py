@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from eval.claims import UNTESTED, Claim, Evidence, mean, of_task, verdict
+from eval.claims import Claim, Evidence, mean, of_task, untested, verdict
 from eval.policies import Policy, find
 
 LARGEST_STEP = 0.5
 LEAST_MONOTONE = 0.95
+COARSE = "the grid has gaps wider than 1/4 in [0, 1]"
 
 
 def grid_of(evidence: Evidence, objective: str) -> list[Policy]:
@@ -58,7 +59,7 @@ def _smooth(evidence: Evidence, objective: str) -> Claim:
         figure=f"{evidence.task}/lam_curve",
     )
     if not grid:
-        return Claim(**text, verdict=UNTESTED, headline="", evidence={"why": "the grid has gaps wider than 1/4 in [0, 1]"})
+        return untested(text, COARSE)
     found = {quantity: smoothness(grid, quantity) for quantity in ("reward", "kl")}
     parts = [value["Spearman"] is not None and value["Spearman"] >= LEAST_MONOTONE for value in found.values()]
     parts += [value["largest step"] <= LARGEST_STEP for value in found.values()]

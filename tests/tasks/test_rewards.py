@@ -7,9 +7,10 @@ import pytest
 import torch
 from datasets import Dataset
 from scipy import special, stats
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import LlamaForSequenceClassification
 
 from tasks.rewards import labeller, learned
+from tests.reward_models import random_reward_model
 from training.tokenizer import train_tokenizer
 
 LEVEL = 1e-4  # of each binomial test
@@ -55,13 +56,7 @@ def folder(tmp_path_factory):
     """A random reward model and its tokenizer, as the workflow saves them."""
     path = tmp_path_factory.mktemp("reward")
     tokenizer = train_tokenizer(Dataset.from_dict({"prompt": PROMPTS[:4], "completion": COMPLETIONS[:4]}), vocab_size=300)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=128, initializer_range=0.4, num_labels=1, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForSequenceClassification(config).save_pretrained(path)
+    random_reward_model(tokenizer).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 

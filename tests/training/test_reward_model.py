@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 
+from tests.reward_models import random_reward_model
 from training.reward_model import RewardModelError, check_accuracy, ranked_correctly, tokenized
 from training.tokenizer import train_tokenizer
 
@@ -83,13 +83,7 @@ def test_pairs_are_prompt_completion_and_end(pairs, tokenizer):
 
 
 def test_held_out_pairs_are_counted_as_each_completion_alone_is_scored(pairs, tokenizer, tmp_path):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=128, initializer_range=0.4, num_labels=1, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    model, rows = LlamaForSequenceClassification(config).eval(), tokenized(pairs, tokenizer)
+    model, rows = random_reward_model(tokenizer).eval(), tokenized(pairs, tokenizer)
     with torch.no_grad():
         scores = [
             [model.score(model.model(torch.tensor([row[side]])).last_hidden_state[0, -1]).item() for side in rows.column_names]
