@@ -1,6 +1,6 @@
 """Decide every claim of a task: claims.json, and what training and decoding cost: costs.csv.
 
-Settings: {"statistics": ..., "reward_margin": ..., "objectives": {name: {"reward", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
+Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
 status is 0 whatever the verdicts are: a claim that fails is a result.
 """
 
@@ -82,7 +82,6 @@ def main() -> None:
             policies=policies.from_completions(pd.read_parquet(args.completions), objectives),
             objectives=objectives,
             statistics=args.settings["statistics"],
-            reward_margin=args.settings["reward_margin"],
             seed=args.seed,
             training_seconds=training,
             sampling_seconds=sampling,

@@ -3,6 +3,7 @@ ALIGNMENTS = {
     task: {
         name: {
             "reward": objective.get("reward", "gold"),
+            "reward_margin": objective.get("reward_margin", TASKS[task]["reward_margin"]),
             "betas": [study_config.label(beta) for beta in objective["betas"]],
             "anchors": [study_config.label(beta) for beta in objective["anchors"]],
             "grid_anchor": study_config.label(objective.get("grid_anchor", objective["anchors"][0])),
@@ -39,12 +40,8 @@ def curves(wildcards):
 
 
 def judging(wildcards):
-    """What claims are decided with: the study's statistics, the task's margin, and what each objective maximised."""
-    task = TASKS[wildcards.task]
-    return json.dumps(
-        {"statistics": config["statistics"], "reward_margin": task["reward_margin"], "objectives": ALIGNMENTS[wildcards.task]},
-        sort_keys=True,
-    )
+    """What claims are decided with: the study's statistics, and what each objective maximised."""
+    return json.dumps({"statistics": config["statistics"], "objectives": ALIGNMENTS[wildcards.task]}, sort_keys=True)
 
 
 def decoding(wildcards):
@@ -52,8 +49,8 @@ def decoding(wildcards):
 
 
 def scoring(wildcards):
-    pairs = TASKS[wildcards.task].get("preferences")
-    return section(wildcards.task, **({"preferences": pairs} if pairs else {}))
+    pairs = TASKS[wildcards.task].get("preferences", {})
+    return section(wildcards.task, **({"preferences": pairs} if "sharpness" in pairs else {}))
 
 
 def learned_reward(wildcards):

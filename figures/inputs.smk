@@ -8,12 +8,20 @@ OF_EACH_TASK = {
 }
 OF_ONE_TASK = {
     "length": {"length_distributions": ["lengths"]},
-    "summarization": {"win_rates": ["win_rates"], "over_optimization": ["policies"]},
+    "summarization": {"win_rates": ["win_rates"]},
     "hallucination": {"hallucination": ["policies"]},
     "safety": {"safety": ["policies"]},
 }
 OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
-READS = {task: {**OF_EACH_TASK, **OF_ONE_TASK.get(task, {})} for task in TASKS}
+OF_IMPERFECT_REWARD = {"over_optimization": ["policies"]}  # where an objective maximised something else than gold
+READS = {
+    task: {
+        **OF_EACH_TASK,
+        **OF_ONE_TASK.get(task, {}),
+        **(OF_IMPERFECT_REWARD if any(o["reward"] != "gold" for o in ALIGNMENTS[task].values()) else {}),
+    }
+    for task in TASKS
+}
 FIGURES = expand(f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=OF_STUDY, kind=["pdf", "png"]) + [
     f"{RESULTS}/figures/{task}/{figure}.{kind}" for task, reads in READS.items() for figure in reads for kind in ("pdf", "png")
 ]

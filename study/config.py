@@ -47,9 +47,11 @@ def check(config: Mapping[str, Any], tasks: Mapping[str, str], objectives: Mappi
                 f"tasks.{name}.corpus.kind = {section['corpus']['kind']!r}: {name} draws its own documents; only 'made_world' is allowed"
             )
         try:
-            task_modules.create(name, section["settings"])
+            task = task_modules.create(name, section["settings"])
         except task_modules.TaskError as error:
             raise ConfigError(str(error)) from error
+        if "preferences" in section:
+            _check_preferences(f"tasks.{name}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair"))
         _check_task(f"tasks.{name}", section, objectives)
 
 
@@ -81,6 +83,17 @@ def _check_task(key: str, section: Mapping[str, Any], objectives: Mapping[str, s
         objective = alignment.get("objective", name)
         _one_of(f"{where}.objective" if "objective" in alignment else f"{key}.alignment.objectives", objective, objectives)
         _check_objective(where, alignment, section, objectives[objective])
+
+
+def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
+    if section.get("source", "reference") == "task":
+        if not writes_pairs:
+            raise ConfigError(f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); allowed: 'reference'")
+        for name in ("sharpness", "length_bias"):
+            if name in section:
+                raise ConfigError(f"{key}.{name} = {section[name]}: what the task writes needs no labeller; remove it")
+    elif "sharpness" not in section:
+        raise ConfigError(f"{key}: 'sharpness' is a required property where the reference is the source")
 
 
 def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
@@ -176,6 +189,10 @@ def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, An
         raise ConfigError(f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model")
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
         raise ConfigError(f"{key.split('.alignment')[0]}.preferences: missing, but {key} needs preference pairs")
+    if data == "preferences" and task["preferences"].get("source") == "task":
+        raise ConfigError(
+            f"{key}: learns from pairs of the reference's own completions, but {key.split('.alignment')[0]}.preferences.source = 'task'; allowed: 'reference'"
+        )
     if reward == "learned" and "reward_model" not in task:
         raise ConfigError(f"{key.split('.alignment')[0]}.reward_model: missing, but {key}.reward is 'learned'")
     if data == "preferences" and reward == "gold" and task["preferences"].get("length_bias"):
@@ -205,7 +222,9 @@ def seeds(task: Mapping[str, Any], objective: str) -> list[int]:
 def trainer_settings(task: Mapping[str, Any], objective: str) -> dict[str, Any]:
     """An objective's section without its lists of strengths: another beta must not make the trained ones run again."""
     section = task["alignment"]["objectives"][objective]
-    return {key: value for key, value in section.items() if key not in ("betas", "anchors", "grid_anchor", "seeds")}
+    return {
+        key: value for key, value in section.items() if key not in ("betas", "anchors", "grid_anchor", "seeds", "reward_margin")
+    }
 
 
 def digest(*texts: str) -> str:

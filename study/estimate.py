@@ -28,7 +28,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
         model["vocab_size"] + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
     )
     training = _training("sft", task["sft"])
-    if "preferences" in task:
+    if "preferences" in task and task["preferences"].get("source", "reference") == "reference":
         training += 2 * task["preferences"]["pairs"] * SECONDS_A_COMPLETION
     if "reward_model" in task:
         training += _training("reward_model", task["reward_model"])

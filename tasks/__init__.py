@@ -21,6 +21,9 @@ class Task(Protocol):
     completions are, from text and from token ids without special tokens. It returns one number a completion under each name; `gold`, the
     task's own verdict, must be among the names. NaN means that a name does not apply to a prompt (`refused_harmful`
     of a harmless one) and is not allowed for gold. `wellformed` (1 or 0), where a task has it, says whether a completion is one the task's language has.
+
+    A task may also write preference pairs (`preferences.source: task` in the config): `pair(prompt, rng)` gives two completions of a prompt, of
+    which the first has the higher gold.
     """
 
     name: str

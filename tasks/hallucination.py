@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.world import drawn, grammar
@@ -77,6 +77,26 @@ class HallucinationTask:
         verdicts = [_verdict(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
         return {measure: [verdict[measure] for verdict in verdicts] for measure in MEASURES}
 
+    def pair(self, prompt: str, rng: random.Random) -> tuple[str, str]:
+        """An answer that quotes passages of the prompt, and the same answer with one statement invented: what teaches a judge.
+
+        Raises:
+            ValueError: if the prompt is not one of this task.
+        """
+        asked, told = _read(prompt)
+        sentences = grammar.split(prompt.partition("\n")[0])
+        stated = [
+            statement for statement in map(grammar.parse, sentences) if statement is not None
+        ]  # all of them: _read saw to it
+        mine = [i for i, statement in enumerate(stated) if statement.subject == asked]
+        kept = sorted(rng.sample(mine, rng.randint(1, len(mine))))
+        lent = [statement.fact for statement in stated if statement.subject != asked]  # in their order, which a set has not
+        wrong = rng.choice(range(len(kept)))
+        invented = _invented(rng, [stated[i].fact for i in kept], wrong, list(told[asked]), lent)
+        answer = [sentences[i] for i in kept]
+        spoilt = [*answer[:wrong], f"{asked} {grammar.phrase(invented, 'document', rng)}.", *answer[wrong + 1 :]]
+        return _said(answer), _said(spoilt)
+
     def _draw(self, rng: random.Random) -> tuple[str, str]:
         name, _ = grammar.draw_person(rng)
         other = rng.choice([known for known in grammar.NAMES if known != name])
@@ -95,7 +115,12 @@ class HallucinationTask:
             if rng.random() < self.contamination:
                 answer[i] = _invented(rng, answer, i, own, lent)
                 phrases[i] = grammar.phrase(answer[i], "document", rng)
-        return passages + QUESTION.format(name), "".join(f" {name} {words}." for words in phrases)
+        return passages + QUESTION.format(name), _said(f"{name} {words}." for words in phrases)
+
+
+def _said(sentences: Iterable[str]) -> str:
+    """An answer of these sentences, as it follows the prompt."""
+    return "".join(f" {sentence}" for sentence in sentences)
 
 
 def _invented(rng: random.Random, answer: Sequence[Fact], i: int, own: Sequence[Fact], lent: Sequence[Fact]) -> Fact:

@@ -50,14 +50,13 @@ class Claim:
 class Evidence:
     """What a task's claims are decided from: its policies per prompt, the settings, what was spent, and the models themselves.
 
-    `objectives` has for each alignment its `reward`, `betas`, `anchors`, `grid_anchor` and `seeds`.
+    `objectives` has for each alignment its `reward`, `reward_margin`, `betas`, `anchors`, `grid_anchor` and `seeds`.
     """
 
     task: str
     policies: list[Policy]
     objectives: dict[str, dict[str, Any]]
     statistics: dict[str, Any]
-    reward_margin: float
     seed: int
     training_seconds: dict[str, dict[str, float]] = field(default_factory=dict)
     sampling_seconds: dict[str, dict[str, float]] = field(default_factory=dict)

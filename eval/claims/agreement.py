@@ -21,7 +21,7 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
     retrained - dera = (retrained - optimum: training) + (optimum - mixture: anchor) + (mixture - dera: approximation).
     A beta is informative if the reference, which needs no training and no mixing, would not pass there.
     """
-    rows = []
+    rows, margin = [], evidence.objectives[objective]["reward_margin"]
     (reference,) = find(evidence.policies, "reference", objective=objective)
     for retrained in find(evidence.policies, "retrained", objective=objective):
         beta = retrained.beta
@@ -40,8 +40,8 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
                 "DeRa": mean(dera, "reward"),
                 "difference": difference,
                 "seeds": _by_seed(evidence, retrained, dera),
-                "equivalent": within(difference, evidence.reward_margin),
-                "informative": not within(evidence.difference(retrained, reference), evidence.reward_margin),
+                "equivalent": within(difference, margin),
+                "informative": not within(evidence.difference(retrained, reference), margin),
                 "training": _part(evidence, retrained, optimum, retrained),
                 "anchor": _part(evidence, optimum, mixture, retrained),
                 "approximation": _part(evidence, mixture, dera, retrained),
@@ -90,7 +90,7 @@ def decide(evidence: Evidence) -> list[Claim]:
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
     """Models trained alike may agree with each other and with no theory: this says whether they are where theory puts them."""
-    rows = []
+    rows, margin = [], evidence.objectives[objective]["reward_margin"]
     for retrained in find(evidence.policies, "retrained", objective=objective):
         (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=retrained.beta)
         difference = evidence.difference(retrained, optimum)
@@ -100,7 +100,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
                 "retrained": mean(retrained, "reward"),
                 "true optimum": mean(optimum, "reward"),
                 "difference": difference,
-                "equivalent": within(difference, evidence.reward_margin),
+                "equivalent": within(difference, margin),
                 "effective samples": round(optimum.ess, 1),
                 "decides": _reached(optimum, retrained),
                 "KL difference": evidence.difference(retrained, optimum, "kl"),
@@ -115,7 +115,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
         claim=f"Training with {objective.upper()} reached the true optimum at each beta: the premise of what follows.",
         source="ours: a check of the training, not of the paper",
         criterion=(
-            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{evidence.reward_margin:g}; "
+            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{margin:g}; "
             f"partly if at half of them; beta where the reference's samples do not reach the optimum (fewer than {LEAST_EFFECTIVE:g} effective samples a prompt, or retrained KL above the log of their number) do not count"
         ),
         verdict=verdict(sum(parts), len(parts)),
@@ -126,7 +126,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
 
 
 def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
-    margin, least = evidence.reward_margin, evidence.statistics["rank_correlation"]
+    margin, least = evidence.objectives[objective]["reward_margin"], evidence.statistics["rank_correlation"]
     rows = compare(evidence, objective, anchor)
     parts = [row["equivalent"] for row in rows if row["informative"]]
     found: dict[str, Any] = {"equivalent": f"at {sum(parts)} of {len(parts)} informative beta"}

@@ -149,9 +149,17 @@ def _rows(
     return pd.concat(tables, ignore_index=True).assign(**{**blank, **labels})
 
 
-def objectives(betas: Sequence[str], anchors: Sequence[str], reward: str = "gold", seeds: int = 2) -> dict[str, dict[str, Any]]:
+def objectives(
+    betas: Sequence[str], anchors: Sequence[str], reward: str = "gold", seeds: int = 2, margin: float = 0.1
+) -> dict[str, dict[str, Any]]:
     """What eval/eval.smk tells of the one objective; the first anchor is the default strength."""
-    settings = {"reward": reward, "betas": list(betas), "anchors": list(anchors), "grid_anchor": anchors[0]}
+    settings = {
+        "reward": reward,
+        "reward_margin": margin,
+        "betas": list(betas),
+        "anchors": list(anchors),
+        "grid_anchor": anchors[0],
+    }
     return {"rloo": {**settings, "seeds": list(range(seeds))}}
 
 
@@ -160,14 +168,13 @@ def evidence(
     worlds: Sequence[World] = (LENGTH,), margin: float = 0.1, **more: Any,
 ) -> Evidence:  # fmt: skip
     """What a task's claims are decided from, in a study made on paper."""
-    chosen = objectives(betas, [anchor], worlds[0].reward, seeds)
+    chosen = objectives(betas, [anchor], worlds[0].reward, seeds, margin)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
     return Evidence(
         task="paper",
         policies=from_completions(table, chosen),
         objectives=chosen,
         statistics={"bootstrap_resamples": 300, "rank_correlation": 0.9},
-        reward_margin=margin,
         seed=0,
         reference=Path(),
         anchor=Path(),

@@ -24,19 +24,14 @@ def shipped(name: str) -> dict:
 
 @pytest.fixture
 def config() -> dict:
-    """The smoke study, its sections no longer shared, with an alignment named otherwise than its module that maximises a reward model."""
+    """The smoke study, its sections no longer shared."""
 
     def own(value):
         if isinstance(value, dict):
             return {key: own(item) for key, item in value.items()}
         return [own(item) for item in value] if isinstance(value, list) else value
 
-    found = own(shipped("smoke.yaml"))
-    section, other = found["tasks"]["hallucination"], found["tasks"]["summarization"]
-    section |= {name: copy.deepcopy(other[name]) for name in ("preferences", "reward_model")}
-    judge = {"objective": "rloo", "reward": "learned", "seeds": [0], "betas": [1], "anchors": [1], "grid_anchor": 1}
-    section["alignment"]["objectives"]["rloo-judge"] = {**section["alignment"]["objectives"]["rloo"], **judge}
-    return found
+    return own(shipped("smoke.yaml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -99,6 +94,12 @@ MISTAKES = {
     "gold from a biased labeller": ("summarization", (*DPO, "reward"), "gold", r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'"),
     "gold by default from a biased labeller": ("safety", ("preferences", "length_bias"), 0.1, r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias"),
     "sharpness zero": ("safety", ("preferences", "sharpness"), 0, r"@\.preferences\.sharpness = 0: must be a number greater than 0"),
+    "no labeller": ("safety", ("preferences", "sharpness"), REMOVED, r"@\.preferences: 'sharpness' is a required property where the reference is the source"),
+    "unknown source": ("safety", ("preferences", "source"), "gold", r"@\.preferences\.source = 'gold': must be one of \['reference', 'task'\]"),
+    "a task that writes no pairs": ("safety", ("preferences", "source"), "task", r"@\.preferences\.source = 'task': this task writes no pairs .*allowed: 'reference'"),
+    "a labeller of what the task writes": ("hallucination", ("preferences", "sharpness"), 4, r"@\.preferences\.sharpness = 4: what the task writes needs no labeller; remove it"),
+    "dpo on what the task writes": ("hallucination", DPO, "dpo", r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, but @\.preferences\.source = 'task'"),
+    "own margin zero": ("hallucination", ("alignment", "objectives", "rloo-judge", "reward_margin"), 0, r"rloo-judge\.reward_margin = 0: must be a number greater than 0"),
     "too few held out": ("summarization", ("reward_model", "held_out"), 10, r"@\.reward_model\.held_out = 10: must be at least 20"),
     "more than a share": ("safety", ("sft", "least"), {"finished": 1.5}, r"@\.sft\.least\.finished = 1\.5: must be at most 1"),
     "margin zero": ("safety", ("reward_margin",), 0, r"@\.reward_margin = 0: must be a number greater than 0"),
@@ -126,7 +127,7 @@ def test_a_mistake_is_refused_by_name(config, name):
     if value is REMOVED:
         section.pop(path[-1], None)
     else:
-        section[path[-1]] = copy.deepcopy(section["rloo"]) if value == "rloo" else value
+        section[path[-1]] = copy.deepcopy(section["rloo"]) if value in ("rloo", "dpo") else value
     refused(config, message.replace("@", re.escape(f"tasks.{task}")))
 
 

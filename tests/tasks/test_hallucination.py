@@ -291,6 +291,37 @@ def test_inventions_are_found_for_any_number_of_facts(facts, others):
         assert (found["gold"], found["coverage"]) == (-1, 0)
 
 
+def test_pairs_quote_the_passages_and_differ_in_one_invented_statement(clean):
+    task, rng = tasks.create("hallucination", {}), random.Random(0)
+    pairs = [(prompt, *task.pair(prompt, rng)) for prompt, _ in clean]
+    positions = collections.Counter()
+    for (prompt, true, spoilt), best, worst in zip(
+        pairs,
+        judged_rows([(prompt, true) for prompt, true, _ in pairs]),
+        judged_rows([(prompt, spoilt) for prompt, _, spoilt in pairs]),
+        strict=True,
+    ):
+        told, asked = parts(prompt)
+        quoted, said = sentences(true), sentences(spoilt)
+        own = [fact for fact in told if fact[0] == asked]
+        assert quoted == [fact for fact in own if fact in quoted]  # word for word, in the order of the passages
+        [changed] = [i for i, (first, second) in enumerate(zip(quoted, said, strict=True)) if first != second]
+        assert {subject for subject, _ in said} == {asked}
+        assert len({kind(predicate) for _, predicate in said}) == len(said)
+        assert (best["gold"], best["coverage"]) == (0, pytest.approx(len(quoted) / 3))
+        assert (worst["unsupported"], worst["statements"], worst["wellformed"]) == (1, len(quoted), 1)
+        positions[len(quoted), changed] += 1
+    for length in (1, 2, 3):  # each length, and each place in it, as often as the others; four standard errors: 6 in 100,000
+        for place in range(length):
+            share = 1 / (3 * length)
+            assert abs(positions[length, place] / ROWS - share) < 4 * (share * (1 - share) / ROWS) ** 0.5
+
+
+def test_pairs_need_a_prompt_of_the_task():
+    with pytest.raises(ValueError, match="is not passages and a question"):
+        tasks.create("hallucination", {}).pair("Document: A cat.\nSummary:", random.Random(0))
+
+
 def test_splits_do_not_meet_and_seeds_repeat():
     task, sizes = tasks.create("hallucination", {}), {"train": 300, "validation": 50, "test": 50}
     first, again, other = (task.splits({"documents": sizes}, {}, seed) for seed in (0, 0, 1))

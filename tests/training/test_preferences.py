@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from scipy import special, stats
 
+from tasks import TaskError
 from training import preferences
 from training.tokenizer import train_tokenizer
 
@@ -32,6 +33,40 @@ class Drawn:
         return self.ended
 
 
+def stage(folder, monkeypatch, tokenizer, section, task=None):
+    """The rows that the stage writes; the model is none, and the tokenizer is given."""
+
+    class Model:
+        def to(self, device): ...
+
+    monkeypatch.setattr(preferences.shared, "load_model", lambda folder: (Model(), tokenizer))
+    Dataset.from_dict({"prompt": PROMPTS}).to_parquet(folder / "train.parquet")
+    settings = {"task": {"name": "length", "settings": task or {}}, "preferences": section, "max_new_tokens": 36}
+    arguments = {"settings": json.dumps(settings), "reference": ".", "prompts": folder / "train.parquet"}
+    arguments["output"] = folder / "pairs.parquet"
+    monkeypatch.setattr("sys.argv", ["preferences", *(f"--{name}={value}" for name, value in arguments.items())])
+    preferences.main()
+    return Dataset.from_parquet(str(arguments["output"]), keep_in_memory=True).to_list()
+
+
+@pytest.fixture
+def write(tokenizer, tmp_path, monkeypatch):
+    """Runs the stage on a task that writes its pairs with `pair`: the rows."""
+
+    def run(pair):
+        class Writer:
+            name, version = "written", 1
+
+            def judge(self, prompts, completions, ids):
+                return {"gold": [float(completion != LONG) for completion in completions]}
+
+        Writer.pair = staticmethod(pair)
+        monkeypatch.setattr(preferences.tasks, "create", lambda name, settings: Writer())
+        return stage(tmp_path, monkeypatch, tokenizer, {"source": "task", "pairs": 120, "batch_size": 16})
+
+    return run
+
+
 @pytest.fixture
 def draw(tokenizer, tmp_path, monkeypatch):
     """Runs the stage on completions drawn from `texts`: the rows it kept, and what was sampled as (prompt, text) pairs."""
@@ -51,22 +86,9 @@ def draw(tokenizer, tmp_path, monkeypatch):
                     assert tokenizer(tokenizer.decode(ids[i])).input_ids != ids[i]
             return Drawn(ids, [text != CUT for text in chosen])
 
-        class Model:
-            def to(self, device): ...
-
-        monkeypatch.setattr(preferences.shared, "load_model", lambda folder: (Model(), tokenizer))
         monkeypatch.setattr(preferences, "sample_completions", sample)
-        Dataset.from_dict({"prompt": PROMPTS}).to_parquet(tmp_path / "train.parquet")
-        section = {
-            "task": {"name": "length", "settings": {"min_tokens": 1, "max_tokens": top}},
-            "preferences": {"pairs": pairs, "batch_size": 128, **settings},
-            "max_new_tokens": 36,
-        }
-        arguments = {"settings": json.dumps(section), "reference": ".", "prompts": tmp_path / "train.parquet"}
-        arguments["output"] = tmp_path / "pairs.parquet"
-        monkeypatch.setattr("sys.argv", ["preferences", *(f"--{name}={value}" for name, value in arguments.items())])
-        preferences.main()
-        return Dataset.from_parquet(str(arguments["output"]), keep_in_memory=True).to_list(), sampled
+        section = {"pairs": pairs, "batch_size": 128, **settings}
+        return stage(tmp_path, monkeypatch, tokenizer, section, {"min_tokens": 1, "max_tokens": top}), sampled
 
     return run
 
@@ -99,6 +121,20 @@ def test_a_bias_for_length_is_labelled_in_and_makes_equal_gold_differ(draw, toke
     more = len(tokenizer(LONGER).input_ids) - len(tokenizer(LONG).input_ids)
     longer = sum(row["chosen"] == LONGER for row in rows)
     assert stats.binomtest(longer, len(rows), special.expit(0.3 * more)).pvalue > 1e-4
+
+
+def test_pairs_that_the_task_writes_are_taken_as_they_are(write):
+    rows = write(lambda prompt, rng: (f"{GOOD[:-1]} {rng.random():.3f}.", LONG))
+    assert [row["prompt"] for row in rows] == [PROMPTS[i % len(PROMPTS)] for i in range(120)]
+    assert all(row["chosen"].startswith(GOOD[:-1]) and row["rejected"] == LONG for row in rows)
+    assert len({row["chosen"] for row in rows}) > 100  # the random numbers are of the stage, and go on
+    assert {(row["chosen_gold"], row["rejected_gold"]) for row in rows} == {(1.0, 0.0)}
+    assert rows == write(lambda prompt, rng: (f"{GOOD[:-1]} {rng.random():.3f}.", LONG))
+
+
+def test_a_pair_written_the_wrong_way_round_is_an_error_that_shows_it(write):
+    with pytest.raises(TaskError, match="task written: of the pair .* the second is no worse: gold 0.0 and 1.0"):
+        write(lambda prompt, rng: (LONG, GOOD))
 
 
 def test_no_pair_at_all_is_an_error_that_names_the_task(draw):
