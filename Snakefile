@@ -46,3 +46,4 @@ rule figures:
         FIGURES,
         f"{RESULTS}/claims.md",
         f"{RESULTS}/manifest.json",
+        rules.write_report_pages.output,

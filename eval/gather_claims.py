@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
 from study import job
 
-STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
+STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}pre{white-space:pre-wrap}"
 
 
 def front_page(study: str, claims: list[dict[str, Any]]) -> str:
@@ -29,21 +29,32 @@ def front_page(study: str, claims: list[dict[str, Any]]) -> str:
         name = f"{claim['claim']} ([`{claim['id']}`](#{claim['id'].replace('.', '')}))"
         lines.append(f"| {claim['task'] or 'all'} | {name} | **{claim['verdict']}** | {claim['headline']} |")
     for claim in claims:
-        lines += ["", f"## {claim['id']}", "", f"**{claim['verdict']}**: {claim['claim']}", ""]
-        lines += [f"- source: {claim['source']}", f"- criterion: {claim['criterion']}"]
-        lines += [f"- {name}: {shown(value)}" for name, value in claim["evidence"].items() if not _is_table(value)]
-        for value in filter(_is_table, claim["evidence"].values()):
-            lines += ["", *_table(value)]
+        lines += ["", f"## {claim['id']}", "", *section(claim)]
         if claim["figure"]:
             lines += ["", f"Figure: [`{claim['figure']}`](figures/{claim['figure']}.png)"]
     return "\n".join(lines) + "\n"
 
 
-def as_html(study: str, markdown: str) -> str:
-    """The front page for a browser, with a place to link to at each heading; its figures are the report's own."""
+def section(claim: dict[str, Any]) -> list[str]:
+    """Lines of a claim's section: verdict, source, criterion, and every number it rests on."""
+    lines = [f"**{claim['verdict']}**: {claim['claim']}", ""]
+    lines += [f"- source: {claim['source']}", f"- criterion: {claim['criterion']}"]
+    lines += [f"- {name}: {shown(value)}" for name, value in claim["evidence"].items() if not _is_table(value)]
+    for value in filter(_is_table, claim["evidence"].values()):
+        lines += ["", *_table(value)]
+    return lines
+
+
+def as_html(title: str, markdown: str) -> str:
+    """A page for a browser, with a place to link to at each heading; its figures are the report's own."""
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(re.sub(r"\nFigure: .*\n", "\n", markdown))
     body = re.sub(r"<h2>(.+?)</h2>", lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>', body)
-    return f'<!doctype html><meta charset="utf-8"><title>{study}</title><style>{STYLE}</style>{body}'
+    return html_page(title, body)
+
+
+def html_page(title: str, body: str) -> str:
+    """A whole page of a title and a body of HTML."""
+    return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}'
 
 
 def _counted(claims: list[dict[str, Any]]) -> str:

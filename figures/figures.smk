@@ -9,6 +9,7 @@ rule draw_figure_of_task:
         png=report(
             f"{RESULTS}/figures/{{task}}/{{figure}}.png",
             category="{task}",
+            subcategory="Figures",
             caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
@@ -34,7 +35,8 @@ use rule draw_figure_of_task as draw_figure with:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
-            category="All tasks",
+            category="all",
+            subcategory="Figures",
             caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
@@ -42,6 +44,42 @@ use rule draw_figure_of_task as draw_figure with:
         f"{RESULTS}/logs/draw_figure/{{figure}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{figure}}.tsv"
+
+
+rule write_report_pages:
+    input:
+        claims=f"{RESULTS}/claims.json",
+        figures=[figure for figure in FIGURES if figure.endswith(".png")],
+        samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=TASKS),
+    output:
+        claims=report(
+            directory(f"{RESULTS}/pages/claims"),
+            patterns=["{task}/{claim}.html"],
+            category="{task}",
+            subcategory="Claims",
+            caption="../report/claim.rst",
+            labels={"claim": "{claim}"},
+        ),
+        completions=report(
+            directory(f"{RESULTS}/pages/completions"),
+            patterns=["{policy}/{task}.html"],
+            category="Completions",
+            caption="../report/completions.rst",
+            labels={"task": "{task}", "policy": "{policy}"},
+        ),
+    log:
+        f"{RESULTS}/logs/write_report_pages.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_report_pages.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        tasks=list(TASKS),
+        figures=f"{RESULTS}/figures",
+        code=source_digest("eval.report_pages"),
+    shell:
+        "python -m eval.report_pages --claims {input.claims} --figures {params.figures} --samples {input.samples} --tasks {params.tasks}"
+        " --log {log} --claim-pages {output.claims} --completion-pages {output.completions}"
 
 
 rule write_manifest:

@@ -40,8 +40,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             axes.tick_params(labelbottom=name == "length")
             style.mark_ends(axes)
             style.wide_lam_axis(axes)
+            axes.set_xlabel("mixing weight λ" if name == "length" else "")
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {mine['dera']['anchor'].iloc[0]:g}")
-        column[-2].set_xlabel("mixing weight λ")
         for kind, rows in mine.items():
             style.with_interval(
                 column[-1], rows, "coverage", "hallucinated", kind, x_interval=True, order="lam", line=kind == "dera"

@@ -11,7 +11,8 @@ from dera.cli import program
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -30,6 +31,19 @@ def test_the_python_examples_run_in_the_order_they_are_read(tmp_path, monkeypatc
         exec(compile(block, "README.md", "exec"), names)
     assert names["found"].lam in names["found"].curve.lams
     assert len(blocks("python")) >= 3
+
+
+def test_every_claim_and_number_shown_is_in_a_published_front_page():
+    published = {line for page in ROOT.glob("docs/*/claims.md") for line in page.read_text().splitlines()}
+    shown = [line for line in README.splitlines() if re.search(r"\*\*(not )?reproduced\*\*|\*\*partly\*\*", line)]
+    assert shown
+    assert set(shown) <= published
+
+
+def test_every_figure_and_page_linked_is_there():
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert sum(link.endswith(".png") for link in links) >= 4
 
 
 def test_the_commands_of_the_library_parse():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,22 @@ def resume_folder(checkpoints: Path, inputs: list[Path]) -> Path:
     return checkpoints / digest.hexdigest()[:12]
 
 
+@contextmanager
+def scoring_completions_only() -> Iterator[None]:
+    """Let TRL's language-model heads skip what the loss masks, the prompts, as they do on a GPU: a seventh less time, the same loss.
+
+    Elsewhere they score every position, so that shapes stay the same for devices that compile for each; a CPU does not.
+    """
+    from trl.trainer import utils as trl_utils  # here, because jobs that train nothing need no TRL
+
+    asked = trl_utils._use_triton
+    trl_utils._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        trl_utils._use_triton = asked
+
+
 def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     """Train, from the last complete checkpoint if there is one; returns seconds spent, interruptions included."""
     seconds = SecondsCallback()
@@ -62,7 +80,8 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     last = last_checkpoint(checkpoints)
     if last is not None:
         progress.say(f"resuming from {last}")
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    with scoring_completions_only():
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return seconds.total()
 
 
