@@ -22,7 +22,7 @@ def front_page(study: str, claims: list[dict[str, Any]]) -> str:
     for about, text in PAPER.items():
         ours = [claim for claim in claims if claim["about"] == about]
         if ours:
-            numbers = "<br>".join(f"{claim['task'] or 'all tasks'}: {claim['headline']}" for claim in ours)
+            numbers = "<br>".join(f"`{claim['id']}`: {claim['headline']}" for claim in ours)
             lines.append(f"| {text} | {_counted(ours)} | {numbers} |")
     lines += ["", "## Every claim", "", "| task | claim | verdict | numbers |", "| --- | --- | --- | --- |"]
     for claim in claims:

@@ -12,7 +12,10 @@ OF_ONE_TASK = {
     "safety": {"safety": ["policies"]},
 }
 OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
-OF_IMPERFECT_REWARD = {"win_rates": ["win_rates"], "over_optimization": ["policies"]}  # where an objective maximised something else than gold
+OF_IMPERFECT_REWARD = {
+    "win_rates": ["win_rates"],
+    "over_optimization": ["policies"],
+}  # where an objective maximised something else than gold
 READS = {
     task: {
         **OF_EACH_TASK,

@@ -94,7 +94,7 @@ def test_the_papers_claims_stand_beside_the_counts_of_ours_and_their_numbers(cla
             assert (f"**{verdict}** {count}" in (line or "")) == (count > 0)
         for claim in claims:
             if claim["about"] == about:
-                assert f"{claim['task'] or 'all tasks'}: {claim['headline']}" in line
+                assert f"`{claim['id']}`: {claim['headline']}" in line
 
 
 def test_links_lead_to_the_headings(claims, page):
