@@ -75,7 +75,7 @@ rule write_report_pages:
         "../envs/environment.yaml"
     params:
         tasks=list(TASKS),
-        figures=f"{RESULTS}/figures",
+        figures=lambda wildcards, input: str(Path(input.claims).parent / "figures"),
         code=source_digest("eval.report_pages"),
     shell:
         "python -m eval.report_pages --claims {input.claims} --figures {params.figures} --samples {input.samples} --tasks {params.tasks}"
