@@ -49,8 +49,8 @@ def decoding(wildcards):
 
 
 def scoring(wildcards):
-    pairs = TASKS[wildcards.task].get("preferences", {})
-    return section(wildcards.task, **({"preferences": pairs} if "sharpness" in pairs else {}))
+    pairs = TASKS[wildcards.task].get("preferences")
+    return section(wildcards.task, **({"preferences": pairs} if pairs and study_config.pairs_are_sampled(pairs) else {}))
 
 
 def learned_reward(wildcards):

@@ -12,10 +12,8 @@ OF_ONE_TASK = {
     "safety": {"safety": ["policies"]},
 }
 OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
-OF_IMPERFECT_REWARD = {
-    "win_rates": ["win_rates"],
-    "over_optimization": ["policies"],
-}  # where an objective maximised something else than gold
+# where an objective maximised something else than gold
+OF_IMPERFECT_REWARD = {"win_rates": ["win_rates"], "over_optimization": ["policies"]}
 READS = {
     task: {
         **OF_EACH_TASK,

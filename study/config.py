@@ -86,7 +86,7 @@ def _check_task(key: str, section: Mapping[str, Any], objectives: Mapping[str, s
 
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
-    if section.get("source", "reference") == "task":
+    if not pairs_are_sampled(section):
         if not writes_pairs:
             raise ConfigError(f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); allowed: 'reference'")
         for name in ("sharpness", "length_bias"):
@@ -189,7 +189,7 @@ def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, An
         raise ConfigError(f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model")
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
         raise ConfigError(f"{key.split('.alignment')[0]}.preferences: missing, but {key} needs preference pairs")
-    if data == "preferences" and task["preferences"].get("source") == "task":
+    if data == "preferences" and not pairs_are_sampled(task["preferences"]):
         raise ConfigError(
             f"{key}: learns from pairs of the reference's own completions, but {key.split('.alignment')[0]}.preferences.source = 'task'; allowed: 'reference'"
         )
@@ -197,6 +197,11 @@ def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, An
         raise ConfigError(f"{key.split('.alignment')[0]}.reward_model: missing, but {key}.reward is 'learned'")
     if data == "preferences" and reward == "gold" and task["preferences"].get("length_bias"):
         raise ConfigError(f"{key}.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'")
+
+
+def pairs_are_sampled(preferences: Mapping[str, Any]) -> bool:
+    """Whether a `preferences` section has pairs sampled from the reference and labelled, not written by the task."""
+    return bool(preferences.get("source", "reference") == "reference")
 
 
 def label(strength: Any) -> str:

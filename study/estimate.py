@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from study.config import pairs_are_sampled
+
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
 START = 12.0  # importing the libraries
 SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.011, "preferences": 0.015}
@@ -28,7 +30,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
         model["vocab_size"] + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
     )
     training = _training("sft", task["sft"])
-    if "preferences" in task and task["preferences"].get("source", "reference") == "reference":
+    if "preferences" in task and pairs_are_sampled(task["preferences"]):
         training += 2 * task["preferences"]["pairs"] * SECONDS_A_COMPLETION
     if "reward_model" in task:
         training += _training("reward_model", task["reward_model"])

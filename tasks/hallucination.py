@@ -85,9 +85,8 @@ class HallucinationTask:
         """
         asked, told = _read(prompt)
         sentences = grammar.split(prompt.partition("\n")[0])
-        stated = [
-            statement for statement in map(grammar.parse, sentences) if statement is not None
-        ]  # all of them: _read saw to it
+        # none is left out: _read saw to it that each can be read
+        stated = [statement for statement in map(grammar.parse, sentences) if statement is not None]
         mine = [i for i, statement in enumerate(stated) if statement.subject == asked]
         kept = sorted(rng.sample(mine, rng.randint(1, len(mine))))
         lent = [statement.fact for statement in stated if statement.subject != asked]  # in their order, which a set has not
