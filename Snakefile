@@ -3,7 +3,7 @@ import os
 
 from snakemake.utils import min_version
 
-from study import config as study_config, estimate, modules
+from study import config as study_config, estimate, modules, plugins
 
 min_version("9.0")
 
@@ -12,9 +12,7 @@ if not workflow.overwrite_configfiles:  # a --configfile replaces the default st
     configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 
 
-OBJECTIVES = {name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")}
-CORPORA = {name: modules.constant(f"tasks.{name}", "CORPUS") for name in modules.names("tasks")}
-CORPUS_FILES = study_config.check_or_exit(config, tasks=CORPORA, objectives=OBJECTIVES)
+CHECKED = study_config.check_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{config['study']}"
 
 # glibc keeps the memory a job has freed instead of giving it back page by page: a sixth less time in training.
@@ -37,7 +35,8 @@ include: "figures/figures.smk"
 
 
 onstart:
-    print(estimate.message(estimate.seconds(config, OBJECTIVES), workflow.cores or 1, config["study"]), flush=True)
+    plugins.check_or_exit(CHECKED)
+    print(estimate.message(estimate.seconds(config, CHECKED.objectives), workflow.cores or 1, config["study"]), flush=True)
 
 
 rule figures:

@@ -1,6 +1,6 @@
-"""Decide every claim of a task: claims.json, and what training and decoding cost: costs.csv.
+"""Decide every claim of a task: claims.json, what training and decoding cost: costs.csv, and agreement.csv.
 
-Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
+Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "optimum", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
 status is 0 whatever the verdicts are: a claim that fails is a result.
 """
 
@@ -69,14 +69,15 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies")
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument("--agreement", type=Path, required=True, help="CSV file for the differences between retrained and DeRa")
     parser.add_argument("--costs", type=Path, required=True, help="CSV file for the costs")
     parser.add_argument("--output", type=Path, required=True, help="claims.json")
     args = parser.parse_args()
     with job.running(f"{args.task} claims", args) as progress:
-        objectives = args.settings["objectives"]
+        objectives = {name: settings for name, settings in args.settings["objectives"].items() if settings["anchors"]}
         training, sampling = training_seconds(args.adapters), sampling_seconds(args.samples)
         memory = parameter_bytes(args.reference, args.adapters[0])
-        sampling = {name: {**seconds, **memory} for name, seconds in sampling.items()}
+        sampling = {name: {**seconds, **memory} for name, seconds in sampling.items() if name in objectives}
         evidence = Evidence(
             task=args.task,
             policies=policies.from_completions(pd.read_parquet(args.completions), objectives),
@@ -94,6 +95,8 @@ def main() -> None:
             progress.say(f"{claim.id}: {claim.verdict}")
         with job.atomic_path(args.costs) as path:
             costs(training, sampling).to_csv(path, index=False)
+        with job.atomic_path(args.agreement) as path:
+            agreement.table(evidence).to_csv(path, index=False)
         job.write_json(args.output, [dataclasses.asdict(claim) for claim in claims])
 
 

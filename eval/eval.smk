@@ -265,6 +265,7 @@ rule decide_claims:
     output:
         claims=f"{OF_TASK}/claims.json",
         costs=f"{OF_TASK}/tables/costs.csv",
+        agreement=f"{OF_TASK}/tables/agreement.csv",
     log:
         f"{OF_TASK}/logs/decide_claims.log",
     benchmark:
@@ -278,7 +279,7 @@ rule decide_claims:
     shell:
         "python -m eval.decide {input.completions} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed}"
         " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
-        " --prompts {input.prompts} --costs {output.costs} --output {output.claims}"
+        " --prompts {input.prompts} --costs {output.costs} --agreement {output.agreement} --output {output.claims}"
 
 
 rule gather_claims:

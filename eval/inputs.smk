@@ -4,9 +4,10 @@ ALIGNMENTS = {
         name: {
             "reward": objective.get("reward", "gold"),
             "reward_margin": objective.get("reward_margin", TASKS[task]["reward_margin"]),
+            "optimum": CHECKED.objectives[task][name].optimum,
             "betas": [study_config.label(beta) for beta in objective["betas"]],
             "anchors": [study_config.label(beta) for beta in objective["anchors"]],
-            "grid_anchor": study_config.label(objective.get("grid_anchor", objective["anchors"][0])),
+            "grid_anchor": study_config.label(objective.get("grid_anchor", (objective["anchors"] or objective["betas"])[0])),
             "seeds": study_config.seeds(TASKS[task], name),
         }
         for name, objective in TASKS[task]["alignment"]["objectives"].items()
@@ -18,7 +19,7 @@ ALIGNMENTS = {
 def adapters(task):
     """Every adapter of a task as objective, beta and seed; that of the first grid comes first."""
     found = [(name, beta, seed) for name, o in ALIGNMENTS[task].items() for beta in o["betas"] for seed in o["seeds"]]
-    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items())
+    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items() if o["anchors"])
     return [first] + [adapter for adapter in found if adapter != first]
 
 
@@ -32,10 +33,11 @@ def samples(wildcards):
 
 
 def curves(wildcards):
-    """One lam curve for each objective: of the anchor with the fine grid, first seed."""
+    """One lam curve for each objective that DeRa starts from: of the anchor with the fine grid, first seed."""
     return [
         f"{RESULTS}/{wildcards.task}/curves/{name}/{o['grid_anchor']}/seed={o['seeds'][0]}.csv"
         for name, o in ALIGNMENTS[wildcards.task].items()
+        if o["anchors"]
     ]
 
 
@@ -61,4 +63,4 @@ def learned_reward(wildcards):
 
 FIRST_TASK = next(iter(TASKS))
 FIRST_CURVE = "{}/beta={}/seed={}".format(*adapters(FIRST_TASK)[0])
-TABLES = ["policies", "costs"]
+TABLES = ["policies", "costs", "agreement"]

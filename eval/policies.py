@@ -50,12 +50,25 @@ class Policy:
 
 
 def from_completions(table: pd.DataFrame, objectives: Mapping[str, Mapping[str, Any]]) -> list[Policy]:
-    """All policies of a task; `objectives` gives for each one its `reward` (a column of the table) and its `betas`, for the optima."""
+    """All policies of a task.
+
+    Args:
+        table: scored completions.
+        objectives: for each its `reward` (a column of the table, or weights of several), and its `betas` for the optima, where `optimum` is "known".
+    """
     result = []
     for name, settings in objectives.items():
-        rows = table.assign(reward=table[settings["reward"]])
-        result += _of_objective(rows, name, sorted({Fraction(beta) for beta in settings["betas"]}))
+        rows = table.assign(reward=weighted(table, settings["reward"]))
+        optima = {Fraction(beta) for beta in settings["betas"]} if settings["optimum"] == "known" else set()
+        result += _of_objective(rows, name, sorted(optima))
     return result + _seed_means(result)
+
+
+def weighted(table: pd.DataFrame, reward: str | Mapping[str, float]) -> pd.Series:
+    """The column that a reward names, or the weighted sum of several."""
+    if isinstance(reward, str):
+        return table[reward]
+    return sum((weight * table[name] for name, weight in reward.items()), start=pd.Series(0.0, table.index))
 
 
 def _of_objective(table: pd.DataFrame, name: str, betas: list[Fraction]) -> list[Policy]:

@@ -11,7 +11,12 @@ OF_ONE_TASK = {
     "hallucination": {"hallucination": ["policies"]},
     "safety": {"safety": ["policies"]},
 }
-OF_STUDY = {"outside": ["policies"], "approximation_gap": ["policies", "gap_trial"], "cost": ["costs"]}
+OF_STUDY = {
+    "outside": ["policies"],
+    "approximation_gap": ["policies", "gap_trial"],
+    "cost": ["costs"],
+    "agreement": ["agreement"],
+}
 # where an objective maximised something else than gold
 OF_IMPERFECT_REWARD = {"win_rates": ["win_rates"], "over_optimization": ["policies"]}
 READS = {

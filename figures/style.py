@@ -40,6 +40,9 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     dict(linestyle="-", marker="s"),
     dict(linestyle="--", marker="o"),
     dict(linestyle=":", marker="^"),
+    dict(linestyle="-.", marker="v"),
+    dict(linestyle=(0, (6, 1)), marker="D"),
+    dict(linestyle=(0, (1, 1)), marker="P"),
 )
 
 matplotlib.use("Agg")
@@ -70,7 +73,8 @@ plt.rcParams.update(
 def objective_name(name: str) -> str:
     """The objective as figures write it: "rloo-judge" becomes "RLOO (judge)"."""
     method, _, teacher = name.partition("-")
-    return f"{method.upper()} ({teacher})" if teacher else method.upper()
+    written = {"slic": "SLiC"}.get(method, method.upper())
+    return f"{written} ({teacher})" if teacher else written
 
 
 def lam_axis(axes: Axes) -> None:

@@ -9,7 +9,8 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ import jsonschema
 import yaml
 
 import tasks as task_modules
+from study import modules
 
 CORPUS_VARIABLE = "DERA_CORPUS"
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
@@ -28,34 +30,81 @@ class ConfigError(ValueError):
     """A config that cannot be run; the message names the key, the value and what is allowed."""
 
 
-def check(config: Mapping[str, Any], tasks: Mapping[str, str], objectives: Mapping[str, str]) -> None:
-    """Check a config.
+@dataclass(frozen=True)
+class Objective:
+    """What an alignment is made with: its module, as `study.modules.load` takes it, and what that declares."""
 
-    Args:
-        config: as read from YAML.
-        tasks: for each task there is, the corpora it works on ("any", or its "own" alone).
-        objectives: for each objective there is, what it learns from ("prompts" or "preferences").
+    module: str
+    data: str
+    optimum: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a config that passed its checks means.
+
+    `corpora` has for each task the corpora it works on ("any", or its "own" alone), `task_modules` and `objectives` (by task and alignment)
+    their modules, `corpus_files` the file of each split a task reads.
+    """
+
+    task_modules: dict[str, str]
+    corpora: dict[str, str]
+    objectives: dict[str, dict[str, Objective]]
+    corpus_files: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def plugins(self) -> list[str]:
+        """Files of objectives that are not this project's own."""
+        used = {objective.module for found in self.objectives.values() for objective in found.values()}
+        return sorted(module for module in used if module.endswith(".py"))
+
+
+def check(config: Mapping[str, Any]) -> Checked:
+    """Check a config, as read from YAML, and say what it means; files of the user's own are looked at, their objectives not imported.
 
     Raises:
         ConfigError: naming the first key that is wrong.
     """
     _check_schema(config)
+    found = Checked({}, {}, {})
     for name, section in config["tasks"].items():
-        _one_of("tasks", name, tasks)
-        if section["corpus"]["kind"] != "made_world" and tasks[name] != "any":
+        key = f"tasks.{name}"
+        found.task_modules[name], found.corpora[name] = _task_module(key, name, section)
+        if section["corpus"]["kind"] != "made_world" and found.corpora[name] != "any":
             raise ConfigError(
-                f"tasks.{name}.corpus.kind = {section['corpus']['kind']!r}: {name} draws its own documents; only 'made_world' is allowed"
+                f"{key}.corpus.kind = {section['corpus']['kind']!r}: {name} draws its own documents; only 'made_world' is allowed"
             )
         try:
-            task = task_modules.create(name, section["settings"])
+            task = task_modules.create(name, section["settings"], section.get("module"))
         except task_modules.TaskError as error:
             raise ConfigError(str(error)) from error
         if "preferences" in section:
-            _check_preferences(f"tasks.{name}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair"))
-        _check_task(f"tasks.{name}", section, objectives)
+            _check_preferences(f"{key}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair"))
+        found.objectives[name] = _check_task(key, section)
+    return found
 
 
-def _check_task(key: str, section: Mapping[str, Any], objectives: Mapping[str, str]) -> None:
+def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str]:
+    where, value = (f"{key}.module", section["module"]) if "module" in section else ("tasks", name)
+    try:
+        module = modules.find("tasks", value)
+        modules.require_function(module, "create")
+        return module, modules.constant(module, "CORPUS", ("any", "own"))
+    except modules.ModuleError as error:
+        raise ConfigError(f"{where} = {value!r}: {error}") from error
+
+
+def _objective(key: str, name: str, section: Mapping[str, Any]) -> Objective:
+    where, value = (f"{key}.objective", section["objective"]) if "objective" in section else (key.rpartition(".")[0], name)
+    try:
+        module = modules.find("training.objectives", value)
+        modules.require_function(module, "make_trainer")
+        data = modules.constant(module, "DATA", ("prompts", "preferences"))
+        return Objective(module, data, modules.constant(module, "OPTIMUM", ("known", "unknown")))
+    except modules.ModuleError as error:
+        raise ConfigError(f"{where} = {value!r}: {error}") from error
+
+
+def _check_task(key: str, section: Mapping[str, Any]) -> dict[str, Objective]:
     settings, model = section["settings"], section["model"]
     if "max_tokens" in settings and model["max_new_tokens"] <= settings["max_tokens"]:
         raise ConfigError(
@@ -78,11 +127,14 @@ def _check_task(key: str, section: Mapping[str, Any], objectives: Mapping[str, s
                 f"{key}.reward_model.held_out = {model['held_out']}: with batch_size = {model['batch_size']} it must leave something of "
                 f"{key}.preferences.pairs = {pairs} to train on"
             )
+    objectives = {}
     for name, alignment in section["alignment"]["objectives"].items():
         where = f"{key}.alignment.objectives.{name}"
-        objective = alignment.get("objective", name)
-        _one_of(f"{where}.objective" if "objective" in alignment else f"{key}.alignment.objectives", objective, objectives)
-        _check_objective(where, alignment, section, objectives[objective])
+        objectives[name] = _objective(where, name, alignment)
+        _check_objective(where, alignment, section, objectives[name].data)
+    if not any(alignment["anchors"] for alignment in section["alignment"]["objectives"].values()):
+        raise ConfigError(f"{key}.alignment.objectives: all anchors are empty, so there is nothing for DeRa to start from")
+    return objectives
 
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
@@ -161,11 +213,6 @@ def _numbers(where: str, value: Any) -> list[tuple[str, Any]]:
     return [(where, value)]
 
 
-def _one_of(key: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{key} = {value!r}: there is no such module; allowed: {', '.join(sorted(allowed))}")
-
-
 def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, Any], data: str) -> None:
     for name in ("anchors", "grid_anchor"):
         values = section.get(name, [])
@@ -184,7 +231,13 @@ def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, An
             )
     reward = section.get("reward", "gold")
     if data == "prompts" and reward == "labeller":
-        raise ConfigError(f"{key}.reward = 'labeller': an objective that samples can maximise 'gold' or 'learned' alone")
+        raise ConfigError(
+            f"{key}.reward = 'labeller': an objective that samples can maximise 'gold', 'learned' or measures of the task"
+        )
+    if data == "preferences" and isinstance(reward, Mapping):
+        raise ConfigError(
+            f"{key}.reward = {dict(reward)}: preference pairs teach what the labeller likes; allowed: 'gold', 'labeller'"
+        )
     if data == "preferences" and reward == "learned":
         raise ConfigError(f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model")
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
@@ -237,13 +290,40 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def check_or_exit(
-    config: Mapping[str, Any], tasks: Mapping[str, str], objectives: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """`check`, and the `corpus_files` of each task, with one line on standard error and exit status 1 instead of a traceback."""
+def check_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Checked:
+    """`check`, and the `corpus_files` of each task, with one line on standard error and exit status 1 instead of a traceback.
+
+    `files` are those the config was read from, which must name no key twice.
+    """
     try:
-        check(config, tasks, objectives)
-        return {name: corpus_files(f"tasks.{name}.corpus", task["corpus"]) for name, task in config["tasks"].items()}
+        for path in files:
+            refuse_repeated_keys(Path(path))
+        found = check(config)
+        for name, task in config["tasks"].items():
+            found.corpus_files[name] = corpus_files(f"tasks.{name}.corpus", task["corpus"])
+        return found
     except ConfigError as error:
         print(f"config error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def refuse_repeated_keys(path: Path) -> None:
+    """Of two sections of one name YAML keeps the last and says nothing.
+
+    Raises:
+        ConfigError: naming the key, and the lines where it stands.
+    """
+    waiting = [(yaml.compose(path.read_text()), "")]
+    while waiting:
+        node, where = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(item, f"{where}[{i}]") for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = f"{where}.{key.value}".lstrip("."), key.start_mark.line + 1
+            if name in lines:
+                raise ConfigError(f"{name}: there are two of this name in {path}, lines {lines[name]} and {line}; rename one")
+            lines[name] = line
+            waiting.append((value, name))

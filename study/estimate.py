@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.config import pairs_are_sampled
+from study.config import Objective, pairs_are_sampled
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
 START = 12.0  # importing the libraries
@@ -14,17 +14,17 @@ SECONDS_A_COMPLETION = 0.0035
 MEASURED_SIZE = 500_000
 
 
-def seconds(config: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
+def seconds(config: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Objective]]) -> float:
     """Seconds of one core for the whole study.
 
     Args:
         config: a config that passed its checks.
-        objectives: for each module of training/objectives/ what it learns from ("prompts" or "preferences").
+        objectives: for each task and alignment what it is made with.
     """
-    return sum(_task(task, objectives) for task in config["tasks"].values())
+    return sum(_task(task, objectives[name]) for name, task in config["tasks"].items())
 
 
-def _task(task: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
+def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float:
     model, evaluation = task["model"], task["evaluation"]
     size = model["hidden_size"] * (
         model["vocab_size"] + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
@@ -39,7 +39,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, str]) -> float:
         seeds = len(objective.get("seeds", task["alignment"]["seeds"]))
         runs = seeds * len(objective["betas"])
         jobs += 2 * runs
-        training += runs * _training(objectives[objective.get("objective", name)], objective)
+        training += runs * _training(objectives[name].data, objective)
         matched = seeds * len(objective["anchors"]) * len(objective["betas"])
         decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
     decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION

@@ -14,8 +14,9 @@ GPU = int(gpu_present())  # the profile runs one job at a time that needs the GP
 
 def section(task, *keys, **more):
     """A task and these sections of it as JSON: a job sees only its own, so only its own can make it run again."""
+    own = {key: TASKS[task][key] for key in ("settings", "module") if key in TASKS[task]}
     found = {key: TASKS[task][key] for key in keys}
-    return json.dumps({"task": {"name": task, "settings": TASKS[task]["settings"]}, **found, **more}, sort_keys=True)
+    return json.dumps({"task": {"name": task, **own}, **found, **more}, sort_keys=True)
 
 
 def room(task):
@@ -24,8 +25,8 @@ def room(task):
 
 def code_of(task, *names):
     """Digest of these modules, the task's, and its corpus's if it is not the task's own."""
-    corpus = [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CORPORA[task] == "any" else []
-    return source_digest(*names, f"tasks.{task}", *corpus)
+    corpus = [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CHECKED.corpora[task] == "any" else []
+    return source_digest(*names, CHECKED.task_modules[task], *corpus)
 
 
 def objective_of(wildcards):
@@ -33,9 +34,9 @@ def objective_of(wildcards):
     return TASKS[wildcards.task]["alignment"]["objectives"][wildcards.objective]
 
 
-def module_of(wildcards):
-    """The module in training/objectives/ that an alignment is made with."""
-    return objective_of(wildcards).get("objective", wildcards.objective)
+def made_with(wildcards):
+    """The module an alignment is made with, and what that declares."""
+    return CHECKED.objectives[wildcards.task][wildcards.objective]
 
 
 def reward_model(wildcards):
@@ -45,8 +46,7 @@ def reward_model(wildcards):
 
 def examples(wildcards):
     """What an alignment learns from: the training prompts, or preference pairs."""
-    data = OBJECTIVES[module_of(wildcards)]
-    return f"{OF_TASK}/data/{'preferences' if data == 'preferences' else 'train'}.parquet"
+    return f"{OF_TASK}/data/{'preferences' if made_with(wildcards).data == 'preferences' else 'train'}.parquet"
 
 
 def checkpoints(task, job, settings, code):
@@ -71,13 +71,13 @@ def reward_model_settings(wildcards):
 def align_settings(wildcards):
     """What one alignment is asked to do, apart from its beta and seed."""
     task = TASKS[wildcards.task]
-    pairs = {"preferences": task["preferences"]} if OBJECTIVES[module_of(wildcards)] == "preferences" else {}
+    pairs = {"preferences": task["preferences"]} if made_with(wildcards).data == "preferences" else {}
     trainer = study_config.trainer_settings(task, wildcards.objective)
     return section(wildcards.task, "lora", max_new_tokens=room(wildcards.task), objective=trainer, **pairs)
 
 
 def align_code(wildcards):
-    return code_of(wildcards.task, "training.align", f"training.objectives.{module_of(wildcards)}")
+    return code_of(wildcards.task, "training.align", made_with(wildcards).module)
 
 
 def sampling_seed(wildcards):

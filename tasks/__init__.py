@@ -1,14 +1,15 @@
 """What we align to: one module a task, each offering `create(settings) -> Task`, and a constant `CORPUS`: "any" if it works on the
-documents of any corpus (`tasks.corpora`), "own" if it draws its own from the made world."""
+documents of any corpus (`tasks.corpora`), "own" if it draws its own from the made world. It may be a file of your own that the config names."""
 
 from __future__ import annotations
 
-import importlib
 import math
 import numbers
 import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from study import modules
 
 if TYPE_CHECKING:  # importing it takes seconds, and whoever checks a config needs no data
     from datasets import Dataset
@@ -45,14 +46,23 @@ def available() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
-def create(name: str, settings: Mapping[str, Any]) -> Task:
-    """Make a task from its module's name and its own section of the config.
+def create(name: str, settings: Mapping[str, Any], module: str | None = None) -> Task:
+    """Make a task from its name and its own section of the config.
+
+    Args:
+        name: what the study calls it; its module in this folder where `module` is absent.
+        settings: its own settings.
+        module: another module of this folder, the path of a file, or an entry point (group `dera.tasks`).
 
     Raises:
-        TaskError: if the settings are not the task's.
+        TaskError: if there is no such module, it cannot be imported, or the settings are not the task's.
     """
     try:
-        return importlib.import_module(f"tasks.{name}").create(settings)
+        loaded = modules.load(modules.find("tasks", module or name))
+    except modules.ModuleError as error:
+        raise TaskError(f"tasks.{name}.module = {module or name!r}: {error}") from error
+    try:
+        return loaded.create(settings)
     except (KeyError, TypeError, ValueError) as error:
         raise TaskError(f"tasks.{name}.settings = {dict(settings)}: {error}") from error
 
@@ -80,3 +90,18 @@ def judge(
             if not isinstance(value, numbers.Real) or math.isinf(value) or (name == "gold" and math.isnan(value)):
                 raise TaskError(f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}")
     return found
+
+
+def weighted(task: Task, found: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> list[float]:
+    """The weighted sum of some of a task's measures, one number a completion, from what `judge` found.
+
+    Raises:
+        TaskError: if the task has no such measure, or it is NaN because it does not apply to a prompt.
+    """
+    unknown = sorted(set(weights) - set(found))
+    if unknown:
+        raise TaskError(f"task {task.name}: there is no measure {unknown} to reward; there are {sorted(found)}")
+    sums = [sum(weight * found[name][i] for name, weight in weights.items()) for i in range(len(found["gold"]))]
+    if any(math.isnan(value) for value in sums):
+        raise TaskError(f"task {task.name}: a reward of {dict(weights)} does not apply to every prompt")
+    return sums

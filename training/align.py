@@ -6,6 +6,7 @@ section of the config, `preferences` that of the pairs it learns from, if it doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset
@@ -59,12 +60,19 @@ def main() -> None:
 
 
 def reward_of(settings: dict, reward_model: Path | None) -> objectives.Reward:
-    """What an objective that samples maximises: the reward model where there is one, the task's gold otherwise."""
+    """What an objective that samples maximises: the reward model where there is one, else the task's gold or a sum of its measures."""
     if reward_model is not None:
         learned = LearnedReward(reward_model, job.device())
         return lambda prompts, completions, ids, finished: learned(prompts, ids, finished)
-    task = tasks.create(**settings["task"])
-    return lambda prompts, completions, ids, finished: tasks.judge(task, prompts, completions, ids)["gold"]
+    task, reward = tasks.create(**settings["task"]), settings["objective"].get("reward", "gold")
+    weights = {reward: 1.0} if isinstance(reward, str) else reward
+
+    def judged(
+        prompts: Sequence[str], completions: Sequence[str], ids: Sequence[Sequence[int]], _: Sequence[bool]
+    ) -> list[float]:
+        return tasks.weighted(task, tasks.judge(task, prompts, completions, ids), weights)
+
+    return judged
 
 
 def sharpness_of(settings: dict) -> float:

@@ -8,7 +8,7 @@ wildcard_constraints:
 
 rule make_data:
     input:
-        lambda wildcards: list(CORPUS_FILES[wildcards.task].values()),
+        lambda wildcards: list(CHECKED.corpus_files[wildcards.task].values()),
     output:
         expand(f"{OF_TASK}/data/{{split}}.parquet", split=["train", "validation", "test"], allow_missing=True),
     log:
@@ -21,7 +21,7 @@ rule make_data:
         seed=config["seed"],
         settings=lambda wildcards: section(wildcards.task, "corpus"),
         code=lambda wildcards: code_of(wildcards.task, "training.data"),
-        files=lambda wildcards: json.dumps(CORPUS_FILES[wildcards.task]),
+        files=lambda wildcards: json.dumps(CHECKED.corpus_files[wildcards.task]),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {params.files:q} --output {params.folder}"

@@ -7,11 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from eval.claims import Claim, Evidence, mean, of_task, verdict, within
+from eval.claims import Claim, Evidence, mean, of_task, untested, verdict, within
 from eval.policies import Policy, find
 
+TABLE = ["objective", "anchor", "margin", "beta", "equivalent", "informative", "difference", "difference_low", "difference_high"]
 LEAST_EFFECTIVE = 2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
 
 
@@ -30,7 +32,7 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
         chosen = dict(objective=objective, anchor=anchor, beta=beta)
         (dera,) = find(evidence.policies, "dera", **chosen)
         (mixture,) = find(evidence.policies, "mixture", **chosen)
-        (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=beta)
+        optimum = next(iter(find(evidence.policies, "optimum", objective=objective, beta=beta)), None)
         difference = evidence.difference(retrained, dera)
         rows.append(
             {
@@ -62,9 +64,9 @@ def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]
     return differences
 
 
-def _part(evidence: Evidence, first: Policy, second: Policy, retrained: Policy) -> dict[str, float] | None:
-    """A part of the difference; None where one side is reweighted from samples that do not reach it."""
-    if not (_reached(first, retrained) and _reached(second, retrained)):
+def _part(evidence: Evidence, first: Policy | None, second: Policy | None, retrained: Policy) -> dict[str, float] | None:
+    """A part of the difference; None where one side is an optimum nobody knows, or reweighted from samples that do not reach it."""
+    if first is None or second is None or not (_reached(first, retrained) and _reached(second, retrained)):
         return None
     return evidence.difference(first, second)
 
@@ -82,15 +84,45 @@ def _reached(policy: Policy, retrained: Policy) -> bool:
     return policy.kind != "optimum" or mean(retrained, "kl") <= math.log(samples)
 
 
+def table(evidence: Evidence) -> pd.DataFrame:
+    """A row for each objective, anchor and other trained beta, for the figure: the difference in reward and what it is held against."""
+    rows: list[dict[str, Any]] = []
+    for objective, anchor in _anchors(evidence):
+        margin = evidence.objectives[objective]["reward_margin"]
+        for row in compare(evidence, objective, anchor):
+            numbers = [row[name] for name in ("beta", "equivalent", "informative")]
+            rows.append(dict(zip(TABLE, [objective, float(anchor), margin, *numbers, *row["difference"].values()], strict=True)))
+    return pd.DataFrame(rows, columns=TABLE)
+
+
+def _anchors(evidence: Evidence) -> list[tuple[str, Fraction]]:
+    pairs = {(p.objective, p.anchor) for p in evidence.policies if p.kind == "dera" and p.anchor is not None}
+    return sorted(pair for pair in pairs if pair[0] in evidence.objectives)
+
+
 def decide(evidence: Evidence) -> list[Claim]:
     """One check for each objective, that training reached its optimum, and one claim for each objective and anchor."""
-    pairs = sorted({(p.objective, p.anchor) for p in evidence.policies if p.kind == "dera"})
-    return [_converged(evidence, name) for name in evidence.objectives] + [_agrees(evidence, *pair) for pair in pairs]
+    return [_converged(evidence, name) for name in evidence.objectives] + [_agrees(evidence, *a) for a in _anchors(evidence)]
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
     """Models trained alike may agree with each other and with no theory: this says whether they are where theory puts them."""
-    rows, margin = [], evidence.objectives[objective]["reward_margin"]
+    margin = evidence.objectives[objective]["reward_margin"]
+    text: dict[str, Any] = dict(
+        id=of_task(evidence, f"converged-{objective}"),
+        about="ours",
+        task=evidence.task,
+        claim=f"Training with {objective.upper()} reached the true optimum at each beta: the premise of what follows.",
+        source="ours: a check of the training, not of the paper",
+        criterion=(
+            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{margin:g}; "
+            f"partly if at half of them; beta where the reference's samples do not reach the optimum (fewer than {LEAST_EFFECTIVE:g} effective samples a prompt, or retrained KL above the log of their number) do not count"
+        ),
+        figure=f"{evidence.task}/reward_kl_by_beta",
+    )
+    if evidence.objectives[objective]["optimum"] == "unknown":
+        return untested(text, "no optimum is known in closed form (see the objective's module)")
+    rows = []
     for retrained in find(evidence.policies, "retrained", objective=objective):
         (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=retrained.beta)
         difference = evidence.difference(retrained, optimum)
@@ -109,19 +141,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
     parts = [row["equivalent"] for row in rows if row["decides"]]
     counted = f"equivalent at {sum(parts)} of {len(parts)} beta"
     return Claim(
-        id=of_task(evidence, f"converged-{objective}"),
-        about="ours",
-        task=evidence.task,
-        claim=f"Training with {objective.upper()} reached the true optimum at each beta: the premise of what follows.",
-        source="ours: a check of the training, not of the paper",
-        criterion=(
-            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{margin:g}; "
-            f"partly if at half of them; beta where the reference's samples do not reach the optimum (fewer than {LEAST_EFFECTIVE:g} effective samples a prompt, or retrained KL above the log of their number) do not count"
-        ),
-        verdict=verdict(sum(parts), len(parts)),
-        headline=counted,
-        evidence={"equivalent": counted, "by beta": rows},
-        figure=f"{evidence.task}/reward_kl_by_beta",
+        **text, verdict=verdict(sum(parts), len(parts)), headline=counted, evidence={"equivalent": counted, "by beta": rows}
     )
 
 

@@ -156,6 +156,7 @@ def objectives(
     settings = {
         "reward": reward,
         "reward_margin": margin,
+        "optimum": "known",
         "betas": list(betas),
         "anchors": list(anchors),
         "grid_anchor": anchors[0],

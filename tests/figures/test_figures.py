@@ -15,7 +15,10 @@ from figures import length_distributions as lengths
 from tests.eval import synthetic
 
 BETAS = ["0.25", "1", "4"]
-OBJECTIVES = {"rloo": {"reward": "gold", "betas": BETAS}, "rloo-judge": {"reward": "learned", "betas": ["1"]}}
+OBJECTIVES = {
+    "rloo": {"reward": "gold", "optimum": "known", "betas": BETAS},
+    "rloo-judge": {"reward": "learned", "optimum": "known", "betas": ["1"]},
+}
 
 
 def completions() -> pd.DataFrame:

@@ -14,7 +14,14 @@ from study import modules
 
 ROOT = Path(__file__).parents[2]
 TASKS = {"length": "any", "summarization": "own", "hallucination": "own", "safety": "own"}
-OBJECTIVES = {"rloo": "prompts", "dpo": "preferences"}
+OBJECTIVES = {
+    "rloo": ("prompts", "known"),
+    "grpo": ("prompts", "unknown"),
+    "dpo": ("preferences", "known"),
+    "ipo": ("preferences", "unknown"),
+    "slic": ("preferences", "unknown"),
+    "kto": ("preferences", "unknown"),
+}
 SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml")
 
 
@@ -36,7 +43,7 @@ def config() -> dict:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_is_valid(name):
-    study_config.check(shipped(name), TASKS, OBJECTIVES)
+    study_config.check(shipped(name))
 
 
 def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
@@ -56,10 +63,10 @@ LOCAL = {
 # task, key, the wrong value, and what must be said; "@" stands for the task's section
 MISTAKES = {
     "unknown key": ("length", ("sft", "stepz"), 3, r"@\.sft\.stepz = 3: unknown key; allowed here: .*steps"),
-    "unknown task key": ("length", ("modle",), 3, r"@\.modle = 3: unknown key; allowed here: settings, .*model"),
-    "unknown objective": ("length", ("alignment", "objectives", "ppo"), "rloo", r"@\.alignment\.objectives = 'ppo': .*allowed: dpo, rloo"),
-    "unknown module": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), "rlo", r"@\.alignment\.objectives\.rloo-judge\.objective = 'rlo': there is no such module; allowed: dpo, rloo"),
-    "module of another name": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), REMOVED, r"@\.alignment\.objectives = 'rloo-judge': there is no such module; allowed: dpo, rloo"),
+    "unknown task key": ("length", ("modle",), 3, r"@\.modle = 3: unknown key; allowed here: module, settings, .*model"),
+    "unknown objective": ("length", ("alignment", "objectives", "ppo"), "rloo", r"@\.alignment\.objectives = 'ppo': .*allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
+    "unknown module": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), "rlo", r"@\.alignment\.objectives\.rloo-judge\.objective = 'rlo': there is no such module; allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
+    "module of another name": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), REMOVED, r"@\.alignment\.objectives = 'rloo-judge': there is no such module; allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
     "no objective": ("length", ("alignment", "objectives"), {}, r"@\.alignment\.objectives = {}: must not be empty"),
     "beta zero": ("length", (*RLOO, "betas"), [0.25, 0], r"rloo\.betas\[1\] = 0: must be a number greater than 0"),
     "beta negative": ("length", (*RLOO, "betas"), [-1, 0.25], r"rloo\.betas\[0\] = -1: .*greater than 0"),
@@ -86,7 +93,7 @@ MISTAKES = {
     "no groups": ("length", (*RLOO, "samples_per_prompt"), REMOVED, r"@\.alignment\.objectives\.rloo: 'samples_per_prompt' is a required property of an objective that samples"),
     "no updates": ("length", (*RLOO, "updates_per_sample"), REMOVED, r"rloo: 'updates_per_sample' is a required property"),
     "unknown reward": ("length", (*RLOO, "reward"), "golden", r"rloo\.reward = 'golden': must be one of \['gold', 'learned', 'labeller'\]"),
-    "sampling for the labeller": ("summarization", (*RLOO, "reward"), "labeller", r"@\.alignment\.objectives\.rloo\.reward = 'labeller': an objective that samples can maximise 'gold' or 'learned' alone"),
+    "sampling for the labeller": ("summarization", (*RLOO, "reward"), "labeller", r"@\.alignment\.objectives\.rloo\.reward = 'labeller': an objective that samples can maximise 'gold', 'learned' or measures of the task"),
     "pairs for the reward model": ("summarization", (*DPO, "reward"), "learned", r"@\.alignment\.objectives\.dpo\.reward = 'learned': an objective that learns from preference pairs never sees the reward model"),
     "pairs missing for dpo": ("safety", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.dpo needs preference pairs"),
     "pairs missing for the reward model": ("hallucination", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.rloo-judge needs preference pairs"),
@@ -115,7 +122,7 @@ STUDY_MISTAKES = {
 
 def refused(config: dict, message: str) -> None:
     with pytest.raises(study_config.ConfigError, match=message):
-        study_config.check(config, TASKS, OBJECTIVES)
+        study_config.check(config)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -151,13 +158,13 @@ def test_a_missing_key_is_named_with_its_task(config, task):
 def test_what_no_objective_needs_may_be_missing(config):
     section = config["tasks"]["hallucination"]
     del section["alignment"]["objectives"]["rloo-judge"], section["preferences"], section["reward_model"]
-    study_config.check(config, TASKS, OBJECTIVES)
+    study_config.check(config)
 
 
 def test_a_biased_labeller_is_no_mistake_for_who_maximises_his_taste(config):
     config["tasks"]["safety"]["preferences"]["length_bias"] = 0.1
     config["tasks"]["safety"]["alignment"]["objectives"]["dpo"]["reward"] = "labeller"
-    study_config.check(config, TASKS, OBJECTIVES)
+    study_config.check(config)
 
 
 def test_lams_match_the_trained_betas_exactly():
@@ -198,13 +205,17 @@ def test_another_strength_or_seed_does_not_change_what_the_others_are_asked_to_d
     assert study_config.trainer_settings(task, "rloo") != before
 
 
+def declared(name: str) -> tuple[str, str]:
+    module = f"training.objectives.{name}"
+    data = modules.constant(module, "DATA", ("prompts", "preferences"))
+    return data, modules.constant(module, "OPTIMUM", ("known", "unknown"))
+
+
 def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
-    assert {
-        name: modules.constant(f"training.objectives.{name}", "DATA") for name in modules.names("training.objectives")
-    } == OBJECTIVES
-    assert {name: modules.constant(f"tasks.{name}", "CORPUS") for name in modules.names("tasks")} == TASKS
-    with pytest.raises(ValueError, match="must declare DATA"):
-        modules.constant("training.objectives", "DATA")
+    assert {name: declared(name) for name in modules.names("training.objectives")} == OBJECTIVES
+    assert {name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) for name in modules.names("tasks")} == TASKS
+    with pytest.raises(modules.ModuleError, match=r"__init__\.py must declare DATA at its top, as 'prompts' or 'preferences'"):
+        modules.constant("training.objectives", "DATA", ("prompts", "preferences"))
 
 
 def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypatch):
@@ -225,10 +236,10 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
-    assert study_config.check_or_exit(config, TASKS, OBJECTIVES) == {name: {} for name in config["tasks"]}
+    assert study_config.check_or_exit(config).corpus_files == {name: {} for name in config["tasks"]}
     config["tasks"]["safety"]["model"]["heads"] = 5
     with pytest.raises(SystemExit, match="1"):
-        study_config.check_or_exit(config, TASKS, OBJECTIVES)
+        study_config.check_or_exit(config)
     assert capsys.readouterr().err == (
         "config error: tasks.safety.model.hidden_size = 64: must be a multiple of tasks.safety.model.heads = 5\n"
     )

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from study import estimate
+from study.config import Objective
 
 ROOT = Path(__file__).parents[2]
-OBJECTIVES = {"rloo": "prompts", "dpo": "preferences"}
+MADE_WITH = {"rloo": "prompts", "dpo": "preferences"}
 
 
 @pytest.fixture
@@ -18,7 +19,14 @@ def config() -> dict:
 
 
 def seconds(config: dict) -> float:
-    return estimate.seconds(config, OBJECTIVES)
+    made_with = {
+        name: {
+            key: Objective("", MADE_WITH[objective.get("objective", key)], "known")
+            for key, objective in task["alignment"]["objectives"].items()
+        }
+        for name, task in config["tasks"].items()
+    }
+    return estimate.seconds(config, made_with)
 
 
 def with_seeds(config: dict, *seeds: int) -> dict:

@@ -7,19 +7,15 @@ same `beta`, however noisy the labeller.
 
 from __future__ import annotations
 
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
 
 from training.objectives import ObjectiveInputs
+from training.trainers_of_trl import pair_trainer
 
 DATA = "preferences"
+OPTIMUM = "known"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> DPOTrainer:
-    """TRL's DPOTrainer with the sigmoid loss; the reference is the model with the adapter off."""
-    return DPOTrainer(
-        model=inputs.model,
-        args=DPOConfig(**inputs.arguments, beta=inputs.sharpness * inputs.beta, loss_type=["sigmoid"], max_length=None),
-        train_dataset=inputs.dataset,
-        processing_class=inputs.tokenizer,
-        peft_config=inputs.adapter,
-    )
+    """TRL's DPOTrainer with the sigmoid loss."""
+    return pair_trainer(inputs, "sigmoid", inputs.sharpness * inputs.beta)

@@ -1,0 +1,21 @@
+"""Importing the objectives that are files of the user's own before any job starts: in a process of its own, because it takes seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from study import modules
+from study.config import Checked
+
+
+def check_or_exit(checked: Checked) -> None:
+    """Import every objective that is not this project's; if one cannot be, say which file and why, and exit with status 1."""
+    files = checked.plugins()
+    if not files:
+        return
+    print(f"importing {', '.join(files)} ...", flush=True)
+    command = [sys.executable, "-m", "training.check_objectives", *files]
+    if subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": str(modules.ROOT)}).returncode:
+        sys.exit(1)
