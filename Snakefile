@@ -43,6 +43,6 @@ rule figures:
     default_target: True
     input:
         FIGURES,
-        f"{RESULTS}/claims.md",
+        multiext(f"{RESULTS}/", "claims.md", "questions.md"),
         f"{RESULTS}/manifest.json",
         rules.write_report_pages.output,

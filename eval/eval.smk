@@ -153,7 +153,10 @@ rule score_completions:
         settings=scoring,
         reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
         code=lambda wildcards: code_of(
-            wildcards.task, "eval.score", *(f"eval.metrics.{m}" for m in modules.names("eval.metrics"))
+            wildcards.task,
+            "eval.score",
+            *(f"eval.metrics.{m}" for m in modules.names("eval.metrics")),
+            *TASKS[wildcards.task].get("metrics", []),
         ),
     shell:
         "python -m eval.score {input.samples} --settings {params.settings:q} --log {log} {params.reward_model}"
@@ -288,7 +291,11 @@ rule gather_claims:
     output:
         json=f"{RESULTS}/claims.json",
         markdown=f"{RESULTS}/claims.md",
+        questions=f"{RESULTS}/questions.md",
         page=report(f"{RESULTS}/claims.html", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
+        answers=report(
+            f"{RESULTS}/questions.html", category="Claims", caption="../report/questions.rst", labels={"table": "open questions"}
+        ),
     log:
         f"{RESULTS}/logs/gather_claims.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""The claims of all tasks, and those of no task, as claims.json and as the study's front page, claims.md, and for the report claims.html."""
+"""The claims of all tasks, and those of no task, as claims.json and as the study's front page, claims.md; and what they answer, questions.md. Both also as HTML, for the report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
+from eval import questions
 from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
 from study import job
 
@@ -46,8 +47,9 @@ def section(claim: dict[str, Any]) -> list[str]:
 
 
 def as_html(title: str, markdown: str) -> str:
-    """A page for a browser, with a place to link to at each heading; its figures are the report's own."""
-    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(re.sub(r"\nFigure: .*\n", "\n", markdown))
+    """A page for a browser, with a place to link to at each heading; figures and other pages are the report's own, so nothing links to them."""
+    alone = re.sub(r"\[(`[^`]+`)\]\(claims\.md#[^)]*\)", r"\1", re.sub(r"\nFigures?: .*\n", "\n", markdown))
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(alone)
     body = re.sub(r"<h2>(.+?)</h2>", lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>', body)
     return html_page(title, body)
 
@@ -93,16 +95,16 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("claims", type=Path, nargs="+", help="claims.json of each task")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--output", type=Path, required=True, help="claims.json; claims.md and claims.html are written beside it")
+    parser.add_argument("--output", type=Path, required=True, help="claims.json; the pages are written beside it")
     args = parser.parse_args()
     with job.running("claims", args) as progress:
         claims = [dataclasses.asdict(identities.exact(args.seed))]
         for path in args.claims:
             claims += job.read_json(path)
-        page = front_page(args.study, claims)
-        for suffix, text in ((".md", page), (".html", as_html(args.study, page))):
-            with job.atomic_path(args.output.with_suffix(suffix)) as path:
-                path.write_text(text)
+        for name, page in (("claims", front_page(args.study, claims)), ("questions", questions.page(args.study, claims))):
+            for suffix, text in ((".md", page), (".html", as_html(args.study, page))):
+                with job.atomic_path(args.output.with_name(name + suffix)) as path:
+                    path.write_text(text)
         job.write_json(args.output, claims)
         progress.say(_counted(claims).replace("*", ""))
 

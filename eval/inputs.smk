@@ -52,7 +52,8 @@ def decoding(wildcards):
 
 def scoring(wildcards):
     pairs = TASKS[wildcards.task].get("preferences")
-    return section(wildcards.task, **({"preferences": pairs} if pairs and study_config.pairs_are_sampled(pairs) else {}))
+    labelled = {"preferences": pairs} if pairs and study_config.pairs_are_sampled(pairs) else {}
+    return section(wildcards.task, metrics=TASKS[wildcards.task].get("metrics", []), **labelled)
 
 
 def learned_reward(wildcards):

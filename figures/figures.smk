@@ -110,6 +110,7 @@ rule publish:
     input:
         figures=[figure for figure in FIGURES if figure.endswith(".png")],
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
+        questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "curve_trial"]),
     output:
@@ -123,6 +124,6 @@ rule publish:
     params:
         figures=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
     shell:
-        "(mkdir -p {output} && cp {input.claims} {input.manifest} {input.tables} {output}"
+        "(mkdir -p {output} && cp {input.claims} {input.questions} {input.manifest} {input.tables} {output}"
         " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"
         " > {log} 2>&1"

@@ -22,6 +22,7 @@ OF_IMPERFECT_REWARD = {"win_rates": ["win_rates"], "over_optimization": ["polici
 READS = {
     task: {
         **OF_EACH_TASK,
+        **({"metrics": ["policies"]} if TASKS[task].get("metrics") else {}),
         **OF_ONE_TASK.get(task, {}),
         **(OF_IMPERFECT_REWARD if any(o["reward"] != "gold" for o in ALIGNMENTS[task].values()) else {}),
     }

@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -79,6 +79,7 @@ def check(config: Mapping[str, Any]) -> Checked:
             raise ConfigError(str(error)) from error
         if "preferences" in section:
             _check_preferences(f"{key}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair"))
+        _check_metrics(f"{key}.metrics", section.get("metrics", []))
         found.objectives[name] = _check_task(key, section)
     return found
 
@@ -135,6 +136,23 @@ def _check_task(key: str, section: Mapping[str, Any]) -> dict[str, Objective]:
     if not any(alignment["anchors"] for alignment in section["alignment"]["objectives"].values()):
         raise ConfigError(f"{key}.alignment.objectives: all anchors are empty, so there is nothing for DeRa to start from")
     return objectives
+
+
+def _check_metrics(key: str, files: Sequence[str]) -> None:
+    by_name: dict[str, str] = {}
+    for file in files:
+        name = Path(file).stem
+        if not Path(file).is_file():
+            raise ConfigError(f"{key} = {file!r}: there is no file {Path(file).absolute()}")
+        if name in by_name:
+            raise ConfigError(
+                f"{key}: {by_name[name]!r} and {file!r} are both named {name!r}, and a metric's column has its file's name; rename one"
+            )
+        by_name[name] = file
+        try:
+            modules.require_class(file, "_compute")
+        except modules.ModuleError as error:
+            raise ConfigError(f"{key} = {file!r}: {error}") from error
 
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:

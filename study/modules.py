@@ -111,6 +111,17 @@ def require_function(module: str, name: str) -> None:
         raise ModuleError(f"{file_of(module)} must define a function {name} at its top")
 
 
+def require_class(module: str, method: str) -> None:
+    """Check that a module defines a class with this method.
+
+    Raises:
+        ModuleError: if it does not parse, or defines none.
+    """
+    classes = [node for node in _parsed(module).body if isinstance(node, ast.ClassDef)]
+    if not any(isinstance(node, ast.FunctionDef) and node.name == method for found in classes for node in found.body):
+        raise ModuleError(f"{file_of(module)} must define a class with a method {method}")
+
+
 def _parsed(module: str) -> ast.Module:
     try:
         return ast.parse(file_of(module).read_text())

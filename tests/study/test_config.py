@@ -243,3 +243,88 @@ def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(
     assert capsys.readouterr().err == (
         "config error: tasks.safety.model.hidden_size = 64: must be a multiple of tasks.safety.model.heads = 5\n"
     )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A folder with an objective, a task and a metric of the user's own."""
+    for kind in ("objective", "task", "metric"):
+        (tmp_path / f"{kind}.py").write_text((ROOT / f"docs/examples/{kind}.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_of_the_users_own_are_found_and_said(config, here):
+    length = config["tasks"]["length"]
+    length["alignment"]["objectives"]["mine"] = {**length["alignment"]["objectives"]["dpo"], "objective": "objective.py"}
+    length["metrics"] = ["metric.py"]
+    config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
+    found = study_config.check(config)
+    assert found.plugins() == ["objective.py"]
+    assert found.objectives["length"]["mine"] == study_config.Objective("objective.py", "preferences", "unknown")
+    assert found.task_modules["mine"] == "task.py"
+    config["tasks"]["mine"]["settings"] = {"most_words": 0}
+    refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("module",), "nowhere.py", r"tasks\.length\.module = 'nowhere\.py': there is no file"),
+        (("module",), "metric.py", r"tasks\.length\.module = 'metric\.py': metric\.py must define a function create"),
+        (("module",), "raises.py", r"tasks\.length\.module = 'raises\.py': raises\.py cannot be imported: ZeroDivisionError"),
+        (("metrics",), ["nowhere.py"], r"tasks\.length\.metrics = 'nowhere\.py': there is no file"),
+        (("metrics",), ["task.py"], r"tasks\.length\.metrics = 'task\.py': task\.py must define a class with a method _compute"),
+        (("metrics",), ["metric.py", "again/metric.py"], r"'metric\.py' and 'again/metric\.py' are both named 'metric'"),
+        (("metrics",), ["metric"], r"tasks\.length\.metrics\[0\] = 'metric'"),
+        ((*RLOO, "objective"), "nowhere.py", r"@\.rloo\.objective = 'nowhere\.py': there is no file"),
+        ((*RLOO, "objective"), "metric.py", r"@\.rloo\.objective = 'metric\.py': metric\.py must define a function make_trainer"),
+        ((*RLOO, "objective"), "undeclared.py", r"@\.rloo\.objective = .*undeclared\.py must declare DATA at its top"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_by_name(config, here, path, value, message):
+    (here / "raises.py").write_text('CORPUS = "any"\n\n\ndef create(settings): ...\n\n\n1 / 0\n')
+    (here / "undeclared.py").write_text("def make_trainer(inputs): ...\n")
+    (here / "again").mkdir()
+    (here / "again/metric.py").write_text((here / "metric.py").read_text())
+    section = config["tasks"]["length"]
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    refused(config, message.replace("@", r"tasks\.length\.alignment\.objectives"))
+
+
+def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config, here):
+    length = config["tasks"]["length"]
+    length["alignment"]["objectives"] = {"mine": {**length["alignment"]["objectives"]["dpo"], "objective": "objective.py"}}
+    del length["preferences"]
+    refused(config, r"tasks\.length\.preferences: missing, but tasks\.length\.alignment\.objectives\.mine needs preference pairs")
+
+
+def test_a_reward_may_be_a_sum_of_measures_but_not_for_pairs(config):
+    objectives = config["tasks"]["summarization"]["alignment"]["objectives"]
+    objectives["rloo"]["reward"] = {"coverage": 1, "words": -0.05}
+    study_config.check(config)
+    objectives["dpo"]["reward"] = {"coverage": 1}
+    refused(config, r"dpo\.reward = {'coverage': 1}: preference pairs teach what the labeller likes")
+
+
+def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
+    objectives = config["tasks"]["length"]["alignment"]["objectives"]
+    for objective in objectives.values():
+        objective.pop("grid_anchor", None)
+    objectives["dpo"]["anchors"] = []
+    study_config.check(config)
+    objectives["rloo"]["anchors"] = []
+    refused(config, r"tasks\.length\.alignment\.objectives: all anchors are empty")
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    text = (ROOT / "config" / "smoke.yaml").read_text()
+    path.write_text(text.replace("        dpo:\n", "        rloo:\n", 1))
+    with pytest.raises(SystemExit, match="1"):
+        study_config.check_or_exit(yaml.safe_load(path.read_text()), [path])
+    message = r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in .*, lines (\d+) and (\d+); rename one"
+    first, second = map(int, re.search(message, capsys.readouterr().err).groups())
+    assert path.read_text().splitlines()[first - 1] == path.read_text().splitlines()[second - 1] == "        rloo:"
