@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -10,7 +12,12 @@ from matplotlib.patches import Patch, Rectangle
 
 from figures import style
 
-AGREES, DIFFERS, SAYS_NOTHING = "#BFE3D5", "#F4C7B0", "#EEEEEE"
+COLORS = {
+    "interval within the margin": "#BFE3D5",
+    "across it": "#FBE9B7",
+    "beyond it": "#F4C7B0",
+    "the reference itself would pass": "#EEEEEE",
+}
 ROW, HEAD = 0.34, 0.75  # inches
 
 
@@ -26,11 +33,18 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axes, task in zip(grid[:, 0], tasks, strict=False):
         _matrix(axes, table[table["task"] == task])
         axes.set_title(f"{task}: retrained - DeRa in reward")
-    looks = {"within the margin": AGREES, "not within it": DIFFERS, "the reference itself would pass": SAYS_NOTHING}
-    figure.legend(
-        handles=[Patch(color=color, label=label) for label, color in looks.items()], loc="outside upper center", ncols=3
-    )
+    handles = [Patch(color=color, label=label) for label, color in COLORS.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+def _color(row: Any) -> str:
+    if not row.informative:
+        return COLORS["the reference itself would pass"]
+    if row.equivalent:
+        return COLORS["interval within the margin"]
+    beyond = row.difference_low > row.margin or row.difference_high < -row.margin
+    return COLORS["beyond it" if beyond else "across it"]
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
@@ -38,8 +52,7 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     betas = sorted(set(table["beta"]) | set(table["anchor"]))
     for row in table.itertuples():
         x, y = betas.index(row.beta), pairs.index((row.objective, row.anchor))
-        color = SAYS_NOTHING if not row.informative else AGREES if row.equivalent else DIFFERS
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor="white"))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=_color(row), edgecolor="white"))
         text = f"{row.difference:+.3f}\n[{row.difference_low:+.3f}, {row.difference_high:+.3f}]"
         axes.text(x, y, text, ha="center", va="center", size=6)
     for y, (_, anchor) in enumerate(pairs):

@@ -81,12 +81,14 @@ def test_what_a_file_declares_wrongly_is_named(tmp_path, text, message):
 
 def test_functions_and_classes_that_are_missing_are_named(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(textwrap.dedent("""
+    path.write_text(
+        textwrap.dedent("""
         class Metric:
             def _compute(self): ...
 
         def create(settings): ...
-    """))
+    """)
+    )
     modules.require_function(str(path), "create")
     modules.require_class(str(path), "_compute")
     with pytest.raises(ModuleError, match=r"mine\.py must define a function make_trainer at its top"):
