@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from figures import selection, style
@@ -15,8 +14,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     mean = selection.readable(selection.supported(policies[policies["seed"] == "mean"]))
     objectives = list(dict.fromkeys(mean["objective"].dropna()))
     shared = selection.one_reward(policies)
-    figure, grid = plt.subplots(1, len(objectives), figsize=(style.PAGE, 3.5), squeeze=False, sharey=shared, sharex=shared)
-    for axes, objective in zip(grid[0], objectives, strict=True):
+    figure, columns = style.columns_of_panels(len(objectives), 1, 3.5, sharey=shared, sharex=shared)
+    for (axes,), objective in zip(columns, objectives, strict=True):
         mine = mean[mean["objective"] == objective]
         style.with_interval(axes, mine[mine["kind"] == "optimum"], "kl", "reward", "optimum", x_interval=True, order="beta")
         for kind in ("mixture", "dera"):
@@ -30,8 +29,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_xlim(left=-0.02)
         axes.set_title(style.objective_name(objective))
         axes.set_xlabel(style.QUANTITIES["kl"])
-    grid[0, 0].set_ylabel(style.QUANTITIES["reward"])
-    handles = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    style.label_rows(columns, [style.QUANTITIES["reward"]])
+    handles = {label: handle for (axes,) in columns for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     return figure
 

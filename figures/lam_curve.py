@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,8 +28,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A column an objective; gold above, KL below; the first seed's adapter at the anchor with the fine grid."""
     curves, policies = tables["curves"], tables["policies"]
     objectives = list(dict.fromkeys(curves["objective"]))
-    figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.6), squeeze=False, sharex="col", sharey="row")
-    for column, objective in zip(grid.T, objectives, strict=True):
+    figure, columns = style.columns_of_panels(len(objectives), 2, 4.6, sharey="row")
+    for column, objective in zip(columns, objectives, strict=True):
+        column[0].sharex(column[1])
+        column[0].tick_params(labelbottom=False)
         curve = curves[curves["objective"] == objective]
         anchor, seed = curve["adapter_beta"].iloc[0], str(curve["seed"].iloc[0])
         dera = policies[(policies["kind"] == "dera") & (policies["objective"] == objective) & (policies["anchor"] == anchor)]
@@ -46,9 +47,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             f"{style.objective_name(objective)}, β₀ = {anchor:g}: curve from {curve['completions'].iloc[0]:,} completions"
         )
         style.lam_axis(column[1])
-    grid[0, 0].set_ylabel(style.QUANTITIES["gold"])
-    grid[1, 0].set_ylabel(style.QUANTITIES["kl"])
-    handles, labels = grid[0, 0].get_legend_handles_labels()
+    style.label_rows(columns, [style.QUANTITIES[quantity] for quantity in ("gold", "kl")])
+    handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 

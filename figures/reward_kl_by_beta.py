@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,8 +17,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     anchors = sorted(
         mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups, key=lambda pair: (order.index(pair[0]), pair[1])
     )
-    figure, grid = plt.subplots(2, len(anchors), figsize=(style.PAGE, 3.9), squeeze=False, sharex="col")
-    for column, (objective, anchor) in zip(grid.T, anchors, strict=True):
+    figure, columns = style.columns_of_panels(len(anchors), 2, 3.9)
+    for column, (objective, anchor) in zip(columns, anchors, strict=True):
+        column[0].sharex(column[1])
+        column[0].tick_params(labelbottom=False)
         mine = policies[policies["objective"] == objective]
         of_mean = mean[mean["objective"] == objective]
         for axes, quantity in zip(column, ("reward", "kl"), strict=True):
@@ -36,10 +37,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         column[1].set_yscale("symlog", linthresh=0.1)
         column[1].set_ylim(-0.03, 1.5 * max(mean["kl_high"].max(), 0.1))
         if selection.one_reward(policies):
-            column[0].sharey(grid[0, 0])
-    for row, quantity in enumerate(("reward", "kl")):
-        grid[row, 0].set_ylabel(style.QUANTITIES[quantity])
-    handles, labels = grid[0, 0].get_legend_handles_labels()
+            column[0].sharey(columns[0][0])
+    style.label_rows(columns, [style.QUANTITIES[quantity] for quantity in ("reward", "kl")])
+    handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 COLUMN, PAGE = 3.3, 6.9  # widths in inches of one column and of two
+MOST_COLUMNS = 3
 
 # Okabe and Ito's colours, which remain distinct with colour-blindness; each policy also has its own marker.
 POLICIES: dict[str, dict[str, str]] = {
@@ -75,6 +77,30 @@ def objective_name(name: str) -> str:
     method, _, teacher = name.partition("-")
     written = {"slic": "SLiC"}.get(method, method.upper())
     return f"{written} ({teacher})" if teacher else written
+
+
+def columns_of_panels(count: int, rows: int, height: float, **options: Any) -> tuple[Figure, list[Any]]:
+    """A figure of `count` columns of `rows` panels, `height` inches high; of more than MOST_COLUMNS, some stand below the others.
+
+    Returns:
+        The figure, and for each column the array of its axes, from above.
+    """
+    blocks = math.ceil(count / MOST_COLUMNS)
+    across = math.ceil(count / blocks)
+    figure, grid = plt.subplots(rows * blocks, across, figsize=(PAGE, height * blocks), squeeze=False, **options)
+    places = [divmod(number, across) for number in range(blocks * across)]
+    columns = [grid[block * rows : (block + 1) * rows, place] for block, place in places]
+    for axes in (axes for column in columns[count:] for axes in column):
+        axes.set_visible(False)
+    return figure, columns[:count]
+
+
+def label_rows(columns: list[Any], labels: list[str]) -> None:
+    """Name the vertical axes of `columns_of_panels`, at the left of each row."""
+    for column in columns:
+        for axes, label in zip(column, labels, strict=True):
+            if axes.get_subplotspec().is_first_col():
+                axes.set_ylabel(label)
 
 
 def lam_axis(axes: Axes) -> None:
