@@ -15,10 +15,22 @@ from torch import nn
 
 from dera.model import RealignedModel
 from eval import policies
-from eval.claims import Evidence, agreement, breakdown, cost, hacking, hallucination, identities, safety, strength, transition
+from eval.claims import (
+    Evidence,
+    agreement,
+    breakdown,
+    cost,
+    hacking,
+    hallucination,
+    identities,
+    rivals,
+    safety,
+    strength,
+    transition,
+)
 from study import job
 
-CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, cost)
+CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals, cost)
 
 
 def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:

@@ -62,6 +62,31 @@ rule sample_adapter:
         " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
 
 
+rule sample_comparators:
+    input:
+        reference=rules.train_reference.output,
+        adapter=compared_adapter,
+        prompts=f"{OF_TASK}/data/test.parquet",
+    output:
+        directory(f"{OF_TASK}/samples/comparators"),
+    log:
+        f"{OF_TASK}/logs/sample/comparators.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/sample/comparators.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=decoding_comparators,
+        code=source_digest("eval.comparators"),
+        seed=comparators_seed,
+        labels=compared_labels,
+    shell:
+        "python -m eval.comparators --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
+        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
+
+
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
@@ -136,7 +161,7 @@ rule curve_trial:
 
 rule score_completions:
     input:
-        samples=samples,
+        samples=scored_samples,
         prompts=f"{OF_TASK}/data/test.parquet",
         reward_model=learned_reward,
     output:

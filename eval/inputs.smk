@@ -32,6 +32,26 @@ def samples(wildcards):
     return [f"{folder}/reference"] + [f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)]
 
 
+def scored_samples(wildcards):
+    """Those, and the comparators of tasks that decode any."""
+    decoded = study_config.decoded_comparators(TASKS[wildcards.task])
+    return samples(wildcards) + ([f"{RESULTS}/{wildcards.task}/samples/comparators"] if decoded else [])
+
+
+def compared_adapter(wildcards):
+    """The adapter that comparators start from."""
+    return f"{RESULTS}/{wildcards.task}/models/" + "{}/beta={}/seed={}".format(*adapters(wildcards.task)[0])
+
+
+def compared_labels(wildcards):
+    return json.dumps({"task": wildcards.task, **dict(zip(("objective", "adapter_beta", "seed"), adapters(wildcards.task)[0]))})
+
+
+def comparators_seed(wildcards):
+    """Another seed than any adapter's."""
+    return zlib.crc32(f"{config['seed']} {wildcards.task} comparators".encode())
+
+
 def curves(wildcards):
     """One lam curve for each objective that DeRa starts from: of the anchor with the fine grid, first seed."""
     return [
@@ -42,12 +62,23 @@ def curves(wildcards):
 
 
 def judging(wildcards):
-    """What claims are decided with: the study's statistics, and what each objective maximised."""
-    return json.dumps({"statistics": config["statistics"], "objectives": ALIGNMENTS[wildcards.task]}, sort_keys=True)
+    """What claims are decided with: the study's statistics, what each objective maximised, and which best of n it is compared with."""
+    objectives = dict(ALIGNMENTS[wildcards.task])
+    name, *_ = adapters(wildcards.task)[0]
+    best_of = TASKS[wildcards.task]["dera"].get("comparators", {}).get("best_of")
+    if best_of:
+        objectives[name] = {**objectives[name], "best_of": best_of}
+    return json.dumps({"statistics": config["statistics"], "objectives": objectives}, sort_keys=True)
 
 
 def decoding(wildcards):
     return json.dumps({**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)}, sort_keys=True)
+
+
+def decoding_comparators(wildcards):
+    task = TASKS[wildcards.task]
+    rivals = {"comparators": study_config.decoded_comparators(task)}
+    return json.dumps({**task["evaluation"], "max_new_tokens": room(wildcards.task), **rivals}, sort_keys=True)
 
 
 def scoring(wildcards):

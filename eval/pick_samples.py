@@ -31,6 +31,7 @@ def main() -> None:
         asked = Dataset.from_parquet(str(args.prompts))["prompt"][:PROMPTS]
         table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]
         first_seeds = {name: settings["seeds"][0] for name, settings in args.settings["objectives"].items()}
+        table = table[table["policy"] != "comparator"]
         table = table[(table["policy"] == "reference") | (table["seed"] == table["objective"].map(first_seeds))]
         measures = [name for name in table.columns if name not in LABELS]
         table = table.assign(prompt=[asked[i] for i in table["prompt_id"]])

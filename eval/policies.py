@@ -1,13 +1,13 @@
 """From a task's table of completions to the policies that are compared, each as numbers per prompt.
 
-Sampled: the reference, retrained(beta), dera(anchor, lam). Reached by reweighting: the true optimum at beta (from the reference)
-and the exact mixture at lam (from the sampler). Every policy belongs to an objective, whose `reward` is what that objective maximised; the
+Sampled: the reference, retrained(beta), dera(anchor, lam), and the comparators (anchor, knob), DeRa's rivals. Reached by reweighting: the true
+optimum at beta and the best of n (from the reference) and the exact mixture at lam (from the sampler). Every policy belongs to an objective, whose `reward` is what that objective maximised; the
 reference and the optima are there once for each. Seeds are kept apart, and averaged within each prompt for `seed = "mean"`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -17,11 +17,12 @@ import pandas as pd
 
 from dera import estimators
 from dera.estimators import Array
+from eval import best_of_n
 
 #: Columns of the table that are no measure of a completion.
 LABELS = {
     "prompt_id", "sample_id", "lam", "completion", "finished", "logp_policy", "logp_reference", "logp_aligned", "log_weight", "policy",
-    "task", "objective", "adapter_beta", "seed",
+    "task", "objective", "adapter_beta", "seed", "method", "knob",
 }  # fmt: skip
 
 
@@ -29,7 +30,8 @@ LABELS = {
 class Policy:
     """One policy's numbers per prompt.
 
-    `beta` is the effective strength (None for the reference), `anchor` the beta of the adapter that dera and mixture start from.
+    `beta` is the effective strength (None for the reference), `anchor` the beta of the adapter that dera, mixture and comparators start from, `knob`
+    what a comparator is turned by (eval/comparators.py; of the best of n, n).
     `per_prompt` has an array of shape (prompts,) for each measure: `reward` (what the objective maximised), `gold`, `kl` (nats to the
     reference), `length` (tokens) and the task's own, NaN where a measure does not apply to a prompt. `gold` has the
     verdict on each completion, shape (prompts, samples), for policies that were sampled. `ess` is the effective sample size within a
@@ -47,6 +49,7 @@ class Policy:
     ess: float
     gap: Array | None = field(default=None, repr=False)
     gold: Array | None = field(default=None, repr=False)
+    knob: Fraction | None = None
 
 
 def from_completions(table: pd.DataFrame, objectives: Mapping[str, Mapping[str, Any]]) -> list[Policy]:
@@ -54,13 +57,14 @@ def from_completions(table: pd.DataFrame, objectives: Mapping[str, Mapping[str, 
 
     Args:
         table: scored completions.
-        objectives: for each its `reward` (a column of the table, or weights of several), and its `betas` for the optima, where `optimum` is "known".
+        objectives: for each its `reward` (a column of the table, or weights of several), and its `betas` for the optima, where `optimum` is "known"; and
+            `best_of`, the n of the best of n, where comparators were decoded for it.
     """
     result = []
     for name, settings in objectives.items():
         rows = table.assign(reward=weighted(table, settings["reward"]))
         optima = {Fraction(beta) for beta in settings["betas"]} if settings["optimum"] == "known" else set()
-        result += _of_objective(rows, name, sorted(optima))
+        result += _of_objective(rows, name, sorted(optima), settings.get("best_of", []))
     return result + _seed_means(result)
 
 
@@ -71,15 +75,20 @@ def weighted(table: pd.DataFrame, reward: str | Mapping[str, float]) -> pd.Serie
     return sum((weight * table[name] for name, weight in reward.items()), start=pd.Series(0.0, table.index))
 
 
-def _of_objective(table: pd.DataFrame, name: str, betas: list[Fraction]) -> list[Policy]:
+def _of_objective(table: pd.DataFrame, name: str, betas: list[Fraction], best_of: Iterable[int]) -> list[Policy]:
     reference, mine = table[table["policy"] == "reference"], table[table["objective"] == name]
     result = [_sampled("reference", reference, name), *(_optimum(reference, name, beta) for beta in betas)]
+    result += [_best_of(reference, name, n) for n in best_of]
     keys = ["adapter_beta", "seed"]
     for (beta, seed), rows in mine[mine["policy"] == "retrained"].groupby(keys, sort=True):
         result.append(_sampled("retrained", rows, name, str(int(seed)), Fraction(beta)))
     for (beta, seed, lam), rows in mine[mine["policy"] == "dera"].groupby([*keys, "lam"], sort=False):
         strengths = (name, str(int(seed)), Fraction(beta), Fraction(lam))
         result += [_sampled("dera", rows, *strengths), _mixture(rows, *strengths)]
+    rivals = mine[mine["policy"] == "comparator"]
+    if len(rivals):  # without any, the table has no such columns
+        for (beta, seed, method, knob), rows in rivals.groupby([*keys, "method", "knob"], sort=False):
+            result.append(_sampled(method, rows, name, str(int(seed)), Fraction(beta), knob=Fraction(knob)))
     return result
 
 
@@ -120,24 +129,27 @@ def _sampled(
     seed: str = "mean",
     adapter_beta: Fraction | None = None,
     lam: Fraction | None = None,
+    knob: Fraction | None = None,
 ) -> Policy:
+    trained = lam is None and knob is None
     per_prompt = {name: _grid(rows, name).mean(-1) for name in measures(rows)}
     return Policy(
         kind=kind,
         objective=objective,
         seed=seed,
-        beta=adapter_beta if lam is None else effective_beta(adapter_beta, lam),
-        anchor=None if lam is None else adapter_beta,
+        beta=adapter_beta if trained else effective_beta(adapter_beta, lam),
+        anchor=None if trained else adapter_beta,
         lam=lam,
         per_prompt={**per_prompt, "kl": _grid(rows, "log_ratio").mean(-1)},
         completions=len(rows),
         ess=len(rows) / rows["prompt_id"].nunique(),
         gold=_grid(rows, "gold"),
+        knob=knob,
     )
 
 
-def effective_beta(adapter_beta: Fraction | None, lam: Fraction) -> Fraction | None:
-    """`adapter_beta / lam`, None where lam is 0 (the reference itself)."""
+def effective_beta(adapter_beta: Fraction | None, lam: Fraction | None) -> Fraction | None:
+    """`adapter_beta / lam`, None where lam is 0 (the reference itself) or there is none."""
     return adapter_beta / lam if lam and adapter_beta is not None else None
 
 
@@ -145,6 +157,25 @@ def _optimum(reference: pd.DataFrame, objective: str, beta: Fraction) -> Policy:
     """`pi_ref * exp(r / beta)` (the solution of the KL-regularised objective, which the paper starts from), from samples of the reference."""
     log_weights = _grid(reference, "reward") / float(beta)
     return _reweighted("optimum", reference, log_weights, log_weights, objective=objective, beta=beta, seed="mean")
+
+
+def _best_of(reference: pd.DataFrame, objective: str, n: int) -> Policy:
+    """The best by reward of n completions of the reference, from its samples."""
+    rewards = _grid(reference, "reward")
+    weights = best_of_n.weights(rewards, n)
+    per_prompt = {name: (weights * _grid(reference, name)).sum(-1) for name in measures(reference)}
+    return Policy(
+        kind="best-of-n",
+        objective=objective,
+        seed="mean",
+        beta=None,
+        anchor=None,
+        lam=None,
+        per_prompt={**per_prompt, "kl": best_of_n.kl(rewards, n)},
+        completions=len(reference),
+        ess=float((1 / (weights**2).sum(-1)).mean()),
+        knob=Fraction(n),
+    )
 
 
 def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, lam: Fraction) -> Policy:
@@ -170,7 +201,7 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
     groups: dict[tuple, list[Policy]] = {}
     for policy in policies:
         if policy.seed != "mean":
-            key = (policy.kind, policy.objective, policy.beta, policy.anchor, policy.lam)
+            key = (policy.kind, policy.objective, policy.beta, policy.anchor, policy.lam, policy.knob)
             groups.setdefault(key, []).append(policy)
     return [
         Policy(
@@ -185,6 +216,7 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
             ess=float(np.mean([p.ess for p in members])),
             gap=None if members[0].gap is None else np.mean([p.gap for p in members], axis=0),
             gold=None if members[0].gold is None else np.concatenate([p.gold for p in members], axis=1),
+            knob=knob,
         )
-        for (kind, objective, beta, anchor, lam), members in groups.items()
+        for (kind, objective, beta, anchor, lam, knob), members in groups.items()
     ]

@@ -21,7 +21,7 @@ from eval.policies import Policy, as_numbers, find
 from eval.win_rates import win_rate
 from study import job
 
-POLICY_KEYS = ["policy", "objective", "adapter_beta", "seed", "lam"]
+POLICY_KEYS = ["policy", "objective", "adapter_beta", "lam", "method", "knob"]
 
 
 def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
@@ -46,7 +46,7 @@ def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
 
 def names_of(policy: Policy) -> dict[str, object]:
     """What a policy is, for tables."""
-    strengths = {name: getattr(policy, name) for name in ("anchor", "lam", "beta")}
+    strengths = {name: getattr(policy, name) for name in ("anchor", "lam", "beta", "knob")}
     numbers = {name: None if value is None else float(value) for name, value in strengths.items()}
     return {"kind": policy.kind, "objective": policy.objective, **numbers}
 
@@ -69,11 +69,11 @@ def win_rates(found: list[Policy], objectives: dict[str, Any], resamples: int, s
 
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
     """Share of completions of each length, and their mean gold, for each policy, seeds pooled."""
-    keys = [key for key in POLICY_KEYS if key != "seed"]
+    keys = [key for key in POLICY_KEYS if key in table]  # without comparators there is no method and no knob
     groups = table.groupby([*keys, "length"], dropna=False)["gold"]
     counts = groups.agg(count="size", gold="mean").reset_index()
     counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
-    for column in ("adapter_beta", "lam"):
+    for column in {"adapter_beta", "lam", "knob"}.intersection(keys):
         counts[column] = as_numbers(counts[column])
     return counts
 

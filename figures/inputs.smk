@@ -24,6 +24,7 @@ READS = {
         **OF_EACH_TASK,
         **({"metrics": ["policies"]} if TASKS[task].get("metrics") else {}),
         **OF_ONE_TASK.get(task, {}),
+        **({"rivals": ["policies"]} if "comparators" in TASKS[task]["dera"] else {}),
         **(OF_IMPERFECT_REWARD if any(o["reward"] != "gold" for o in ALIGNMENTS[task].values()) else {}),
     }
     for task in TASKS

@@ -19,13 +19,18 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 COLUMN, PAGE = 3.3, 6.9  # widths in inches of one column and of two
 MOST_COLUMNS = 3
 
-# Okabe and Ito's colours, which remain distinct with colour-blindness; each policy also has its own marker.
-POLICIES: dict[str, dict[str, str]] = {
+# Okabe and Ito's colours, and five more for the comparators: distinct with colour-blindness; each policy also has its own marker.
+POLICIES: dict[str, dict[str, Any]] = {
     "reference": dict(color="#777777", marker="D", label="reference"),
     "retrained": dict(color="#0072B2", marker="o", label="retrained"),
     "dera": dict(color="#D55E00", marker="s", label="DeRa"),
     "mixture": dict(color="#009E73", marker="^", label="exact mixture"),
     "optimum": dict(color="#000000", marker="x", label="true optimum"),
+    "weights": dict(color="#33BBEE", marker="v", label="weights (soup, ExPO)"),
+    "probabilities": dict(color="#E7B800", marker="P", label="probabilities"),
+    "temperature": dict(color="#B2182B", marker="<", label="temperature"),
+    "top-k": dict(color="#4B0092", marker="h", label="top-k"),
+    "best-of-n": dict(color="#5AAE61", marker="*", markersize=6, label="best of n"),
 }
 QUANTITIES = {
     "reward": "mean reward",

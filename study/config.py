@@ -128,6 +128,7 @@ def _check_task(key: str, section: Mapping[str, Any]) -> dict[str, Objective]:
                 f"{key}.reward_model.held_out = {model['held_out']}: with batch_size = {model['batch_size']} it must leave something of "
                 f"{key}.preferences.pairs = {pairs} to train on"
             )
+    _check_comparators(f"{key}.dera.comparators", section["dera"].get("comparators", {}), key, section["evaluation"])
     objectives = {}
     for name, alignment in section["alignment"]["objectives"].items():
         where = f"{key}.alignment.objectives.{name}"
@@ -153,6 +154,18 @@ def _check_metrics(key: str, files: Sequence[str]) -> None:
             modules.require_class(file, "_compute")
         except modules.ModuleError as error:
             raise ConfigError(f"{key} = {file!r}: {error}") from error
+
+
+def _check_comparators(key: str, section: Mapping[str, Any], task: str, evaluation: Mapping[str, Any]) -> None:
+    for i, share in enumerate(section.get("weights", [])):
+        if share in (0, 1):
+            raise ConfigError(f"{key}.weights[{i}] = {share}: must be neither 0 nor 1, which are the two models themselves")
+    samples = evaluation["reference_samples"]
+    for i, n in enumerate(section.get("best_of", [])):
+        if 2 * n > samples:
+            raise ConfigError(
+                f"{key}.best_of[{i}] = {n}: must be at most half of {task}.evaluation.reference_samples = {samples}, from which they are drawn"
+            )
 
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
@@ -214,6 +227,7 @@ def _allowed(error: jsonschema.ValidationError) -> str:
     return {
         "type": f"must be of type {rule}",
         "exclusiveMinimum": f"must be a number greater than {rule}",
+        "exclusiveMaximum": f"must be a number less than {rule}",
         "minimum": f"must be at least {rule}",
         "maximum": f"must be at most {rule}",
         "enum": f"must be one of {rule}",
@@ -287,6 +301,11 @@ def lams(task: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]
     if "grid_anchor" in section and label(section["grid_anchor"]) == anchor:
         wanted |= {Fraction(label(lam)) for lam in task["dera"]["lams"]}
     return sorted(wanted)
+
+
+def decoded_comparators(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparators that must be decoded; the best of n needs the reference's completions alone."""
+    return {name: knobs for name, knobs in task["dera"].get("comparators", {}).items() if name != "best_of"}
 
 
 def seeds(task: Mapping[str, Any], objective: str) -> list[int]:

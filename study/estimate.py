@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.config import Objective, pairs_are_sampled
+from study.config import Objective, decoded_comparators, pairs_are_sampled
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
 START = 12.0  # importing the libraries
@@ -42,6 +42,9 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
         training += runs * _training(objectives[name].data, objective)
         matched = seeds * len(objective["anchors"]) * len(objective["betas"])
         decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
+    rivals = [knobs["lams"] if name == "top_k" else knobs for name, knobs in decoded_comparators(task).items()]
+    jobs += bool(rivals)
+    decoded += 2 * evaluation["samples"] * sum(map(len, rivals))
     decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION
     return jobs * START + (training + decoding) * size / MEASURED_SIZE
 

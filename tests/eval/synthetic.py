@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -96,23 +96,27 @@ def optimum(beta: float) -> np.ndarray:
 
 Retrained = Callable[[World, float], np.ndarray]
 Sampler = Callable[[World, float, float], np.ndarray]
+Rivals = Mapping[str, tuple[Sequence[str], Sampler]]
 
 
 def completions(
     betas: Sequence[str], anchors: Sequence[str], lams: Sequence[str], prompts: int = 64, samples: int = 16, seeds: int = 2,
     worlds: Sequence[World] = (LENGTH,), retrained: Retrained = World.optimum, sampler: Sampler = World.mixture,
+    rivals: Rivals | None = None, rng: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """A table as eval.score writes it, of one objective, `rloo`; prompt i is of the world i modulo their number.
 
     Args:
         retrained: the model that training at beta ends with; the exact optimum if training is perfect.
         sampler: what DeRa draws from, given the anchor and lam; the exact mixture if its approximation is perfect.
+        rng: seed of all that is drawn.
+        rivals: for each method of a comparator its knobs, and what it draws from, given the first anchor and a knob.
     """
-    rng = np.random.default_rng(0)
+    generator = np.random.default_rng(rng)
     tables = []
 
     def draw(samples: int, models: list[tuple[np.ndarray, np.ndarray]], **labels: Any) -> None:
-        tables.append(_rows(rng, worlds, models, prompts, samples, **labels))
+        tables.append(_rows(generator, worlds, models, prompts, samples, **labels))
 
     draw(4 * samples, [(world.reference, world.reference) for world in worlds], policy="reference")
     for seed in range(seeds):
@@ -123,6 +127,11 @@ def completions(
             for lam in sorted({Fraction(lam) for lam in lams} | {Fraction(anchor) / Fraction(beta) for beta in betas}):
                 pairs = [(sampler(w, float(anchor), float(lam)), w.optimum(float(anchor))) for w in worlds]
                 draw(samples, pairs, policy="dera", objective="rloo", adapter_beta=anchor, seed=seed, lam=str(lam))
+    for method, (knobs, rival) in (rivals or {}).items():
+        for knob in knobs:
+            pairs = [(rival(w, float(anchors[0]), float(Fraction(knob))), w.optimum(float(anchors[0]))) for w in worlds]
+            of_first = dict(objective="rloo", adapter_beta=anchors[0], seed=0)
+            draw(samples, pairs, policy="comparator", **of_first, method=method, knob=knob)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -150,7 +159,12 @@ def _rows(
 
 
 def objectives(
-    betas: Sequence[str], anchors: Sequence[str], reward: str = "gold", seeds: int = 2, margin: float = 0.1
+    betas: Sequence[str],
+    anchors: Sequence[str],
+    reward: str = "gold",
+    seeds: int = 2,
+    margin: float = 0.1,
+    best_of: Sequence[int] = (),
 ) -> dict[str, dict[str, Any]]:
     """What eval/eval.smk tells of the one objective; the first anchor is the default strength."""
     settings = {
@@ -161,15 +175,15 @@ def objectives(
         "anchors": list(anchors),
         "grid_anchor": anchors[0],
     }
-    return {"rloo": {**settings, "seeds": list(range(seeds))}}
+    return {"rloo": {**settings, "seeds": list(range(seeds)), "best_of": list(best_of)}}
 
 
 def evidence(
     betas: Sequence[str], anchor: str, lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"), prompts: int = 200, seeds: int = 2,
-    worlds: Sequence[World] = (LENGTH,), margin: float = 0.1, **more: Any,
+    worlds: Sequence[World] = (LENGTH,), margin: float = 0.1, best_of: Sequence[int] = (), **more: Any,
 ) -> Evidence:  # fmt: skip
     """What a task's claims are decided from, in a study made on paper."""
-    chosen = objectives(betas, [anchor], worlds[0].reward, seeds, margin)
+    chosen = objectives(betas, [anchor], worlds[0].reward, seeds, margin, best_of)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
     return Evidence(
         task="paper",

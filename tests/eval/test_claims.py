@@ -19,6 +19,7 @@ from eval.claims import (
     hacking,
     hallucination,
     identities,
+    rivals,
     safety,
     strength,
     transition,
@@ -29,7 +30,7 @@ from tests.eval import synthetic
 from tests.eval.synthetic import World, evidence
 
 BETAS = ["0.25", "0.5", "1", "2"]
-MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown)
+MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals)
 
 
 def stuck(world: World, anchor: float, lam: float) -> np.ndarray:
@@ -367,6 +368,110 @@ def test_a_gap_where_text_is_whole_and_none_where_it_breaks_foresees_nothing():
 
 def test_breakdown_is_not_tested_on_a_grid_that_stays_inside():
     assert verdicts(breakdown.decide(evidence(["1"], "1", ["0", "1/2", "1"], worlds=[synthetic.FRAGILE]))) == [UNTESTED, UNTESTED]
+
+
+# rivals
+
+PATH = dict(betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"])
+
+
+def wasteful(world: World, anchor: float, knob: float) -> np.ndarray:
+    """Away from the reference, and to no reward."""
+    weights = world.reference * np.where(world.all_measures()["length"] == 20, 1 + knob, 1)
+    return weights / weights.sum()
+
+
+def against(kind: str, knobs: list[str], rival: synthetic.Sampler, **more):
+    [claim] = rivals.decide(evidence(**{**PATH, **more}, rivals={kind: (knobs, rival)}))
+    return claim
+
+
+def test_a_rival_on_the_same_frontier_ties():
+    """Between two lam the chord lies below the frontier, which is concave: by less than 0.02 here."""
+    claim = against("weights", ["1/4", "0.6", "3/2"], World.mixture)
+    assert claim.verdict == REPRODUCED
+    rows = claim.evidence["by share"]
+    assert [(row["knob"], row["passes"]) for row in rows] == [(0.25, 1), (0.6, 1), (1.5, 1)]
+    for row in rows:
+        exact = synthetic.LENGTH.mixture(0.25, row["knob"])
+        assert row["KL"] == pytest.approx(exact @ np.log(exact / synthetic.REFERENCE), abs=0.05)
+        assert row["reward"] == pytest.approx(exact @ synthetic.REWARD, abs=0.05)
+        assert abs(row["difference"]["value"]) < 0.04
+        assert row["difference"]["low"] - 0.01 < 0 < row["difference"]["high"] + 0.03
+
+
+def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
+    """At a lam that DeRa decoded there is no chord. Of 40 studies 38 should hold 0, and 31 is five standard errors less."""
+    held = 0
+    for seed in range(40):
+        found = evidence(**PATH, prompts=40, samples=4, seeds=1, rivals={"weights": (["1/2"], World.mixture)}, rng=seed)
+        [claim] = rivals.decide(found)
+        difference = claim.evidence["by share"][0]["difference"]
+        held += difference["low"] <= 0 <= difference["high"]
+    assert held >= 31
+
+
+def test_a_rival_that_wastes_its_distance_is_beaten():
+    claim = against("temperature", ["1", "2"], wasteful)
+    assert claim.verdict == REPRODUCED
+    assert all(row["difference"]["low"] > 0 and row["DeRa loses"] is False for row in claim.evidence["by T"])
+    assert "DeRa loses at 0 of 2 T" in claim.headline
+
+
+def test_where_dera_wastes_its_distance_the_rival_wins():
+    claim = against("probabilities", ["1/4", "1/2"], World.mixture, sampler=lambda w, a, lam: wasteful(w, a, 20 * lam))
+    assert claim.verdict == FAILED
+    rows = claim.evidence["by share"]
+    assert all(row["DeRa loses"] and row["passes"] == 2 for row in rows)
+    worst = min(rows, key=lambda row: row["difference"]["value"])
+    assert f"{worst['difference']['value']:+.3f}" in claim.headline
+    assert f"at share = {worst['knob']:g}" in claim.headline
+
+
+def test_a_rival_that_wins_at_one_of_two_knobs_is_refuted_in_part():
+    claim = against(
+        "weights", ["1/2", "1"], World.mixture, sampler=lambda w, a, lam: w.mixture(a, lam) if lam < 1 else wasteful(w, a, 99)
+    )
+    assert claim.verdict == PARTLY
+    assert [row["DeRa loses"] for row in claim.evidence["by share"]] == [False, True]
+
+
+def test_dera_is_compared_with_its_own_seed():
+    found = evidence(**PATH, rivals={"weights": (["1/2"], World.mixture)})
+    for policy in found.policies:
+        if policy.kind == "dera" and policy.seed != "0":
+            policy.per_prompt["reward"][:] = -9
+    assert verdicts(rivals.decide(found)) == [REPRODUCED]
+
+
+def test_a_rival_beyond_deras_reach_is_not_compared():
+    both = against("weights", ["1/2", "8"], World.mixture, lams=["0", "1/2", "1"])
+    assert [row["DeRa loses"] for row in both.evidence["by share"]] == [False, None]
+    assert against("weights", ["8"], World.mixture, lams=["1/2", "1"]).verdict == UNTESTED
+    # a DeRa that never leaves the reference reaches nothing
+    assert against("weights", ["8"], World.mixture, sampler=stuck).verdict == UNTESTED
+
+
+#: Few good completions and few better ones: among two there is seldom one of these.
+UNEVEN = World(np.array([0.9, 0.05, 0.05]), {"gold": np.array([0.0, 1.0, 5.0])})
+
+
+def test_the_best_of_two_ties_where_there_are_two_rewards_and_loses_where_its_taste_is_too_broad():
+    """Of two rewards any preference is an optimum at some beta; of three the best of two is none."""
+    best, price = rivals.decide(evidence(**PATH, best_of=[2, 4]))
+    assert verdicts([best, price]) == [REPRODUCED, FAILED]
+    assert [(row["knob"], row["passes"]) for row in best.evidence["by n"]] == [(2, 2), (4, 4)]
+    assert abs(price.evidence["difference"]["value"]) < 0.04
+    chosen = dict(betas=["4"], anchor="4", lams=["0", "1/2", "1", "2"], worlds=[UNEVEN], prompts=400, samples=32, best_of=[2])
+    best, price = rivals.decide(evidence(**chosen))
+    assert verdicts([best, price]) == [REPRODUCED, REPRODUCED]
+    assert price.evidence["KL"] == pytest.approx(0.0367, abs=0.005)
+    assert price.evidence["reward"] == pytest.approx(0.58, abs=0.03)
+
+
+def test_the_price_is_not_compared_without_a_best_of_two_nor_anything_without_rivals():
+    assert verdicts(rivals.decide(evidence(**PATH, best_of=[4])))[1] == UNTESTED
+    assert rivals.decide(evidence(**PATH)) == []
 
 
 # cost

@@ -6,6 +6,17 @@ import pandas as pd
 from datasets import Dataset
 
 from eval import pick_samples
+from tests.eval import synthetic
+
+
+def picked(tmp_path, monkeypatch, table: pd.DataFrame, settings: str = '{"objectives": {}}') -> pd.DataFrame:
+    table.to_parquet(tmp_path / "c.parquet")
+    Dataset.from_dict({"prompt": ["p\nq"] * len(table)}).to_parquet(tmp_path / "p.parquet")
+    arguments = ["pick", str(tmp_path / "c.parquet"), "--task", "t", "--settings", settings]
+    files = ["--prompts", str(tmp_path / "p.parquet"), "--output", str(tmp_path / "s.csv")]
+    monkeypatch.setattr(sys, "argv", [*arguments, *files])
+    pick_samples.main()
+    return pd.read_csv(tmp_path / "s.csv")
 
 
 def test_completions_with_control_characters_come_back_whole(tmp_path, monkeypatch):
@@ -19,12 +30,14 @@ def test_completions_with_control_characters_come_back_whole(tmp_path, monkeypat
         "sample_id": 0,
         "gold": 0.5,
     }
-    pd.DataFrame({"prompt_id": range(len(texts)), "completion": texts}).assign(**columns).to_parquet(tmp_path / "c.parquet")
-    Dataset.from_dict({"prompt": ["p\nq"] * len(texts)}).to_parquet(tmp_path / "p.parquet")
-    arguments = ["pick", str(tmp_path / "c.parquet"), "--task", "t", "--settings", '{"objectives": {}}']
-    files = ["--prompts", str(tmp_path / "p.parquet"), "--output", str(tmp_path / "s.csv")]
-    monkeypatch.setattr(sys, "argv", [*arguments, *files])
-    pick_samples.main()
-    found = pd.read_csv(tmp_path / "s.csv")
+    table = pd.DataFrame({"prompt_id": range(len(texts)), "completion": texts}).assign(**columns)
+    found = picked(tmp_path, monkeypatch, table)
     assert list(found["completion"]) == texts
     assert list(found["prompt"]) == ["p\nq"] * len(texts)
+
+
+def test_comparators_are_left_out(tmp_path, monkeypatch):
+    table = synthetic.completions(["1"], ["1"], [], prompts=3, rivals={"weights": (["1/2"], synthetic.World.mixture)})
+    found = picked(tmp_path, monkeypatch, table, '{"objectives": {"rloo": {"seeds": [0, 1]}}}')
+    assert set(found["policy"]) == {"reference", "retrained", "dera"}
+    assert len(found) == 3 * 3

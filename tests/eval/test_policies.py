@@ -141,6 +141,57 @@ def test_win_rates_are_of_every_policy_over_the_rivals_and_of_lam_over_lam(polic
         assert 0 <= rate <= 1
 
 
+RIVALS = {"weights": (["1/2", "2"], synthetic.World.mixture), "top-k": (["2"], lambda world, anchor, lam: world.reference)}
+
+
+@pytest.fixture(scope="module")
+def with_rivals():
+    return synthetic.completions(BETAS, ["1"], ["0", "1/2", "2"], rivals=RIVALS)
+
+
+def test_comparators_are_policies_of_their_anchor_seed_and_knob(with_rivals, policies):
+    found = from_completions(with_rivals, synthetic.objectives(BETAS, ["1"], best_of=[2, 4]))
+    names = {(p.kind, p.knob) for p in found if p.knob is not None}
+    assert names == {("weights", Fraction(1, 2)), ("weights", Fraction(2)), ("top-k", Fraction(2)), ("best-of-n", Fraction(2)), ("best-of-n", Fraction(4))}  # fmt: skip
+    for seed in ("0", "mean"):
+        (far,) = find(found, "weights", seed, knob=Fraction(2))
+        assert (far.anchor, far.beta, far.lam) == (Fraction(1), None, None)
+        assert far.gold.shape == (64, 16)
+        exact = synthetic.LENGTH.mixture(1, 2)
+        assert close(far.per_prompt["reward"], exact @ synthetic.REWARD)
+        assert close(far.per_prompt["kl"], exact @ np.log(exact / synthetic.REFERENCE))
+    assert not find(found, "weights", "1")
+    others = [policy for policy in found if policy.knob is None]
+    assert [(p.kind, p.seed, p.beta, p.lam) for p in others] == [(p.kind, p.seed, p.beta, p.lam) for p in policies]
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_the_best_of_n_reaches_the_closed_form(table, n):
+    """Two rewards, so that the best of n is the reference with other shares of them; `length` is no reward and follows from the shares."""
+    (policy,) = find(from_completions(table, synthetic.objectives(BETAS, ["1"], best_of=[n])), "best-of-n")
+    good = synthetic.REFERENCE[synthetic.REWARD == 0].sum()
+    best = np.where(synthetic.REWARD == 0, (1 - (1 - good) ** n) / good, (1 - good) ** (n - 1)) * synthetic.REFERENCE
+    assert best.sum() == pytest.approx(1)
+    for quantity in ("reward", "gold", "length"):
+        assert close(policy.per_prompt[quantity], best @ (synthetic.LENGTHS if quantity == "length" else synthetic.REWARD))
+    assert close(policy.per_prompt["kl"], best @ np.log(best / synthetic.REFERENCE))
+    assert (policy.seed, policy.knob, policy.gold) == ("mean", n, None)
+    assert policy.ess < 64
+
+
+def test_tables_name_the_knob_and_tell_comparators_apart(with_rivals):
+    found = from_completions(with_rivals, synthetic.objectives(BETAS, ["1"], best_of=[2]))
+    knobs = {(line["kind"], line["knob"]) for line in (row(policy, resamples=100, seed=0) for policy in found)}
+    assert {("weights", 0.5), ("top-k", 2.0), ("best-of-n", 2.0), ("dera", None)} <= knobs
+    lengths = length_distributions(with_rivals)
+    shares = lengths.groupby(["policy", "adapter_beta", "lam", "method", "knob"], dropna=False)["share"].sum()
+    np.testing.assert_allclose(shares, 1)
+    assert len(shares) == 1 + 3 + 6 + 3
+    assert set(lengths["knob"].dropna()) == {0.5, 2}
+    kinds = {line["kind"] for line in win_rates(found, OBJECTIVES, resamples=100, seed=0)}
+    assert kinds == {"reference", "retrained", "dera"}
+
+
 def test_length_shares_sum_to_one(table):
     shares = length_distributions(table).groupby(["policy", "adapter_beta", "lam"], dropna=False)["share"].sum()
     np.testing.assert_allclose(shares, 1)

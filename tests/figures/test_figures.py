@@ -8,22 +8,43 @@ import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
+from eval.claims import rivals as claims
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
-from figures import approximation_gap, cost, frontier, lam_curve, outside, reward_kl_by_beta, selection, style, training_curves
+from figures import (
+    approximation_gap,
+    cost,
+    frontier,
+    lam_curve,
+    outside,
+    reward_kl_by_beta,
+    rivals,
+    selection,
+    style,
+    training_curves,
+)
 from figures import length_distributions as lengths
 from tests.eval import synthetic
 
 BETAS = ["0.25", "1", "4"]
 OBJECTIVES = {
-    "rloo": {"reward": "gold", "optimum": "known", "betas": BETAS},
+    "rloo": {"reward": "gold", "optimum": "known", "betas": BETAS, "best_of": [2, 4, 8]},
     "rloo-judge": {"reward": "learned", "optimum": "known", "betas": ["1"]},
+}
+RIVALS = {
+    "weights": (
+        ["1/4", "1/2", "3/4", "3/2", "2"],
+        lambda world, anchor, knob: 0.9 * world.mixture(anchor, knob) + 0.1 * np.eye(5)[3],
+    ),
+    "probabilities": (["1/4", "1/2"], lambda world, anchor, knob: (1 - knob) * world.reference + knob * world.optimum(anchor)),
+    "temperature": (["1/2", "3/2"], lambda world, anchor, knob: world.mixture(anchor / 2, 1 / knob)),
+    "top-k": (["1/2", "1", "2"], lambda world, anchor, knob: 0.8 * world.mixture(anchor, knob) + 0.2 * np.eye(5)[0]),
 }
 
 
 def completions() -> pd.DataFrame:
     """Two objectives with rewards of their own, the second of one strength. Far outside [0, 1], completions are broken."""
-    table = synthetic.completions(BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4)
+    table = synthetic.completions(BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4, rivals=RIVALS)
     judged = table[(table["objective"] == "rloo") & (table["adapter_beta"] == "1")].assign(objective="rloo-judge")
     table = pd.concat([table, judged], ignore_index=True)
     lam = table["lam"].map(lambda label: 0.0 if pd.isna(label) else float(synthetic.Fraction(label)))
@@ -98,7 +119,7 @@ def tables() -> dict[str, pd.DataFrame]:
     }
 
 
-OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve]
+OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve, rivals]
 OF_STUDY = [outside, approximation_gap, cost]
 
 
@@ -173,6 +194,50 @@ def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(t
         assert list(curve) == list(rows[rows["lam"].between(0, selection.MOST_LAM)].sort_values("lam")["kl"])
         assert len(curve) < len(rows)
     plt.close(figure)
+
+
+def test_rivals_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
+    figure = rivals.draw(tables)
+    curves = {bars.lines[0].get_color(): bars for bars in bars_of(figure.axes[0])}
+    mine = tables["policies"].query("objective == 'rloo'")
+    for kind in ("dera", *rivals.RIVALS):
+        rows = mine[(mine["kind"] == kind) & (mine["seed"] == ("mean" if kind == "best-of-n" else "0"))]
+        if kind == "dera":
+            rows = rows[np.isclose(rows["anchor"], 0.25) & rows["lam"].between(0, selection.MOST_LAM)]
+        rows = rows.sort_values("lam" if kind == "dera" else "knob")
+        curve = curves[style.POLICIES[kind]["color"]]
+        assert len(rows) > 1
+        assert list(curve.lines[0].get_xdata()) == list(rows["kl"])
+        assert list(curve.lines[0].get_ydata()) == list(rows["reward"])
+        assert all(np.isclose(ends_of(curve), end).any() for end in (*rows["reward_low"], *rows["reward_high"]))
+    plt.close(figure)
+
+
+def test_at_matched_compute_the_best_within_the_aligned_models_reach_is_drawn(tables):
+    figure = rivals.draw(tables)
+    shown = rivals.contents(tables["policies"])
+    most = shown["retrained"]["kl_high"].iloc[0]
+    for bars in bars_of(figure.axes[1]):
+        (kind,) = [kind for kind in shown if style.POLICIES[kind]["color"] == bars.lines[0].get_color()]
+        rows = shown[kind] if kind == "best-of-n" else shown[kind][shown[kind]["kl"] <= most].nlargest(1, "reward")
+        assert sorted(bars.lines[0].get_ydata()) == sorted(rows["reward"])
+        # side by side, and nearer to their own number of passes than to another
+        passes = rows["knob"] if kind == "best-of-n" else rivals.PASSES[kind]
+        assert (np.abs(np.log2((bars.lines[0].get_xdata() / passes).astype(float))) < 0.5).all()
+    assert {kind: rivals.PASSES[kind] for kind in claims.PASSES} == claims.PASSES
+    plt.close(figure)
+
+
+def test_the_best_of_n_alone_stands_beside_the_mean_of_seeds(tables):
+    policies = tables["policies"]
+    shown = rivals.contents(policies[~policies["kind"].isin(set(RIVALS))])
+    assert set(shown) == {"dera", "best-of-n", "retrained", "reference"}
+    assert set(shown["dera"]["seed"]) == {"mean"}
+
+
+def test_every_policy_has_a_colour_and_a_mark_of_its_own():
+    for look in ("color", "marker"):
+        assert len({policy[look] for policy in style.POLICIES.values()}) == len(style.POLICIES)
 
 
 def test_bars_of_a_panel_are_the_shares_of_its_policies(tables):

@@ -55,6 +55,7 @@ def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
 
 REMOVED = object()
 RLOO, DPO = ("alignment", "objectives", "rloo"), ("alignment", "objectives", "dpo")
+COMPARATORS = ("dera", "comparators")
 LOCAL = {
     "kind": "local_files",
     "files": dict.fromkeys(["train", "validation", "test"], "x.jsonl"),
@@ -82,6 +83,16 @@ MISTAKES = {
     "seed not an integer": ("length", ("alignment", "seeds"), [0.5], r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer"),
     "own seed negative": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [-1], r"rloo-judge\.seeds\[0\] = -1: must be at least 0"),
     "no own seed": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [], r"rloo-judge\.seeds = \[\]: must not be empty"),
+    "weights of a model itself": ("length", (*COMPARATORS, "weights"), [0.5, 1.0], r"@\.dera\.comparators\.weights\[1\] = 1\.0: must be neither 0 nor 1, which are the two models themselves"),
+    "a share of probabilities beyond both": ("length", (*COMPARATORS, "probabilities"), [0.5, 1], r"comparators\.probabilities\[1\] = 1: must be a number less than 1"),
+    "no share of probabilities": ("length", (*COMPARATORS, "probabilities"), [0, 0.5], r"comparators\.probabilities\[0\] = 0: must be a number greater than 0"),
+    "temperature zero": ("length", (*COMPARATORS, "temperature"), [0], r"comparators\.temperature\[0\] = 0: must be a number greater than 0"),
+    "top-k of nothing": ("length", (*COMPARATORS, "top_k"), {"k": 0, "lams": [1]}, r"comparators\.top_k\.k = 0: must be at least 1"),
+    "top-k at no lam": ("length", (*COMPARATORS, "top_k"), {"k": 5}, r"@\.dera\.comparators\.top_k: 'lams' is a required property"),
+    "best of one": ("length", (*COMPARATORS, "best_of"), [1], r"comparators\.best_of\[0\] = 1: must be at least 2"),
+    "best of too many": ("length", (*COMPARATORS, "best_of"), [2, 3], r"@\.dera\.comparators\.best_of\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
+    "unknown comparator": ("length", (*COMPARATORS, "beam"), [2], r"comparators\.beam = \[2\]: unknown key; allowed here: weights, probabilities, temperature, top_k, best_of"),
+    "no comparator": ("length", COMPARATORS, {}, r"@\.dera\.comparators = {}: must not be empty"),
     "no room": ("length", ("model", "max_new_tokens"), 12, r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12"),
     "heads": ("safety", ("model", "heads"), 5, r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5"),
     "too many prompts": ("safety", ("evaluation", "prompts"), 65, r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64"),
@@ -177,6 +188,17 @@ def test_lams_match_the_trained_betas_exactly():
     }
     assert study_config.lams(task, "rloo", "0.1") == [0, Fraction(1, 3), Fraction(1, 2), 1]
     assert study_config.lams(task, "rloo", "0.3") == [1, Fraction(3, 2), 3]
+
+
+def test_comparators_that_need_no_decoding_are_not_decoded(config):
+    section = config["tasks"]["length"]
+    assert set(study_config.decoded_comparators(section)) == {"weights", "probabilities", "temperature", "top_k"}
+    section["dera"]["comparators"] = {"best_of": [2]}
+    study_config.check(config)
+    assert study_config.decoded_comparators(section) == {}
+    del section["dera"]["comparators"]
+    study_config.check(config)
+    assert study_config.decoded_comparators(section) == {}
 
 
 def test_seeds_are_the_objectives_own_or_the_tasks():

@@ -47,6 +47,18 @@ def test_each_seed_takes_as_long_as_the_last_one(config):
     assert two > one
 
 
+def test_comparators_count_by_what_they_decode(config):
+    found = config["tasks"]["length"]["dera"]["comparators"]
+    before = seconds(config)
+    found["weights"] = [*found["weights"], 3]
+    one = seconds(config) - before
+    found["top_k"]["lams"] = [*found["top_k"]["lams"], 8]
+    assert seconds(config) - before == pytest.approx(2 * one)
+    found["best_of"] = [2, 3]
+    assert seconds(config) - before == pytest.approx(2 * one)
+    assert one > 0
+
+
 def test_an_objectives_own_seeds_count_instead_of_the_tasks(config):
     all_three, objectives = seconds(with_seeds(config, 0, 1, 2)), config["tasks"]["length"]["alignment"]["objectives"]
     for objective in objectives.values():

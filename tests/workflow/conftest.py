@@ -66,7 +66,7 @@ def small(task: str) -> dict:
     settings["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
     settings["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2, "batch_size": 16}
     settings["alignment"]["objectives"] = {"rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}}
-    settings["evaluation"] |= {"prompts": 8, "reference_samples": 2}
+    settings["evaluation"] |= {"prompts": 8, "reference_samples": 4}
     return config | {"study": "tiny", "tasks": {task: settings}}
 
 

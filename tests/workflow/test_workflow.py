@@ -24,7 +24,7 @@ from tests.workflow.conftest import ROOT, Study, small
 pytestmark = pytest.mark.workflow
 KILLED = "beta=0.25/seed=0"
 FIGURES = [f"length/{name}" for name in ("reward_kl_by_beta", "frontier", "training_curves", "lam_curve", "samples_over_lam")]
-FIGURES += ["length/length_distributions", "outside", "approximation_gap", "cost"]
+FIGURES += ["length/length_distributions", "length/rivals", "outside", "approximation_gap", "cost"]
 
 
 def run_and_kill_an_alignment(study: Study) -> str:
@@ -73,7 +73,8 @@ def test_every_declared_result_is_there(interrupted):
         assert (study.results / f"figures/{name}.png").stat().st_size > 10_000, name
         assert (study.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF"), name
     policies = pd.read_csv(study.of_task / "tables/policies.csv")
-    assert set(policies["kind"]) == {"reference", "optimum", "retrained", "dera", "mixture"}
+    rivals = {"weights", "probabilities", "temperature", "top-k", "best-of-n"}
+    assert set(policies["kind"]) == {"reference", "optimum", "retrained", "dera", "mixture"} | rivals
     assert (policies["reward_low"] <= policies["reward"]).all()
     assert (policies["reward"] <= policies["reward_high"]).all()
     gathered = pd.read_csv(study.results / "tables/policies.csv")
