@@ -1,7 +1,7 @@
 """Decide every claim of a task: claims.json, what training and decoding cost: costs.csv, and agreement.csv.
 
-Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "optimum", "betas", "anchors", "grid_anchor", "seeds"}}}. The exit
-status is 0 whatever the verdicts are: a claim that fails is a result.
+Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "optimum", "betas", "anchors", "grid_anchor", "seeds"}},
+"several": the config's section, if there is one}. The exit status is 0 whatever the verdicts are: a claim that fails is a result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import nn
 
 from dera.model import RealignedModel
 from eval import policies
+from eval import several as several_rewards
 from eval.claims import (
     Evidence,
     agreement,
@@ -25,12 +26,13 @@ from eval.claims import (
     identities,
     rivals,
     safety,
+    several,
     strength,
     transition,
 )
 from study import job
 
-CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals, cost)
+CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals, several, cost)
 
 
 def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:
@@ -90,9 +92,10 @@ def main() -> None:
         training, sampling = training_seconds(args.adapters), sampling_seconds(args.samples)
         memory = parameter_bytes(args.reference, args.adapters[0])
         sampling = {name: {**seconds, **memory} for name, seconds in sampling.items() if name in objectives}
+        table, section = pd.read_parquet(args.completions), args.settings.get("several")
         evidence = Evidence(
             task=args.task,
-            policies=policies.from_completions(pd.read_parquet(args.completions), objectives),
+            policies=policies.from_completions(table, objectives),
             objectives=objectives,
             statistics=args.settings["statistics"],
             seed=args.seed,
@@ -101,6 +104,7 @@ def main() -> None:
             reference=args.reference,
             anchor=args.adapters[0],
             prompts=list(Dataset.from_parquet(str(args.prompts))["prompt"]),
+            several=several_rewards.points(table, section, args.settings["objectives"]) if section else [],
         )
         claims = [claim for module in CLAIMS for claim in module.decide(evidence)]
         for claim in claims:

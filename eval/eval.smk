@@ -87,6 +87,32 @@ rule sample_comparators:
         " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
 
 
+rule sample_several:
+    input:
+        reference=rules.train_reference.output,
+        adapters=mixed_adapters,
+        prompts=f"{OF_TASK}/data/test.parquet",
+    output:
+        directory(f"{OF_TASK}/samples/several-seed={{seed}}"),
+    log:
+        f"{OF_TASK}/logs/sample/several-seed={{seed}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/sample/several-seed={{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=decoding,
+        code=source_digest("eval.sample_several"),
+        seed=several_seed,
+        lams=several_lams,
+        labels=lambda wildcards: json.dumps({"task": wildcards.task, "seed": int(wildcards.seed)}),
+    shell:
+        "python -m eval.sample_several --lams {params.lams:q} --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed}"
+        " --log {log} --reference {input.reference} --adapters {input.adapters} --prompts {input.prompts} --output {output}"
+
+
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
@@ -208,6 +234,25 @@ rule summarize_policies:
     shell:
         "python -m eval.summarize {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --policies {output.policies} --lengths {output.lengths} --win-rates {output.win_rates}"
+
+
+rule summarize_several:
+    input:
+        rules.score_completions.output,
+    output:
+        f"{OF_TASK}/tables/several.csv",
+    log:
+        f"{OF_TASK}/logs/summarize_several.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/summarize_several.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        seed=config["seed"],
+        settings=judging,
+        code=source_digest("eval.several"),
+    shell:
+        "python -m eval.several {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log} --output {output}"
 
 
 rule pick_samples:

@@ -33,9 +33,10 @@ def samples(wildcards):
 
 
 def scored_samples(wildcards):
-    """Those, and the comparators of tasks that decode any."""
+    """Those, and where the task has them the comparators, and DeRa over several rewards."""
     decoded = study_config.decoded_comparators(TASKS[wildcards.task])
-    return samples(wildcards) + ([f"{RESULTS}/{wildcards.task}/samples/comparators"] if decoded else [])
+    comparators = [f"{RESULTS}/{wildcards.task}/samples/comparators"] if decoded else []
+    return samples(wildcards) + comparators + several_samples(wildcards)
 
 
 def compared_adapter(wildcards):
@@ -52,6 +53,30 @@ def comparators_seed(wildcards):
     return zlib.crc32(f"{config['seed']} {wildcards.task} comparators".encode())
 
 
+def mixed_adapters(wildcards):
+    """The two adapters of this seed that are mixed in a task with several rewards."""
+    folder, of_task = f"{RESULTS}/{wildcards.task}/models", ALIGNMENTS[wildcards.task]
+    names = TASKS[wildcards.task]["several"]["parts"]
+    return [f"{folder}/{name}/beta={of_task[name]['anchors'][0]}/seed={wildcards.seed}" for name in names]
+
+
+def several_samples(wildcards):
+    """What DeRa over several rewards decoded, for each seed of the parts, where the task has them."""
+    section = TASKS[wildcards.task].get("several")
+    seeds = ALIGNMENTS[wildcards.task][section["parts"][0]]["seeds"] if section else []
+    return [f"{RESULTS}/{wildcards.task}/samples/several-seed={seed}" for seed in seeds]
+
+
+def several_lams(wildcards):
+    pairs = several.lams(TASKS[wildcards.task]["several"])
+    return json.dumps([[study_config.label(lam) for lam in pair] for pair in pairs])
+
+
+def several_seed(wildcards):
+    """Another than any adapter's own (sampling_seed)."""
+    return zlib.crc32(f"{config['seed']} {wildcards.task} several {wildcards.seed}".encode())
+
+
 def curves(wildcards):
     """One lam curve for each objective that DeRa starts from: of the anchor with the fine grid, first seed."""
     return [
@@ -62,13 +87,14 @@ def curves(wildcards):
 
 
 def judging(wildcards):
-    """What claims are decided with: the study's statistics, what each objective maximised, and which best of n it is compared with."""
+    """What claims are decided with: the study's statistics, what each objective maximised, which best of n it is compared with, and which are mixed."""
     objectives = dict(ALIGNMENTS[wildcards.task])
     name, *_ = adapters(wildcards.task)[0]
     best_of = TASKS[wildcards.task]["dera"].get("comparators", {}).get("best_of")
     if best_of:
         objectives[name] = {**objectives[name], "best_of": best_of}
-    return json.dumps({"statistics": config["statistics"], "objectives": objectives}, sort_keys=True)
+    mixed = {key: TASKS[wildcards.task][key] for key in ("several",) if key in TASKS[wildcards.task]}
+    return json.dumps({"statistics": config["statistics"], "objectives": objectives, **mixed}, sort_keys=True)
 
 
 def decoding(wildcards):

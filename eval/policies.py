@@ -22,7 +22,7 @@ from eval import best_of_n
 #: Columns of the table that are no measure of a completion.
 LABELS = {
     "prompt_id", "sample_id", "lam", "completion", "finished", "logp_policy", "logp_reference", "logp_aligned", "log_weight", "policy",
-    "task", "objective", "adapter_beta", "seed", "method", "knob",
+    "task", "objective", "adapter_beta", "seed", "method", "knob", "lams",
 }  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def applicable(values: Array) -> Array:
     return values[~np.isnan(values)]
 
 
-def _grid(rows: pd.DataFrame, column: str) -> Array:
+def grid(rows: pd.DataFrame, column: str) -> Array:
     """The column as an array of shape (prompts, samples)."""
     return rows.pivot(index="prompt_id", columns="sample_id", values=column).to_numpy(float)
 
@@ -132,7 +132,7 @@ def _sampled(
     knob: Fraction | None = None,
 ) -> Policy:
     trained = lam is None and knob is None
-    per_prompt = {name: _grid(rows, name).mean(-1) for name in measures(rows)}
+    per_prompt = {name: grid(rows, name).mean(-1) for name in measures(rows)}
     return Policy(
         kind=kind,
         objective=objective,
@@ -140,10 +140,10 @@ def _sampled(
         beta=adapter_beta if trained else effective_beta(adapter_beta, lam),
         anchor=None if trained else adapter_beta,
         lam=lam,
-        per_prompt={**per_prompt, "kl": _grid(rows, "log_ratio").mean(-1)},
+        per_prompt={**per_prompt, "kl": grid(rows, "log_ratio").mean(-1)},
         completions=len(rows),
         ess=len(rows) / rows["prompt_id"].nunique(),
-        gold=_grid(rows, "gold"),
+        gold=grid(rows, "gold"),
         knob=knob,
     )
 
@@ -155,15 +155,15 @@ def effective_beta(adapter_beta: Fraction | None, lam: Fraction | None) -> Fract
 
 def _optimum(reference: pd.DataFrame, objective: str, beta: Fraction) -> Policy:
     """`pi_ref * exp(r / beta)` (the solution of the KL-regularised objective, which the paper starts from), from samples of the reference."""
-    log_weights = _grid(reference, "reward") / float(beta)
+    log_weights = grid(reference, "reward") / float(beta)
     return _reweighted("optimum", reference, log_weights, log_weights, objective=objective, beta=beta, seed="mean")
 
 
 def _best_of(reference: pd.DataFrame, objective: str, n: int) -> Policy:
     """The best by reward of n completions of the reference, from its samples."""
-    rewards = _grid(reference, "reward")
+    rewards = grid(reference, "reward")
     weights = best_of_n.weights(rewards, n)
-    per_prompt = {name: (weights * _grid(reference, name)).sum(-1) for name in measures(reference)}
+    per_prompt = {name: (weights * grid(reference, name)).sum(-1) for name in measures(reference)}
     return Policy(
         kind="best-of-n",
         objective=objective,
@@ -180,8 +180,8 @@ def _best_of(reference: pd.DataFrame, objective: str, n: int) -> Policy:
 
 def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, lam: Fraction) -> Policy:
     """`pi_ref^(1-lam) * pi_aligned^lam` (paper, Proposition 1), from samples of the sampler at that lam."""
-    log_ratio = float(lam) * (_grid(rows, "logp_aligned") - _grid(rows, "logp_reference"))
-    log_weights = _grid(rows, "log_weight")
+    log_ratio = float(lam) * (grid(rows, "logp_aligned") - grid(rows, "logp_reference"))
+    log_weights = grid(rows, "log_weight")
     gap = estimators.approximation_gap(log_weights)
     beta = effective_beta(anchor, lam)
     return _reweighted(
@@ -190,7 +190,7 @@ def _mixture(rows: pd.DataFrame, objective: str, seed: str, anchor: Fraction, la
 
 
 def _reweighted(kind: str, rows: pd.DataFrame, log_ratio: Array, log_weights: Array, **labels: Any) -> Policy:
-    per_prompt = {name: estimators.reweighted_mean(_grid(rows, name), log_weights) for name in measures(rows)}
+    per_prompt = {name: estimators.reweighted_mean(grid(rows, name), log_weights) for name in measures(rows)}
     per_prompt["kl"] = estimators.kl_to_reference(log_ratio, log_weights)
     ess = float(estimators.effective_sample_size(log_weights).mean())
     return Policy(kind=kind, per_prompt=per_prompt, completions=len(rows), ess=ess, **{"anchor": None, "lam": None, **labels})

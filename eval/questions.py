@@ -29,7 +29,9 @@ QUESTIONS = (
     ),
     Question("What does more alignment cost in coherence and capabilities?", "hallucination-|hacking-|breakdown-"),
     Question("How do several rewards combine, also where they conflict, and several aligned models?", "several-"),
-    Question("How does it compare with interpolating weights, with ensembling probabilities, and with best-of-n?", "-rival-|-compute-"),
+    Question(
+        "How does it compare with interpolating weights, with ensembling probabilities, and with best-of-n?", "-rival-|-compute-"
+    ),
     Question("Is the strength it finds better than the default, and worth retraining at?", "better-strength-|highest-win-rate-"),
     Question(
         "What does it cost in computation and memory, and can the doubled memory be avoided?",

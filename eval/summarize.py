@@ -68,7 +68,8 @@ def win_rates(found: list[Policy], objectives: dict[str, Any], resamples: int, s
 
 
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of completions of each length, and their mean gold, for each policy, seeds pooled."""
+    """Share of completions of each length, and their mean gold, for each policy of one aligned model at most, seeds pooled."""
+    table = table[table["policy"] != "several"]
     keys = [key for key in POLICY_KEYS if key in table]  # without comparators there is no method and no knob
     groups = table.groupby([*keys, "length"], dropna=False)["gold"]
     counts = groups.agg(count="size", gold="mean").reset_index()

@@ -20,7 +20,7 @@ LEAST = 1e-4  # nats; the axis is linear below, where gaps at lam = 0 and 1 lie
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Left: the enumerated trial. Middle: the grid of lam of each task and objective. Right: the share broken outside [0, 1]."""
-    gaps = gap_table(tables["policies"])
+    gaps = gap_table(selection.realigned(tables["policies"]))
     colors = dict(zip(dict.fromkeys(gaps["task"]), style.TASKS, strict=False))
     looks = style.objective_looks(gaps["objective"])
     figure, (trial, over_lam, foreseen) = plt.subplots(1, 3, figsize=(style.PAGE, 3.3))

@@ -10,7 +10,7 @@ from figures import selection, style
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel an objective: every anchor's DeRa curve from lam = 0 to selection.MOST_LAM, mixture, retrained, optimum."""
-    policies = tables["policies"]
+    policies = selection.realigned(tables["policies"])
     mean = selection.readable(selection.supported(policies[policies["seed"] == "mean"]))
     objectives = list(dict.fromkeys(mean["objective"].dropna()))
     shared = selection.one_reward(policies)

@@ -24,7 +24,7 @@ ROOM = 30, 11  # points across and up that a label needs
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A column an objective: the four measures against lam, and below them the trade-off."""
-    policies = tables["policies"]
+    policies = selection.realigned(tables["policies"])
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
     found = {objective: selection.at_matching_lam(policies, objective) for objective in objectives}
     figure = plt.figure(figsize=(style.PAGE, 7.6))

@@ -17,7 +17,8 @@ OF_STUDY = {
     "cost": ["costs"],
     "agreement": ["agreement"],
 }
-# where an objective maximised something else than gold
+OF_SEVERAL = {"several": ["several"]}  # where two aligned models are mixed
+# where an objective that DeRa starts from maximised something else than gold
 OF_IMPERFECT_REWARD = {"win_rates": ["win_rates"], "over_optimization": ["policies"]}
 READS = {
     task: {
@@ -25,7 +26,8 @@ READS = {
         **({"metrics": ["policies"]} if TASKS[task].get("metrics") else {}),
         **OF_ONE_TASK.get(task, {}),
         **({"rivals": ["policies"]} if "comparators" in TASKS[task]["dera"] else {}),
-        **(OF_IMPERFECT_REWARD if any(o["reward"] != "gold" for o in ALIGNMENTS[task].values()) else {}),
+        **(OF_IMPERFECT_REWARD if any(o["reward"] != "gold" and o["anchors"] for o in ALIGNMENTS[task].values()) else {}),
+        **(OF_SEVERAL if "several" in TASKS[task] else {}),
     }
     for task in TASKS
 }

@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import selection, style
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """The objective with most betas, its strongest anchor; the reference is the outline in every panel."""
+    """Of the objectives that DeRa starts from that with most betas, its strongest anchor; the reference is the outline in every panel."""
     lengths = tables["lengths"]
     retrained, dera = (lengths[lengths["policy"] == kind] for kind in ("retrained", "dera"))
-    objective = retrained.groupby("objective")["adapter_beta"].nunique().idxmax()
+    objective = selection.realigned(lengths).groupby("objective")["adapter_beta"].nunique().idxmax()
     retrained, dera = (rows[rows["objective"] == objective] for rows in (retrained, dera))
     anchor = dera["adapter_beta"].min()
     dera = dera[dera["adapter_beta"] == anchor]

@@ -25,8 +25,7 @@ BETWEEN: dict[str, Any] = dict(color="#DDDDDD", alpha=0.6, linewidth=0)
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A row a measure, a line an objective: DeRa over the grid of lam of the objective's grid anchor; [0, 1] is shaded."""
-    policies = tables["policies"]
-    policies = policies[policies["objective"].notna()]
+    policies = selection.realigned(tables["policies"])
     looks = style.objective_looks(policies["objective"])
     tasks = list(dict.fromkeys(policies["task"]))
     figure, grid = plt.subplots(len(LABELS), len(tasks), figsize=(style.PAGE, 6.4), squeeze=False, sharex=True)

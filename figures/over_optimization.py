@@ -13,7 +13,7 @@ from figures import selection, style
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A column for each objective that maximised something else than gold; reward above, gold below; DeRa at readable lam."""
-    policies = tables["policies"]
+    policies = selection.realigned(tables["policies"])
     mean = policies[policies["seed"].astype(str) == "mean"]
     objectives = [name for name, rows in mean.groupby("objective", sort=False) if not np.allclose(rows["reward"], rows["gold"])]
     colors = style.beta_colors(list(mean.loc[mean["kind"] == "retrained", "beta"].unique()))

@@ -11,7 +11,7 @@ from figures import selection, style
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to selection.MOST_LAM."""
-    policies = tables["policies"]
+    policies = selection.realigned(tables["policies"])
     mean = selection.readable(selection.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]))
     order = list(dict.fromkeys(policies["objective"].dropna()))
     anchors = sorted(

@@ -25,7 +25,7 @@ PANELS = {"share of the requests": REQUESTS, "share": OTHERS}
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A column an objective; refusals above, help and broken completions below."""
-    policies = tables["policies"]
+    policies = selection.realigned(tables["policies"])
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
     figure, grid = plt.subplots(2, len(objectives), figsize=(style.PAGE, 4.8), squeeze=False, sharex="col", sharey="row")
     for column, objective in zip(grid.T, objectives, strict=True):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from figures import style
+from figures import selection, style
 
 SIZE, LINE, GAP = 6.5, 9.0, 5.0  # points: letters, a line of text, between two rows
 ADVANCE = 0.603  # of a letter of the monospaced face, in its size
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """The objective with most completions, its anchor with most lam; the prompt is the first (harmful, where some are)."""
+    """Of the objectives that DeRa starts from that with most completions, its anchor with most lam; the prompt is the first (harmful, where some are)."""
     samples = tables["samples"]
     title, rows = contents(samples)
     height = sum(_height(row) for row in rows) + LINE + 2 * GAP
@@ -56,7 +56,7 @@ def contents(samples: pd.DataFrame) -> tuple[str, list[Row]]:
     harmful = samples[samples["refused_harmful"].notna()] if "refused_harmful" in samples else samples
     prompt = (harmful if len(harmful) else samples)["prompt_id"].min()
     found = samples[samples["prompt_id"] == prompt]
-    objective = found.groupby("objective", sort=False).size().idxmax()
+    objective = selection.realigned(found).groupby("objective", sort=False).size().idxmax()
     mine = found[found["objective"] == objective]
     dera = mine[mine["policy"] == "dera"]
     anchor = dera.groupby("adapter_beta")["lam"].nunique().idxmax()

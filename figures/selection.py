@@ -7,6 +7,12 @@ import pandas as pd
 MOST_LAM = 4  # beyond it KL and reward leave every readable axis; the figure `outside` goes on
 
 
+def realigned(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the objectives (of a task, where the table names it) that DeRa starts from: others were trained to be compared with elsewhere."""
+    kind, keys = ("kind" if "kind" in table else "policy"), [key for key in ("task", "objective") if key in table]
+    return table.groupby(keys, sort=False).filter(lambda rows: (rows[kind] == "dera").any())
+
+
 def of_grid_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
     """Rows of DeRa (or the exact mixture), averaged over seeds, from the objective's anchor with most lam; ordered by lam."""
     mean = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]

@@ -25,8 +25,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         panels += [(objective, name) for name in PANELS if name in set(found["name"])][
             : 2 if "reward" in set(found["name"]) else 1
         ]
-    columns = len(panels) if len(panels) <= MOST_COLUMNS else math.ceil(len(panels) / 2)
-    rows = math.ceil(len(panels) / columns)
+    rows = math.ceil(len(panels) / MOST_COLUMNS)
+    columns = math.ceil(len(panels) / rows)
     figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.5 + 1.8 * rows), squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)

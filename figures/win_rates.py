@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import selection, style
 
 RIVALS = {"retrained": "win rate over the\nretrained at β₀ = {:g}", "reference": "win rate over\nthe reference"}
 MATRIX = 3.2  # side in inches, about
@@ -19,7 +19,7 @@ SMALLEST = 4.5  # points: smaller numbers are not written
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two rows an objective at the left (against lam, one a rival), its matrix at the right."""
-    rates = tables["win_rates"]
+    rates = selection.realigned(tables["win_rates"])
     objectives = list(dict.fromkeys(rates["objective"]))
     figure = plt.figure(figsize=(style.PAGE, 0.5 + 3.4 * len(objectives)))
     rows: list[Any] = [[f"{rival} {objective}", f"matrix {objective}"] for objective in objectives for rival in RIVALS]

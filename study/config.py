@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 import tasks as task_modules
-from study import modules
+from study import modules, several
 
 CORPUS_VARIABLE = "DERA_CORPUS"
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
@@ -136,6 +136,11 @@ def _check_task(key: str, section: Mapping[str, Any]) -> dict[str, Objective]:
         _check_objective(where, alignment, section, objectives[name].data)
     if not any(alignment["anchors"] for alignment in section["alignment"]["objectives"].values()):
         raise ConfigError(f"{key}.alignment.objectives: all anchors are empty, so there is nothing for DeRa to start from")
+    if "several" in section:
+        try:
+            several.check(key, section)
+        except several.SeveralError as error:
+            raise ConfigError(str(error)) from error
     return objectives
 
 
@@ -231,7 +236,8 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         "minimum": f"must be at least {rule}",
         "maximum": f"must be at most {rule}",
         "enum": f"must be one of {rule}",
-        "minItems": f"must not be empty (at least {rule})",
+        "minItems": "must not be empty" if rule == 1 else f"must have at least {rule} items",
+        "maxItems": f"must have at most {rule} items",
         "minProperties": "must not be empty",
         "uniqueItems": "must not name a value twice",
     }.get(str(error.validator), error.message)

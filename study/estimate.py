@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from study import several
 from study.config import Objective, decoded_comparators, pairs_are_sampled
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
@@ -45,6 +46,10 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
     rivals = [knobs["lams"] if name == "top_k" else knobs for name, knobs in decoded_comparators(task).items()]
     jobs += bool(rivals)
     decoded += 2 * evaluation["samples"] * sum(map(len, rivals))
+    if "several" in task:
+        seeds = len(task["alignment"]["objectives"][task["several"]["parts"][0]].get("seeds", task["alignment"]["seeds"]))
+        jobs += seeds
+        decoded += evaluation["samples"] * 3 * seeds * len(several.lams(task["several"]))
     decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION
     return jobs * START + (training + decoding) * size / MEASURED_SIZE
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dera.estimators import Array, Estimate, bootstrap_mean
 from eval.policies import Policy, applicable
+from eval.several import Point
 
 REPRODUCED, PARTLY, FAILED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested here"
 
@@ -50,7 +51,8 @@ class Claim:
 class Evidence:
     """What a task's claims are decided from: its policies per prompt, the settings, what was spent, and the models themselves.
 
-    `objectives` has for each alignment its `reward`, `reward_margin`, `betas`, `anchors`, `grid_anchor` and `seeds`.
+    `objectives` has for each alignment that DeRa starts from its `reward`, `reward_margin`, `betas`, `anchors`, `grid_anchor` and `seeds`;
+    `several` the points in the plane of two rewards, where the task has a section of that name.
     """
 
     task: str
@@ -63,6 +65,7 @@ class Evidence:
     reference: Path = Path()
     anchor: Path = Path()
     prompts: list[str] = field(default_factory=list)
+    several: list[Point] = field(default_factory=list)
 
     def estimate(self, per_prompt: Array) -> Estimate:
         """Mean over the prompts that the numbers apply to, with its 95% interval."""

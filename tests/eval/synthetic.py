@@ -116,7 +116,7 @@ def completions(
     tables = []
 
     def draw(samples: int, models: list[tuple[np.ndarray, np.ndarray]], **labels: Any) -> None:
-        tables.append(_rows(generator, worlds, models, prompts, samples, **labels))
+        tables.append(rows(generator, worlds, models, prompts, samples, **labels))
 
     draw(4 * samples, [(world.reference, world.reference) for world in worlds], policy="reference")
     for seed in range(seeds):
@@ -135,7 +135,7 @@ def completions(
     return pd.concat(tables, ignore_index=True)
 
 
-def _rows(
+def rows(
     rng: np.random.Generator,
     worlds: Sequence[World],
     models: list[tuple[np.ndarray, np.ndarray]],

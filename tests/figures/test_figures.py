@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
+from eval import several as several_rewards
 from eval.claims import rivals as claims
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
@@ -20,11 +21,12 @@ from figures import (
     reward_kl_by_beta,
     rivals,
     selection,
+    several,
     style,
     training_curves,
 )
 from figures import length_distributions as lengths
-from tests.eval import synthetic
+from tests.eval import synthetic, two_rewards
 
 BETAS = ["0.25", "1", "4"]
 OBJECTIVES = {
@@ -40,6 +42,9 @@ RIVALS = {
     "temperature": (["1/2", "3/2"], lambda world, anchor, knob: world.mixture(anchor / 2, 1 / knob)),
     "top-k": (["1/2", "1", "2"], lambda world, anchor, knob: 0.8 * world.mixture(anchor, knob) + 0.2 * np.eye(5)[0]),
 }
+APART = {
+    "rloo-joint": {"reward": "length", "optimum": "known", "betas": ["1", "8", "16", "32", "64"]}
+}  # DeRa does not start from it
 
 
 def completions() -> pd.DataFrame:
@@ -54,6 +59,13 @@ def completions() -> pd.DataFrame:
     noise = 0.1 * lam * (lam - 1) * rng.normal(size=len(table))
     measures = {"gold": gold, "learned": 3 * gold + 1, "broken": broken, "fluency": -1 - broken, "repetition": broken / 2}
     return table.assign(**measures, log_weight=table["log_weight"] + noise)
+
+
+def with_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """The completions, and those of models that were trained to be compared with elsewhere."""
+    retrained = table[(table["policy"] == "retrained") & (table["adapter_beta"] == "1") & (table["objective"] == "rloo")]
+    more = [retrained.assign(objective="rloo-joint", adapter_beta=beta) for beta in APART["rloo-joint"]["betas"]]
+    return pd.concat([table, *more], ignore_index=True)
 
 
 def history() -> pd.DataFrame:
@@ -98,6 +110,17 @@ def costs() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**{"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 7.0})
 
 
+def several_points() -> pd.DataFrame:
+    """Two rewards that conflict; the sampler is a little off."""
+
+    def timid(world, first, second):
+        return two_rewards.mixture(world, 0.9 * first, 0.9 * second)
+
+    completions = two_rewards.completions(two_rewards.CONFLICT, sampler=timid, prompts=24, samples=8)
+    points = several_rewards.points(completions, two_rewards.SECTION, two_rewards.objectives())
+    return pd.DataFrame(several_rewards.rows(points, 100, 0))
+
+
 def of_study(policies: pd.DataFrame) -> pd.DataFrame:
     """Two tasks; the second has one objective."""
     parts = [policies, policies[policies["objective"] == "rloo"]]
@@ -114,12 +137,13 @@ def tables() -> dict[str, pd.DataFrame]:
         "training": history(),
         "curves": curves(),
         "study": of_study(policies),
+        "several": several_points(),
         "gap_trial": gap_trial(),
         "costs": costs(),
     }
 
 
-OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve, rivals]
+OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve, rivals, several]
 OF_STUDY = [outside, approximation_gap, cost]
 
 
@@ -238,6 +262,74 @@ def test_the_best_of_n_alone_stands_beside_the_mean_of_seeds(tables):
 def test_every_policy_has_a_colour_and_a_mark_of_its_own():
     for look in ("color", "marker"):
         assert len({policy[look] for policy in style.POLICIES.values()}) == len(style.POLICIES)
+
+
+@pytest.mark.parametrize("module", [reward_kl_by_beta, frontier, lengths, lam_curve, outside, approximation_gap])
+def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(module, tables):
+    table = with_apart(completions())
+    policies = pd.DataFrame([row(policy, 100, 0) for policy in from_completions(table, APART | OBJECTIVES)])
+    more = {**tables, "policies": policies, "study": of_study(policies), "lengths": length_distributions(table)}
+    without, with_it = (drawn(module, found) for found in (tables, more))
+    for figure in (without, with_it):
+        figure.canvas.draw()
+    assert np.array_equal(without.canvas.buffer_rgba(), with_it.canvas.buffer_rgba())
+    plt.close("all")
+
+
+def test_training_curves_of_many_objectives_stay_wide_enough_to_read(tables):
+    of_rloo = tables["training"].query("objective == 'rloo'")
+    training = pd.concat([tables["training"], *(of_rloo.assign(objective=f"rloo-{i}") for i in range(5))])
+    figure = training_curves.draw({"training": training})
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 1 + 2 * 7 + 1  # SFT; seven objectives that report a reward, one that does not
+    figure.canvas.draw()
+    assert min(axes.get_position().width for axes in shown) > 0.1
+    plt.close(figure)
+
+
+def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_beside_it(tables):
+    figure, table = several.draw(tables), tables["several"]
+    plane, gains = figure.axes
+    found = {bars.get_label(): bars for bars in bars_of(plane)}
+    dera = table.query("kind == 'dera'").sort_values("lam_1")
+    between = dera[np.isclose(dera["lam_1"] + dera["lam_2"], 1) & dera["lam_1"].between(0, 1)]
+    path = found["DeRa, λ sums to 1"]
+    assert path.lines[0].get_linestyle() == "-"
+    np.testing.assert_array_equal(path.lines[0].get_xydata(), between[["reward_1", "reward_2"]])
+    assert all(np.isclose(ends_of(path), end).any() for end in between["reward_2_high"])
+    others = found["DeRa, other λ"].lines[0]
+    assert (others.get_linestyle(), len(others.get_xydata())) == (
+        "None",
+        len(dera) - len(between) - 1,
+    )  # lam = 0 is the reference
+    for label, kind in (("trained on the weighted sum", "joint"), ("trained on one reward", "part"), ("reference", "reference")):
+        rows = table[table["kind"] == kind].sort_values("lam_1")
+        np.testing.assert_array_equal(found[label].lines[0].get_xydata(), rows[["reward_1", "reward_2"]])
+    written = {text.get_text() for text in plane.texts}
+    assert (
+        {"1, 0", "0.5, 0.5", "0, 1", "2, 0"}
+        <= written
+        <= {f"{a:g}, {b:g}" for a, b in zip(dera["lam_1"], dera["lam_2"], strict=True)}
+    )
+    drawn_gains = {bars.get_label(): bars.lines[0].get_ydata() for bars in bars_of(gains)}
+    assert list(drawn_gains["DeRa, λ sums to 1"]) == list(between["gain"])
+    for kind, label in (("joint", "trained on the weighted sum"), ("mixture", "exact mixture")):
+        rows = table[(table["kind"] == kind) & table["lam_1"].between(0, 1) & np.isclose(table["lam_1"] + table["lam_2"], 1)]
+        assert list(drawn_gains[label]) == list(rows.sort_values("lam_1")["gain"])
+    plt.close(figure)
+
+
+def test_labels_of_the_plane_are_at_their_points_and_apart(tables):
+    figure, table = several.draw(tables), tables["several"].query("kind == 'dera'").set_index(["lam_1", "lam_2"])
+    figure.canvas.draw()
+    texts = figure.axes[0].texts
+    for text in texts:
+        assert text.xy == pytest.approx(
+            table.loc[tuple(map(float, text.get_text().split(", "))), ["reward_1", "reward_2"]].to_list()
+        )
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(boxes[i].overlaps(boxes[j]) for i in range(len(boxes)) for j in range(i))
+    plt.close(figure)
 
 
 def test_bars_of_a_panel_are_the_shares_of_its_policies(tables):

@@ -31,6 +31,13 @@ def estimate(name: str, lam: float, shift: float) -> dict[str, float]:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
+def with_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """And an objective that DeRa does not start from, first and with most rows; the rest of a table is about policies of these."""
+    kind = "policy" if "policy" in rows else "kind"
+    more = rows[(rows[kind] != "dera") & (rows.get("against_kind", "") != "dera")].assign(objective="rloo-joint")
+    return pd.concat([*[more] * 20, rows], ignore_index=True)
+
+
 def policies(size: str) -> pd.DataFrame:
     """Of each objective: the reference, optima, retrained models and DeRa; of DeRa and retrained models two seeds and their mean."""
     rows = []
@@ -123,6 +130,19 @@ def test_nothing_leaves_the_page_and_no_legend_or_label_covers_a_panel(study, mo
     assert page.y0 >= 0
     assert page.x1 <= figure.get_figwidth() + 0.01
     assert page.y1 <= figure.get_figheight() + 0.01
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(study, module):
+    found = {name: study[name] for name in ("policies", "win_rates", "samples")}
+    more = {name: with_apart(rows) for name, rows in found.items()}
+    more["samples"] = more["samples"][(more["samples"]["policy"] != "reference") | more["samples"]["objective"].isna()]
+    without, with_it = module.draw(found), module.draw(more)
+    for figure in (without, with_it):
+        figure.canvas.draw()
+    assert np.array_equal(without.canvas.buffer_rgba(), with_it.canvas.buffer_rgba())
+    plt.close(without)
+    plt.close(with_it)
 
 
 def test_points_lie_at_the_win_rates_of_the_default_anchor(study):

@@ -166,6 +166,32 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(interrupted):
     assert all((resumed[name] == again[name]).all() for name in resumed)
 
 
+def test_two_rewards_are_mixed_tabulated_judged_and_drawn(tmp_path):
+    """A task with a section `several` beside joint models that DeRa does not start from: every stage runs."""
+    config = small("summarization")
+    task = config["tasks"]["summarization"]
+    rloo = {key: value for key, value in task["alignment"]["objectives"]["rloo"].items() if key not in ("reward", "grid_anchor")}
+    rewards = {"rloo-coverage": {"coverage": 1}, "rloo-brevity": {"words": -0.05}, "rloo-1-1": {"coverage": 0.5, "words": -0.025}}
+    task["alignment"]["objectives"] = {
+        name: {**rloo, "objective": "rloo", "reward": reward, "betas": [0.5], "anchors": [0.5] if name != "rloo-1-1" else []}
+        for name, reward in rewards.items()
+    }
+    del task["preferences"], task["reward_model"]
+    task["several"] = {"parts": ["rloo-coverage", "rloo-brevity"], "joint": {"rloo-1-1": [0.5, 0.5]}, "beyond": [[1, 1]]}
+    study = Study(tmp_path, config)
+    result = study.run()
+    assert result.returncode == 0, result.stderr[-3000:]
+    points = pd.read_csv(study.of_task / "tables/several.csv")
+    assert points["kind"].value_counts().to_dict() == {"dera": 5, "mixture": 5, "part": 2, "reference": 1, "joint": 1}
+    rows = pd.read_parquet(study.of_task / "tables/completions.parquet").query("policy == 'several' and lams == '0,0'")
+    np.testing.assert_allclose(rows["logp_policy"], rows["logp_reference"], atol=1e-4)
+    assert set(pd.read_csv(study.of_task / "tables/costs.csv")["objective"]) == {"rloo-coverage", "rloo-brevity"}
+    claims = {claim["id"] for claim in json.loads((study.results / "claims.json").read_text())}
+    assert {"summarization-several-agreement", "summarization-several-conflict"} <= claims
+    assert (study.results / "figures/summarization/several.png").stat().st_size > 10_000
+    assert study.planned() == set()
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
