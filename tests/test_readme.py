@@ -45,6 +45,17 @@ def test_every_figure_and_page_linked_is_there():
     assert sum(link.endswith(".png") for link in links) >= 4
 
 
+def test_the_map_of_the_workflow_has_every_rule():
+    rules = {
+        name
+        for folder in ("training", "eval", "figures")
+        for path in (ROOT / folder).glob("*.smk")
+        for name in re.findall(r"^(?:rule|use rule \w+ as) (\w+)", path.read_text(), re.MULTILINE)
+    }
+    (graph,) = blocks("mermaid")
+    assert rules == set(re.findall(r"[a-z]+_[a-z_]+|align|publish", graph))
+
+
 def test_the_commands_of_the_library_parse():
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("dera ")]
     for command in commands:
