@@ -21,15 +21,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from datasets import Dataset
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from dera.decoding import Completions, sample_completions
 from dera.model import RealignedModel
 from eval.combining import Combined, comparators
-from eval.sample import rows_to_decode, text_of
-from study import job, provenance
+from eval.sample import held_out, rows_to_decode, save, text_of
+from study import job
 
 SCORES = ("logp_policy", "logp_reference", "logp_aligned")
 
@@ -71,7 +70,7 @@ def main() -> None:
     args = parser.parse_args()
     settings, label = args.settings, " ".join([*map(str, args.labels.values()), "comparators"])
     with job.running(label, args) as progress:
-        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]])
+        prompts = held_out(args)
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         pair = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True)
         pair.to(job.device())
@@ -87,11 +86,7 @@ def main() -> None:
             records.append({**names, "completions": len(rows), "decoding_seconds": seconds})
             progress.update(len(tables), total, "policies")
         found = pd.concat(tables, ignore_index=True).assign(policy="comparator", **args.labels)
-        record = {"policies": records, "labels": args.labels, "seed": args.seed, "settings": settings}
-        with job.atomic_path(args.output) as folder:
-            folder.mkdir()
-            found.to_parquet(folder / "completions.parquet", index=False)
-            job.write_json(folder / "sampling.json", {**record, "versions": provenance.versions()})
+        save(args, found, records)
 
 
 if __name__ == "__main__":

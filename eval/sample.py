@@ -8,6 +8,7 @@ Settings: the config's `evaluation` section, and `max_new_tokens`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -82,6 +83,27 @@ def decode_policy(
     return pd.concat(tables, ignore_index=True), decoding
 
 
+def held_out(args: argparse.Namespace) -> list[str]:
+    """The prompts to decode, `evaluation.prompts` of the file's.
+
+    Raises:
+        ValueError: if the file has fewer.
+    """
+    prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: args.settings["prompts"]])
+    if len(prompts) < args.settings["prompts"]:
+        raise ValueError(f"evaluation.prompts = {args.settings['prompts']}: the test split has only {len(prompts)}")
+    return prompts
+
+
+def save(args: argparse.Namespace, completions: pd.DataFrame, policies: list[dict[str, Any]]) -> None:
+    """Write completions.parquet, and sampling.json: for each policy what it cost, and what all were decoded with."""
+    record = {"policies": policies, "labels": args.labels, "seed": args.seed, "settings": args.settings}
+    with job.atomic_path(args.output) as folder:
+        folder.mkdir()
+        completions.to_parquet(folder / "completions.parquet", index=False)
+        job.write_json(folder / "sampling.json", {**record, "versions": provenance.versions()})
+
+
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
@@ -97,9 +119,7 @@ def main() -> None:
         parser.error("--lams needs an --adapter to mix the reference with")
     settings, label = args.settings, " ".join([*map(str, args.labels.values()), "sample"])
     with job.running(label, args) as progress:
-        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]])
-        if len(prompts) < settings["prompts"]:
-            raise ValueError(f"evaluation.prompts = {settings['prompts']}: the test split has only {len(prompts)}")
+        prompts = held_out(args)
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         if args.adapter is None:
             model = AutoModelForCausalLM.from_pretrained(args.reference, use_safetensors=True).eval()
@@ -119,11 +139,7 @@ def main() -> None:
             records.append({"policy": policy, "lams": len(lams), "completions": len(rows), "decoding_seconds": seconds})
         found = pd.concat(tables, ignore_index=True)
         found["lam"] = [None if lam is None else str(lam) for lam in found["lam"]]
-        record = {"policies": records, "labels": args.labels, "seed": args.seed, "settings": settings}
-        with job.atomic_path(args.output) as folder:
-            folder.mkdir()
-            found.to_parquet(folder / "completions.parquet", index=False)
-            job.write_json(folder / "sampling.json", {**record, "versions": provenance.versions()})
+        save(args, found, records)
 
 
 if __name__ == "__main__":

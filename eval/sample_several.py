@@ -15,15 +15,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from datasets import Dataset
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
 from dera.model import RealignedModel
-from eval.sample import text_of
-from study import job, provenance
+from eval.sample import held_out, save, text_of
+from study import job
 
 SCORES = ("logp_policy", "logp_reference", "log_weight")
 
@@ -87,7 +86,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = args.settings
     with job.running(" ".join([*map(str, args.labels.values()), "sample several"]), args) as progress:
-        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: settings["prompts"]])
+        prompts = held_out(args)
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         aligned = dict(zip(("first", "second"), args.adapters, strict=True))
         model = RealignedModel.from_pretrained(args.reference, aligned, merge_adapter=True)
@@ -98,11 +97,7 @@ def main() -> None:
         keys = pd.MultiIndex.from_product([range(len(prompts)), pairs, samples], names=["prompt_id", "lams", "sample_id"])
         table, seconds = decode(model, tokenizer, prompts, keys.to_frame(index=False), settings, progress)
         records = [{"policy": "several", "lams": len(pairs), "completions": len(table), "decoding_seconds": seconds}]
-        record = {"policies": records, "labels": args.labels, "seed": args.seed, "settings": settings}
-        with job.atomic_path(args.output) as folder:
-            folder.mkdir()
-            table.assign(policy="several", lam=None, **args.labels).to_parquet(folder / "completions.parquet", index=False)
-            job.write_json(folder / "sampling.json", {**record, "versions": provenance.versions()})
+        save(args, table.assign(policy="several", lam=None, **args.labels), records)
 
 
 if __name__ == "__main__":
