@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from dera.estimators import Estimate
-from eval.claims import FAILED, PARTLY, REPRODUCED, Claim, Evidence, of_task, untested, verdict
+from eval.claims import FAILED, PARTLY, REPRODUCED, Claim, Evidence, of_task, verdict
 from eval.claims.transition import grid_of
 from eval.policies import Policy, find
 from eval.win_rates import win_rate, win_rate_per_prompt
@@ -20,10 +20,10 @@ PAPERS_HIGHEST = 0.9
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Two claims for each objective that did not maximise gold itself."""
+    """Two claims for each objective that did not maximise gold itself and was trained at more strengths than one."""
     claims = []
     for name, settings in evidence.objectives.items():
-        if settings["reward"] != "gold":
+        if settings["reward"] != "gold" and len(settings["betas"]) > 1:
             default = Fraction(settings["grid_anchor"])
             (rival,) = find(evidence.policies, "retrained", objective=name, beta=default)
             claims += [_better(evidence, name, rival), _highest(evidence, name, rival)]
@@ -56,7 +56,11 @@ def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
         for policy in grid_of(evidence, objective)
         if policy.lam != 1 and find(evidence.policies, "retrained", objective=objective, beta=policy.beta)
     ]
-    text = dict(
+    chosen = _best(candidates, rival)
+    (retrained,) = find(evidence.policies, "retrained", objective=objective, beta=chosen.beta)
+    wins = {"DeRa": _confirmed(evidence, chosen, rival), "retrained": _confirmed(evidence, retrained, rival)}
+    parts = [found.low > 0.5 for found in wins.values()]
+    return Claim(
         id=of_task(evidence, f"better-strength-{objective}"),
         about="strength",
         task=evidence.task,
@@ -69,15 +73,6 @@ def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
             "prompts; on the second half the 95% interval of its win rate, and of the retrained model's at that beta, lies above 0.5; partly if one does"
         ),
         figure=f"{evidence.task}/win_rates",
-    )
-    if not candidates:
-        return untested(text, "no other strength was trained")
-    chosen = _best(candidates, rival)
-    (retrained,) = find(evidence.policies, "retrained", objective=objective, beta=chosen.beta)
-    wins = {"DeRa": _confirmed(evidence, chosen, rival), "retrained": _confirmed(evidence, retrained, rival)}
-    parts = [found.low > 0.5 for found in wins.values()]
-    return Claim(
-        **text,
         verdict=verdict(sum(parts), len(parts)),
         headline=f"lam = {chosen.lam} (beta = {float(chosen.beta):g}): DeRa wins {_shown(wins['DeRa'])}, retrained {_shown(wins['retrained'])}",
         evidence={

@@ -195,8 +195,8 @@ def test_what_is_chosen_on_one_half_of_the_prompts_is_not_confirmed_by_it():
     assert better.evidence["win rate of DeRa"]["value"] == 0
 
 
-def test_strength_is_not_tested_without_another_strength_nor_asked_where_gold_is_maximised():
-    assert verdicts(strength.decide(evidence(["4"], "4", worlds=[synthetic.HACKED])))[0] == UNTESTED
+def test_strength_is_not_asked_without_another_strength_nor_where_gold_is_maximised():
+    assert strength.decide(evidence(["4"], "4", worlds=[synthetic.HACKED])) == []
     assert strength.decide(evidence(BETAS, "0.25")) == []
 
 
