@@ -42,11 +42,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             each = decoded["completions"].iloc[0] if len(decoded) else 0
             axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
         column[1].set_yscale("symlog", linthresh=1)
-        column[1].set_ylim(bottom=0)
-        column[0].set_title(
-            f"{style.objective_name(objective)}, β₀ = {anchor:g}: curve from {curve['completions'].iloc[0]:,} completions"
-        )
+        column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}\n{curve['completions'].iloc[0]:,} completions")
         style.lam_axis(column[1])
+    for column in columns:
+        column[1].set_ylim(bottom=0)  # when all are drawn: it ends the scaling of axes that are shared
     style.label_rows(columns, [style.QUANTITIES[quantity] for quantity in ("gold", "kl")])
     handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
