@@ -42,14 +42,18 @@ class Part:
 
     def __call__(self, **inputs: Any) -> Any:
         """Call the model with those of `inputs` that its forward knows (some take no position ids)."""
-        with self._adapted():
-            return self.module(**{name: self.here(value) for name, value in inputs.items() if name in self.known})
+        with self.adapted():
+            return self.run(**inputs)
+
+    def run(self, **inputs: Any) -> Any:
+        """As a call, but within `adapted()`, which for a small model may cost more than the call does: enter it once for many."""
+        return self.module(**{name: self.here(value) for name, value in inputs.items() if name in self.known})
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
         encoder = self.base.get_encoder()
         known = inspect.signature(encoder.forward).parameters
-        with self._adapted():
+        with self.adapted():
             return encoder(**{name: self.here(value) for name, value in inputs.items() if name in known}).last_hidden_state
 
     def here(self, value: Any) -> Any:
@@ -57,7 +61,8 @@ class Part:
         here = self.base.device
         return value.to(here) if isinstance(value, torch.Tensor) and here.type != "meta" else value
 
-    def _adapted(self) -> Any:
+    def adapted(self) -> Any:
+        """A context in which the module is this part: its adapter on, or all off."""
         if self.adapter is None:
             return nullcontext()
         return self.module.disable_adapter() if self.adapter == OFF else _switched_to(self.module, self.adapter)
