@@ -9,8 +9,9 @@ from torch import Tensor
 from transformers import Cache, GenerationMixin
 
 from dera.cache import RealignedCache
+from dera.obstacles import as_keywords, serves
 from dera.parts import Part
-from dera.speculative import Speculation, as_keywords, serves, speculate
+from dera.speculative import Speculation, speculate
 from dera.weights import Lam, as_lam, lam_from_beta
 
 
