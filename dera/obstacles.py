@@ -22,8 +22,14 @@ from dera.weights import as_lam
 #: Arguments of `generate` with which the plain loop is taken: some never reach a loop of one's own, some change what models read.
 _PLAIN_ONLY = [
     *("assistant_model", "assistant_tokenizer", "custom_generate", "inputs_embeds", "negative_prompt_ids", "past_key_values"),
-    *("position_ids", "prefix_allowed_tokens_fn", "streamer", "synced_gpus", "token_type_ids", "tokenizer"),
+    *("prefix_allowed_tokens_fn", "streamer", "synced_gpus", "tokenizer"),
 ]
+
+#: What `generate` hands to a loop of one's own, of the arguments of `forward`.
+_PREPARED = {
+    *("attention_mask", "lam", "logits_to_keep", "output_attentions", "output_hidden_states", "past_key_values", "position_ids"),
+    "use_cache",
+}
 
 #: Logits processors that look at the logits alone, so that all positions may be processed at once.
 OF_LOGITS = {
@@ -59,9 +65,9 @@ def serves(model: Any, lam: Any, arguments: dict[str, Any]) -> bool:
     return sum(model.parts_with_share(lam if isinstance(lam, Tensor) else as_lam(lam, 1, names=model.names))) > 1
 
 
-def serves_prepared(model: Any, processors: Any, criteria: Any) -> bool:
-    """Whether `speculate` decodes with these logits processors and stopping criteria; warns where it cannot."""
-    reason = _obstacle_prepared(model, processors, criteria)
+def serves_prepared(model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]) -> bool:
+    """Whether `speculate` decodes with these processors, stopping criteria and arguments of `forward`; warns where it cannot."""
+    reason = _obstacle_prepared(model, processors, criteria, arguments)
     if reason is not None:
         _warn(reason)
     return reason is None
@@ -103,12 +109,17 @@ def _obstacle(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
     if config.return_dict_in_generate:
         return "more than the sequences is to be returned"
     if config.use_cache is False or config.cache_implementation not in (None, "dynamic"):
-        return "it needs the dynamic cache"
+        return "it needs the dynamic cache, neither none nor a static one"
     return None
 
 
-def _obstacle_prepared(model: Any, processors: Any, criteria: Any) -> str | None:
+def _obstacle_prepared(model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]) -> str | None:
     """Why `speculate` cannot serve what `generate` has prepared."""
+    others = [name for name, value in arguments.items() if value is not None and name not in _PREPARED]
+    if others:
+        return f"it does not work with {others[0]}="
+    if arguments["position_ids"].ndim != 2:
+        return "a token has several positions"
     unknown = [type(each).__name__ for each in processors if type(each) not in OF_LOGITS | OF_TEXT]
     if unknown:
         return f"the logits processor {unknown[0]} may remember what it was called with"

@@ -47,7 +47,8 @@ class Part:
 
     def run(self, **inputs: Any) -> Any:
         """As a call, but within `adapted()`, which for a small model may cost more than the call does: enter it once for many."""
-        return self.module(**{name: self.here(value) for name, value in inputs.items() if name in self.known})
+        device = self.base.device  # found by walking through the parameters, which for a small model takes its time
+        return self.module(**{name: self.here(value, device) for name, value in inputs.items() if name in self.known})
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
@@ -56,10 +57,10 @@ class Part:
         with self.adapted():
             return encoder(**{name: self.here(value) for name, value in inputs.items() if name in known}).last_hidden_state
 
-    def here(self, value: Any) -> Any:
+    def here(self, value: Any, device: torch.device | None = None) -> Any:
         """A tensor on this part's device, which need not be that of the others; offloaded parts move their inputs themselves."""
-        here = self.base.device
-        return value.to(here) if isinstance(value, torch.Tensor) and here.type != "meta" else value
+        device = device or self.base.device
+        return value.to(device) if isinstance(value, torch.Tensor) and device.type != "meta" else value
 
     def adapted(self) -> Any:
         """A context in which the module is this part: its adapter on, or all off."""

@@ -13,7 +13,6 @@ from transformers.generation import stopping_criteria as stopping
 from dera.drafting import LONGEST_DRAFT, Nearness, Slots, accept, accept_greedily, draft_length
 from dera.mixing import mix_present
 from dera.obstacles import OF_LOGITS, serves_prepared, window_of
-from dera.padding import positions_of
 from dera.weights import as_lam
 
 
@@ -42,7 +41,7 @@ def speculate(
     **model_kwargs: Any,
 ) -> Tensor:
     """transformers' `custom_generate` for a realigned model: the prompts with their completions, shape (batch, time)."""
-    if not serves_prepared(model, logits_processor, stopping_criteria):
+    if not serves_prepared(model, logits_processor, stopping_criteria, model_kwargs):
         return model._sample(input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs)
     loop = _Loop(model, input_ids, logits_processor, stopping_criteria, generation_config, model_kwargs)
     while len(loop.rows):
@@ -57,7 +56,8 @@ class _Loop:
     Attributes:
         slots: of the parts that have a share; `present` says which these are.
         text: all rows' tokens, with room for drafts, shape (batch, room); `lengths` says how many each has, its padding counted.
-        rows: those still being decoded, shape (rows,); `weights`, `padding`, `ahead` and `known` have an entry for each of them.
+        rows: those still being decoded, shape (rows,); `weights`, `start`, `ahead` and `known` have an entry for each of them.
+        start: the position that a row's first column would have, counted back from its prompt's last token.
         ahead: whether all drafts of a row were kept: the verifiers have then read its last token.
         known: by verifier, its logits after the last token, which count where the row is ahead; shape (rows, 1, vocabulary).
     """
@@ -81,7 +81,8 @@ class _Loop:
         self.rows = torch.arange(batch, device=device)
         mask = kwargs.get("attention_mask")
         self.mask = None if mask is None else mask.to(device)
-        self.padding = torch.zeros_like(self.rows) if self.mask is None else width - self.mask.sum(-1)
+        self.positions = kwargs["position_ids"].to(device).expand(batch, -1)
+        self.start = self.positions[:, -1] - (width - 1)
         self.ahead, self.any_ahead = torch.zeros_like(self.rows, dtype=torch.bool), False
         self.known: dict[int, Tensor] = {}
         self.room = min(window_of(each.part) for each in self.slots)
@@ -132,14 +133,10 @@ class _Loop:
 
     def _unread(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """What the drafter is yet to read, and the positions of that and of the drafts: at first the prompts, then one token."""
-        places = columns - 1 - self.padding[:, None]
+        places = columns.clamp(max=self.limit) - 1 + self.start[:, None]  # drafts may go beyond where a row must end
         if self.rounds:
-            unread = self.text[self.rows[:, None], columns[:, :1] - 1]
-        else:
-            unread = self.text[:, : int(columns[0, 0])]
-            before = positions_of(torch.ones_like(unread) if self.mask is None else self.mask)[:, :-1]
-            places = torch.cat([before, places], dim=1)
-        return unread, places.clamp(max=self.limit - 1)  # drafts may go beyond where a row must end
+            return self.text[self.rows[:, None], columns[:, :1] - 1], places
+        return self.text[:, : int(columns[0, 0])], torch.cat([self.positions[:, :-1], places], dim=1)
 
     def _draft(self, drafter: Slots, columns: Tensor, unread: Tensor, places: Tensor) -> Tensor:
         """Draft into `text`, until every row has ended; the drafter's logits for these columns."""
@@ -163,9 +160,9 @@ class _Loop:
 
     def _verify(self, drafter: int, columns: Tensor, unread: Tensor, places: Tensor) -> dict[int, Tensor]:
         """The logits of each verifier for the columns of the drafts and for the next."""
-        drafts, ahead = self.text[self.rows[:, None], columns], self.ahead[:, None]
+        drafts = self.text[self.rows[:, None], columns]
         everywhere = self.any_ahead and bool(self.ahead.all())
-        real = ~ahead if self.any_ahead else None if self.rounds else self.mask  # as far as what is unread goes
+        real = ~self.ahead[:, None] if self.any_ahead else None if self.rounds else self.mask  # as far as what is unread goes
         real = None if real is None else torch.cat([real, real.new_ones(drafts.shape)], dim=1)
         found = {}
         for i, each in enumerate(self.slots):
@@ -175,10 +172,8 @@ class _Loop:
                 if everywhere:
                     read = each.read(drafts, places[:, 1:], None, keep=drafts.shape[1])
                     found[i] = torch.cat([self.known[i], read], dim=1)
-                else:
+                else:  # a row that is ahead reads its last token again, to the same end, in a slot that does not count
                     found[i] = each.read(torch.cat([unread, drafts], dim=1), places, real, keep=drafts.shape[1] + 1)
-            if self.any_ahead:
-                found[i][:, :1] = torch.where(ahead[..., None], self.known[i], found[i][:, :1])
         return found
 
     def _judge(self, drafter: int, logits: list[Tensor], columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -238,7 +233,7 @@ class _Loop:
             else:  # after every token of every row by itself, as in plain decoding
                 for i, row in enumerate(self.rows.tolist()):
                     for step, end in enumerate(range(int(columns[i, 0]) + 1, int(length[i]) + 1)):
-                        ends[i, step] = criterion(self.text[row : row + 1, :end], None).all()
+                        ends[i, step] = torch.as_tensor(criterion(self.text[row : row + 1, :end], None)).all()
             ends = ends & (columns < length[:, None])
             ended = ends.any(-1)
             length = torch.where(ended, columns.gather(1, ends.long().argmax(1, keepdim=True))[:, 0] + 1, length)
@@ -247,8 +242,8 @@ class _Loop:
 
     def _go_on_with(self, going: Tensor) -> None:
         """Only these of the rows stay in the batch."""
-        self.rows, self.weights, self.padding, self.ahead = (
-            each[going] for each in (self.rows, self.weights, self.padding, self.ahead)
+        self.rows, self.weights, self.start, self.ahead = (
+            each[going] for each in (self.rows, self.weights, self.start, self.ahead)
         )
         self.known = {i: each[going] for i, each in self.known.items()}
         for each in self.slots:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from transformers import DynamicCache
 
 from dera import RealignedModel, drafting, linear_schedule, speculative
 from dera.drafting import LONGEST_DRAFT, Nearness, accept, accept_greedily, draft_length
@@ -272,6 +273,20 @@ def test_long_texts_of_any_draft_length(rows, length, drafts, monkeypatch):
     assert compacted
 
 
+@pytest.mark.parametrize("prompt", ["padded at the right", "at other positions", "twice"])
+def test_prompts_of_other_shapes_are_read_as_plain_decoding_reads_them(prompt):
+    ours, batch = RealignedModel(*near("gpt2")), padded(PROMPTS, "right" if prompt == "padded at the right" else "left")
+    arguments = dict(do_sample=False, max_new_tokens=12, lam=LAMS)
+    if prompt == "at other positions":
+        arguments["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0) + torch.tensor([[0], [9], [20], [3]])
+    if prompt == "twice":
+        arguments["num_return_sequences"] = 2
+        arguments["do_sample"], arguments["top_k"] = True, 1
+    expected = ours.generate(**batch, **arguments)
+    assert torch.equal(ours.generate(**batch, speculative=True, **arguments), expected)
+    assert ours.last_speculation.drafted > 0
+
+
 @pytest.mark.parametrize("drafter", [0, 1, 2])
 def test_several_aligned_models(drafter):
     """The models with a share, whichever of them drafts, and one that has none is not run."""
@@ -309,9 +324,7 @@ def test_what_is_drafted_is_used(sampling, drafts):
     drafts(6)
     same = [copy.deepcopy(models("llama")[0]) for _ in range(2)]
     ours = RealignedModel(*same)
-    arguments = dict(do_sample=sampling, top_k=0, max_new_tokens=48, eos_token_id=None) if sampling else dict(
-        do_sample=False, max_new_tokens=48, eos_token_id=None
-    )  # fmt: skip
+    arguments = dict(do_sample=sampling, max_new_tokens=48, eos_token_id=None)
     with counted(reference=ours.reference, aligned=ours.aligned) as calls:
         seeded(ours, **padded(PROMPTS[:1]), lam=0.4, speculative=True, **arguments)
     assert calls == {"reference": 48, "aligned": 8}
@@ -320,7 +333,7 @@ def test_what_is_drafted_is_used(sampling, drafts):
     assert done.drafted == 48 - 7  # in each round but the first, the first token comes from the mixture itself
 
 
-def test_the_drafter_is_the_nearer_model(drafts):
+def test_the_drafter_is_the_nearer_model():
     """At lam = 0.9 the aligned model guesses the text of the mixture; at 0.1 the reference does."""
     for lam, drafter in ((0.1, "reference"), (0.9, "aligned")):
         ours = RealignedModel(*models("llama"))
@@ -368,7 +381,8 @@ PLAIN = {
     "schedule": ("llama", lambda: dict(lam=linear_schedule(0.0, 1.0, 3))),
     "sliding window of 4": ("mistral", lambda: {}),
     "dynamic cache": ("llama", lambda: dict(use_cache=False)),
-    "past_key_values=": ("llama", lambda: dict(past_key_values=__import__("transformers").DynamicCache())),
+    "past_key_values=": ("llama", lambda: dict(past_key_values=DynamicCache())),
+    "static": ("llama", lambda: dict(cache_implementation="static")),
     "more than the sequences": ("llama", lambda: dict(return_dict_in_generate=True, output_scores=True)),
     "streamer=": ("llama", lambda: dict(streamer=Collected())),
     "assistant_model=": ("llama", lambda: dict(assistant_model=parts("llama")[1])),
