@@ -9,7 +9,9 @@ from torch import Tensor
 from transformers import Cache, GenerationMixin
 
 from dera.cache import RealignedCache
+from dera.obstacles import as_keywords, serves
 from dera.parts import Part
+from dera.speculative import Speculation, speculate
 from dera.weights import Lam, as_lam, lam_from_beta
 
 
@@ -21,10 +23,17 @@ class RealignedGeneration(GenerationMixin):
     names: list[str]
     aligned_beta: float | None
     lam: Lam | None
+    last_speculation: Speculation | None = None
 
     @torch.no_grad()
-    def generate(self, *args: Any, lam: Lam | None = None, beta: float | None = None, **kwargs: Any) -> Any:
+    def generate(
+        self, *args: Any, lam: Lam | None = None, beta: float | None = None, speculative: bool = False, **kwargs: Any
+    ) -> Any:
         """transformers' `generate`, with the strength as `lam` (any `dera.weights.Lam`) or as `beta`.
+
+        With `speculative`, one of the models drafts several tokens and the others verify them in one pass: fewer passes for
+        samples of exactly the same distribution, and the same greedy text, up to rounding. What it did is then in
+        `last_speculation`. Where it does not serve (beams, encoder-decoders, ...) it warns, names the reason, and decodes plainly.
 
         Raises:
             ValueError: if both are given, or as `lam_from_beta` and `forward` say.
@@ -39,6 +48,11 @@ class RealignedGeneration(GenerationMixin):
             rows = next((value.shape[0] for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), 1)
             # a tensor: generate repeats those, one row after another, for beams and several return sequences
             lam = as_lam(lam, rows, names=self.names)
+        self.last_speculation = None
+        if speculative:
+            args, kwargs = (), as_keywords(args, kwargs)
+            if serves(self, lam, kwargs):
+                kwargs["custom_generate"] = speculate
         return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
 
     def _prepare_cache_for_generation(self, generation_config: Any, model_kwargs: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]

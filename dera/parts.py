@@ -42,22 +42,28 @@ class Part:
 
     def __call__(self, **inputs: Any) -> Any:
         """Call the model with those of `inputs` that its forward knows (some take no position ids)."""
-        with self._adapted():
-            return self.module(**{name: self.here(value) for name, value in inputs.items() if name in self.known})
+        with self.adapted():
+            return self.run(**inputs)
+
+    def run(self, **inputs: Any) -> Any:
+        """As a call, but within `adapted()`, which for a small model may cost more than the call does: enter it once for many."""
+        device = self.base.device  # found by walking through the parameters, which for a small model takes its time
+        return self.module(**{name: self.here(value, device) for name, value in inputs.items() if name in self.known})
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""
         encoder = self.base.get_encoder()
         known = inspect.signature(encoder.forward).parameters
-        with self._adapted():
+        with self.adapted():
             return encoder(**{name: self.here(value) for name, value in inputs.items() if name in known}).last_hidden_state
 
-    def here(self, value: Any) -> Any:
+    def here(self, value: Any, device: torch.device | None = None) -> Any:
         """A tensor on this part's device, which need not be that of the others; offloaded parts move their inputs themselves."""
-        here = self.base.device
-        return value.to(here) if isinstance(value, torch.Tensor) and here.type != "meta" else value
+        device = device or self.base.device
+        return value.to(device) if isinstance(value, torch.Tensor) and device.type != "meta" else value
 
-    def _adapted(self) -> Any:
+    def adapted(self) -> Any:
+        """A context in which the module is this part: its adapter on, or all off."""
         if self.adapter is None:
             return nullcontext()
         return self.module.disable_adapter() if self.adapter == OFF else _switched_to(self.module, self.adapter)

@@ -62,5 +62,7 @@ def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:
     expected = counts.sum() * probabilities / probabilities.sum()
     common = expected >= 5
     assert common.sum() > 10
-    observed = [*counts[common], counts[~common].sum()]
-    return stats.chisquare(observed, [*expected[common], expected[~common].sum()]).pvalue
+    rest = [counts[~common].sum()], [expected[~common].sum()]
+    if rest == ([0], [0]):
+        rest = [], []
+    return stats.chisquare([*counts[common], *rest[0]], [*expected[common], *rest[1]]).pvalue

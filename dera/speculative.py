@@ -1,0 +1,250 @@
+"""Speculative decoding of the mixture: one of its models drafts, the others verify, and the text is exactly the mixture's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.generation import logits_process as processing
+from transformers.generation import stopping_criteria as stopping
+
+from dera.drafting import LONGEST_DRAFT, Nearness, Slots, accept, accept_greedily, draft_length
+from dera.mixing import mix_present
+from dera.obstacles import OF_LOGITS, serves_prepared, window_of
+from dera.weights import as_lam
+
+
+@dataclass
+class Speculation:
+    """What a speculative `generate` did; `model.last_speculation`.
+
+    Attributes:
+        rounds: of drafting and verifying.
+        drafted, accepted: tokens drafted, over all rows, and how many of these the text kept.
+        passes: how often each model was called, by name.
+    """
+
+    rounds: int
+    drafted: int
+    accepted: int
+    passes: dict[str, int]
+
+
+def speculate(
+    model: Any,
+    input_ids: Tensor,
+    logits_processor: processing.LogitsProcessorList,
+    stopping_criteria: stopping.StoppingCriteriaList,
+    generation_config: Any,
+    **model_kwargs: Any,
+) -> Tensor:
+    """transformers' `custom_generate` for a realigned model: the prompts with their completions, shape (batch, time)."""
+    if not serves_prepared(model, logits_processor, stopping_criteria, model_kwargs):
+        return model._sample(input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs)
+    loop = _Loop(model, input_ids, logits_processor, stopping_criteria, generation_config, model_kwargs)
+    while len(loop.rows):
+        loop.round()
+    model.last_speculation = loop.done
+    return loop.result()
+
+
+class _Loop:
+    """Rows decoded in rounds. Between rounds no part has read a row's last token, unless the row is `ahead`.
+
+    Attributes:
+        slots: of the parts that have a share; `present` says which these are.
+        text: all rows' tokens, with room for drafts, shape (batch, room); `lengths` says how many each has, its padding counted.
+        rows: those still being decoded, shape (rows,); `weights`, `start`, `ahead` and `known` have an entry for each of them.
+        start: the position that a row's first column would have, counted back from its prompt's last token.
+        ahead: whether all drafts of a row were kept: the verifiers have then read its last token.
+        known: by verifier, its logits after the last token, which count where the row is ahead; shape (rows, 1, vocabulary).
+    """
+
+    def __init__(self, model: Any, input_ids: Tensor, processors: Any, criteria: Any, config: Any, kwargs: dict[str, Any]):
+        (batch, width), device = input_ids.shape, input_ids.device
+        self.weights = as_lam(kwargs["lam"], batch, device, model.names)
+        run = model.parts_with_share(self.weights)
+        self.parts, self.present = len(run), [i for i, has in enumerate(run) if has]
+        self.slots = [Slots(model.parts[i], model.config.get_text_config().vocab_size) for i in self.present]
+        shares = [float((1 - self.weights.sum(-1)).mean()), *self.weights.mean(0).tolist()]
+        self.nearness = Nearness([shares[i] for i in self.present])
+        self.processors, self.criteria, self.sampling = processors, criteria, config.do_sample
+        self.limit = criteria.max_length
+        eos = [each.eos_token_id.to(device) for each in criteria if isinstance(each, stopping.EosTokenCriteria)]
+        self.ends = torch.cat(eos) if eos else input_ids.new_empty(0)
+        self.pad = 0 if config._pad_token_tensor is None else int(config._pad_token_tensor)
+        self.text = input_ids.new_full((batch, self.limit + LONGEST_DRAFT + 1), self.pad)
+        self.text[:, :width] = input_ids
+        self.lengths = input_ids.new_full((batch,), width)
+        self.rows = torch.arange(batch, device=device)
+        mask = kwargs.get("attention_mask")
+        self.mask = None if mask is None else mask.to(device)
+        self.positions = kwargs["position_ids"].to(device).expand(batch, -1)
+        self.start = self.positions[:, -1] - (width - 1)
+        self.ahead, self.any_ahead = torch.zeros_like(self.rows, dtype=torch.bool), False
+        self.known: dict[int, Tensor] = {}
+        self.room = min(window_of(each.part) for each in self.slots)
+        self.rounds = self.drafted = self.accepted = 0
+
+    @property
+    def done(self) -> Speculation:
+        return Speculation(self.rounds, self.drafted, self.accepted, {each.part.name: each.passes for each in self.slots})
+
+    def result(self) -> Tensor:
+        """The rows, padded where others are longer."""
+        columns = torch.arange(int(self.lengths.max()), device=self.text.device)
+        return self.text[:, : len(columns)].masked_fill(columns >= self.lengths[:, None], self.pad)
+
+    def round(self) -> None:
+        """Draft, verify, keep what is accepted and one token after it, and let finished rows go."""
+        first, drafter = self.lengths[self.rows], self.nearness.nearest
+        most = min(draft_length(self.nearness.acceptance, len(self.slots) - 1), self.limit - int(first.min()))
+        columns = first[:, None] + torch.arange(most + 1, device=first.device)
+        unread, places = self._unread(columns)
+        found = self._draft(self.slots[drafter], columns, unread, places)
+        steps = found.shape[1]
+        columns, places = columns[:, : steps + 1], places[:, : unread.shape[1] + steps]
+        verified = self._verify(drafter, columns[:, :-1], unread, places)
+        logits = [verified.get(i, found) for i in range(len(self.slots))]
+        kept, token, overlaps = self._judge(drafter, [each[:, :steps] for each in logits], columns[:, :-1])
+        self.text[self.rows, first + kept] = token
+        length, finished = self._stopped(columns, first + kept + (kept < steps))
+        self.lengths[self.rows] = length
+        compared = torch.minimum(kept + 1, length - first).clamp(max=steps)
+        positions = torch.arange(steps, device=first.device) < compared[:, None]
+        changed = self.nearness.add((overlaps * positions[:, None]).sum((0, 2)).tolist(), int(compared.sum()))
+        self.rounds += 1
+        self.drafted += int((steps - self.ahead.long()).sum())
+        self.accepted += int((torch.minimum(kept, length - first) - self.ahead.long()).sum())
+        if finished.all():
+            self.rows = self.rows[:0]
+            return
+        self.ahead = (kept == steps) & (not changed)  # a verifier that is to draft forgets what the next verifier has not read
+        for i, each in enumerate(self.slots):
+            each.keep(kept.clamp(max=steps - 1) if changed else kept, steps - (i == drafter))
+        self.known = {i: each[:, steps:] for i, each in verified.items()}
+        if finished.any():
+            self._go_on_with((~finished).nonzero()[:, 0])
+        self.any_ahead = bool(self.ahead.any())
+        for each in self.slots:
+            each.compact(self.room)
+
+    def _unread(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """What the drafter is yet to read, and the positions of that and of the drafts: at first the prompts, then one token."""
+        places = columns.clamp(max=self.limit) - 1 + self.start[:, None]  # drafts may go beyond where a row must end
+        if self.rounds:
+            return self.text[self.rows[:, None], columns[:, :1] - 1], places
+        return self.text[:, : int(columns[0, 0])], torch.cat([self.positions[:, :-1], places], dim=1)
+
+    def _draft(self, drafter: Slots, columns: Tensor, unread: Tensor, places: Tensor) -> Tensor:
+        """Draft into `text`, until every row has ended; the drafter's logits for these columns."""
+        width, found = unread.shape[1], []
+        ids, at, real = unread, places[:, :width], None if self.rounds else self.mask
+        ended = torch.zeros_like(self.ahead)
+        with drafter.part.adapted():
+            for step in range(columns.shape[1] - 1):
+                found.append(drafter.read(ids, at, real, keep=1))
+                scores = self._processed(found[-1], columns[:, step, None])
+                if step == 0 and self.any_ahead:  # all logits after the last token are known: this one comes from the mixture
+                    mixed = self._mixed([self.known.get(i, found[0]) for i in range(len(self.slots))])
+                    scores = torch.where(self.ahead[:, None, None], self._processed(mixed, columns[:, :1]), scores)
+                ids = self._chosen(scores[:, 0])
+                self.text[self.rows, columns[:, step]] = ids[:, 0]
+                at, real = places[:, width + step, None], None
+                ended |= torch.isin(ids[:, 0], self.ends)
+                if ended.all():
+                    break
+        return torch.cat(found, dim=1)
+
+    def _verify(self, drafter: int, columns: Tensor, unread: Tensor, places: Tensor) -> dict[int, Tensor]:
+        """The logits of each verifier for the columns of the drafts and for the next."""
+        drafts = self.text[self.rows[:, None], columns]
+        everywhere = self.any_ahead and bool(self.ahead.all())
+        real = ~self.ahead[:, None] if self.any_ahead else None if self.rounds else self.mask  # as far as what is unread goes
+        real = None if real is None else torch.cat([real, real.new_ones(drafts.shape)], dim=1)
+        found = {}
+        for i, each in enumerate(self.slots):
+            if i == drafter:
+                continue
+            with each.part.adapted():
+                if everywhere:
+                    read = each.read(drafts, places[:, 1:], None, keep=drafts.shape[1])
+                    found[i] = torch.cat([self.known[i], read], dim=1)
+                else:  # a row that is ahead reads its last token again, to the same end, in a slot that does not count
+                    found[i] = each.read(torch.cat([unread, drafts], dim=1), places, real, keep=drafts.shape[1] + 1)
+        return found
+
+    def _judge(self, drafter: int, logits: list[Tensor], columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How many drafts each row keeps, the token after them, and how the parts overlap with the mixture, (rows, parts, columns)."""
+        every = torch.cat([self._mixed(logits), *logits], dim=1)
+        scores = self._processed(every, columns.repeat(1, len(logits) + 1)).unflatten(1, (len(logits) + 1, -1))
+        drafts = self.text[self.rows[:, None], columns]
+        if not self.sampling:
+            best = scores.argmax(-1)
+            overlaps = (best[:, 1:] == best[:, :1]).float()
+            target = best[:, 0]
+            target[:, 0] = torch.where(self.ahead, drafts[:, 0], target[:, 0])  # which was the mixture's already
+            return *accept_greedily(drafts, target), overlaps
+        chances = scores.softmax(-1)
+        target, proposal = chances[:, 0], chances[:, 1 + drafter].clone()
+        proposal[:, 0] = torch.where(self.ahead[:, None], target[:, 0], proposal[:, 0])  # it was drawn from the mixture
+        return *accept(drafts, target, proposal), torch.minimum(chances[:, :1], chances[:, 1:]).sum(-1)
+
+    def _mixed(self, logits: list[Tensor]) -> Tensor:
+        """The mixture of the parts present."""
+        found: list[Tensor | None] = [None] * self.parts
+        for i, each in zip(self.present, logits, strict=True):
+            found[i] = each
+        return mix_present(found, self.weights)
+
+    def _chosen(self, scores: Tensor) -> Tensor:
+        """One token a row, shape (rows, 1)."""
+        return torch.multinomial(scores.softmax(-1), 1) if self.sampling else scores.argmax(-1, keepdim=True)
+
+    def _processed(self, logits: Tensor, columns: Tensor) -> Tensor:
+        """What the logits processors make of logits, shape (rows, time, vocabulary), for tokens to stand in `columns`, (rows, time)."""
+        for processor in self.processors:
+            if type(processor) in OF_LOGITS:
+                logits = processor(None, logits.flatten(0, 1)).view_as(logits)
+                continue
+            processed = torch.empty_like(logits)
+            for step in range(columns.shape[1]):
+                for length in columns[:, step].unique().tolist():
+                    # all rows, finished ones too, as some processors know how a row was padded; who is elsewhere does not count
+                    here = (columns[:, step] == length).nonzero()[:, 0]
+                    scores = logits.new_zeros(len(self.text), logits.shape[-1])
+                    scores[self.rows[here]] = logits[here, step]
+                    processed[here, step] = processor(self.text[:, :length], scores)[self.rows[here]]
+            logits = processed
+        return logits
+
+    def _stopped(self, columns: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each row ends, of those that have grown to `length`, and which are finished; both of shape (rows,)."""
+        finished = length >= self.limit
+        length = length.clamp(max=self.limit)
+        for criterion in self.criteria:
+            if isinstance(criterion, stopping.MaxLengthCriteria):
+                continue
+            ends = torch.zeros_like(columns, dtype=torch.bool)
+            if isinstance(criterion, stopping.EosTokenCriteria):
+                ends = torch.isin(self.text[self.rows[:, None], columns], self.ends)
+            else:  # after every token of every row by itself, as in plain decoding
+                for i, row in enumerate(self.rows.tolist()):
+                    for step, end in enumerate(range(int(columns[i, 0]) + 1, int(length[i]) + 1)):
+                        ends[i, step] = torch.as_tensor(criterion(self.text[row : row + 1, :end], None)).all()
+            ends = ends & (columns < length[:, None])
+            ended = ends.any(-1)
+            length = torch.where(ended, columns.gather(1, ends.long().argmax(1, keepdim=True))[:, 0] + 1, length)
+            finished = finished | ended
+        return length, finished
+
+    def _go_on_with(self, going: Tensor) -> None:
+        """Only these of the rows stay in the batch."""
+        self.rows, self.weights, self.start, self.ahead = (
+            each[going] for each in (self.rows, self.weights, self.start, self.ahead)
+        )
+        self.known = {i: each[going] for i, each in self.known.items()}
+        for each in self.slots:
+            each.select(going)
