@@ -29,9 +29,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         for kind in ("retrained", "reference"):
             style.with_interval(axes, mine[mine["kind"] == kind], "kl", "reward", kind, line=False, x_interval=True)
         axes.set_xscale("symlog", linthresh=0.1)
-        axes.set_xlim(left=-0.02)
         axes.set_title(style.objective_name(objective) + ("" if several else f", β₀ = {anchors[objective][0]:g}"))
         axes.set_xlabel(style.QUANTITIES["kl"])
+    for (axes,) in columns:
+        axes.set_xlim(left=-0.02)  # when all are drawn: it ends the scaling of axes that are shared
     style.label_rows(columns, [style.QUANTITIES["reward"]])
     handles = {label: handle for (axes,) in columns for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
