@@ -23,6 +23,7 @@ report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
 
 publish: figures ## copy the front page of the default study to docs/laptop
+	$(RUN) snakemake curve_trial --cores 1
 	$(RUN) snakemake publish --cores 1
 
 unlock: $(STAMP) ## after Snakemake itself was killed outright

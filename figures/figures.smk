@@ -112,7 +112,8 @@ rule publish:
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
-        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "curve_trial"]),
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
+        trial=curve_trial_if_run,
     output:
         directory(f"docs/{config['study']}"),
     log:
@@ -124,6 +125,6 @@ rule publish:
     params:
         figures=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
     shell:
-        "(mkdir -p {output} && cp {input.claims} {input.questions} {input.manifest} {input.tables} {output}"
+        "(mkdir -p {output} && cp {input.claims} {input.questions} {input.manifest} {input.tables} {input.trial} {output}"
         " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"
         " > {log} 2>&1"

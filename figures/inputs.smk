@@ -42,6 +42,12 @@ def tables_of(wildcards, input):
     return [part for table, path in zip(reads[wildcards.figure], input) for part in (f"--{table}", path)]
 
 
+def curve_trial_if_run(wildcards):
+    """Its table, which takes minutes and is no part of a study, where `snakemake curve_trial` made it."""
+    trial = f"{RESULTS}/tables/curve_trial.csv"
+    return [trial] if Path(trial).exists() else []
+
+
 MODELS = [
     f"{RESULTS}/{task}/models/{model}"
     for task in TASKS
