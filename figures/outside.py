@@ -47,7 +47,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         for name, look in looks.items()
     ]
     between = Patch(**BETWEEN, label="reference (λ = 0) to anchor (λ = 1)")
-    figure.legend(handles=[*handles, between], loc="outside upper center", ncols=len(handles) + 1)
+    figure.legend(handles=[*handles, between], loc="outside upper center", ncols=min(len(handles) + 1, 5))
     return figure
 
 
