@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dera.mixture import Particles, sample_mixture
     from dera.model import RealignedModel
     from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
+    from dera.speculative import Speculation
     from dera.tuning import Tuning, tune
     from dera.weights import lam_from_beta, linear_schedule
 
@@ -47,6 +48,7 @@ _MODULES = {
     "sample_mixture": "mixture",
     "score_completions": "scoring",
     "SequenceScores": "scoring",
+    "Speculation": "speculative",
     "tune": "tuning",
     "Tuning": "tuning",
 }
