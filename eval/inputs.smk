@@ -109,7 +109,7 @@ def decoding_comparators(wildcards):
 
 def scoring(wildcards):
     pairs = TASKS[wildcards.task].get("preferences")
-    labelled = {"preferences": pairs} if pairs and study_config.pairs_are_sampled(pairs) else {}
+    labelled = {"preferences": pairs} if pairs and checks.pairs_are_sampled(pairs) else {}
     return section(wildcards.task, metrics=TASKS[wildcards.task].get("metrics", []), **labelled)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from study import several
-from study.config import Objective, decoded_comparators, pairs_are_sampled
+from study.checks import Objective, pairs_are_sampled
+from study.config import decoded_comparators
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
 START = 12.0  # importing the libraries

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from study.schema import ConfigError
+
 ENDS = ([1, 0], [0, 1], [0, 0])  # decoded whatever the section says: each part alone, and the reference
-
-
-class SeveralError(ValueError):
-    """A section `several` that cannot be run; the message names the key, the value and the remedy."""
 
 
 def lams(section: Mapping[str, Any]) -> list[list[Any]]:
@@ -22,7 +20,7 @@ def check(key: str, task: Mapping[str, Any]) -> None:
     """Check the section of a task that stands at `key` in the config and has passed the schema.
 
     Raises:
-        SeveralError: naming the first key that is wrong.
+        ConfigError: naming the first key that is wrong.
     """
     section, objectives = task["several"], task["alignment"]["objectives"]
     here, there = f"{key}.several", f"{key}.alignment.objectives"
@@ -31,21 +29,21 @@ def check(key: str, task: Mapping[str, Any]) -> None:
     }
     for where, name in named.items():
         if name not in objectives:
-            raise SeveralError(f"{where} = {name!r}: there is no such alignment; allowed: {', '.join(objectives)}")
+            raise ConfigError(f"{where} = {name!r}: there is no such alignment; allowed: {', '.join(objectives)}")
     first, second = section["parts"]
     for i, name in enumerate(section["parts"]):
         part = objectives[name]
         if not isinstance(part.get("reward"), Mapping):
-            raise SeveralError(
+            raise ConfigError(
                 f"{here}.parts[{i}] = {name!r}: its reward is {part.get('reward', 'gold')!r}, which nothing can be added to; name an "
                 "alignment whose reward is a mapping of measures to weights"
             )
         if len(part["anchors"]) != 1:
-            raise SeveralError(f"{there}.{name}.anchors = {part['anchors']}: must be one anchor, because {here}.parts names it")
+            raise ConfigError(f"{there}.{name}.anchors = {part['anchors']}: must be one anchor, because {here}.parts names it")
     for name, what in (("anchors", "anchor"), ("seeds", "seeds")):
         one, other = (objectives[part].get(name, task["alignment"]["seeds"]) for part in (first, second))
         if _exact(one) != _exact(other):
-            raise SeveralError(f"{there}.{second}.{name} = {other}: must be {one}, the {what} of {first}, which it is mixed with")
+            raise ConfigError(f"{there}.{second}.{name} = {other}: must be {one}, the {what} of {first}, which it is mixed with")
     for name, weights in section["joint"].items():
         _check_joint(
             f"{here}.joint.{name}", f"{there}.{name}", objectives[name], weights, {p: objectives[p] for p in section["parts"]}
@@ -57,17 +55,17 @@ def _check_joint(
     key: str, where: str, joint: Mapping[str, Any], weights: Sequence[Any], parts: Mapping[str, Mapping[str, Any]]
 ) -> None:
     if sum(_exact(weights)) != 1:
-        raise SeveralError(f"{key} = {weights}: must sum to 1, or the joint model has another strength than the parts")
+        raise ConfigError(f"{key} = {weights}: must sum to 1, or the joint model has another strength than the parts")
     if joint["anchors"]:
-        raise SeveralError(f"{where}.anchors = {joint['anchors']}: must be [], because {key} names it to be compared with")
+        raise ConfigError(f"{where}.anchors = {joint['anchors']}: must be [], because {key} names it to be compared with")
     (anchor,) = next(iter(parts.values()))["anchors"]
     if Fraction(str(anchor)) not in _exact(joint["betas"]):
-        raise SeveralError(f"{where}.betas = {joint['betas']}: must have {anchor}, the anchor of {' and '.join(parts)}")
+        raise ConfigError(f"{where}.betas = {joint['betas']}: must have {anchor}, the anchor of {' and '.join(parts)}")
     wanted = _sum([part["reward"] for part in parts.values()], weights)
     reward = joint.get("reward", "gold")
     if not isinstance(reward, Mapping) or _sum([reward], [1]) != wanted:
         written = {measure: float(weight) for measure, weight in wanted.items()}
-        raise SeveralError(
+        raise ConfigError(
             f"{where}.reward = {dict(reward) if isinstance(reward, Mapping) else reward!r}: must be {written}, the sum of the rewards of "
             f"{' and '.join(parts)} weighted by {key} = {list(weights)}"
         )
@@ -80,7 +78,7 @@ def _check_twice(key: str, section: Mapping[str, Any]) -> None:
         for name, pair in pairs:
             if _exact(pair) in seen:
                 place = f"joint.{name}" if where == "joint" else f"beyond[{name}]"
-                raise SeveralError(
+                raise ConfigError(
                     f"{key}.{place} = {pair}: is decoded already, as an end, for a joint model or as another one beyond; remove it"
                 )
             seen.append(_exact(pair))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from study import checks, modules
 from study import config as study_config
-from study import modules
 
 ROOT = Path(__file__).parents[2]
 TASKS = {"length": "any", "summarization": "own", "hallucination": "own", "safety": "own"}
@@ -244,17 +244,17 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     corpus, key = shipped("local-text.yaml")["tasks"]["length"]["corpus"], "tasks.length.corpus"
     for name in corpus["files"].values():
         (tmp_path / name).touch()
-    monkeypatch.delenv(study_config.CORPUS_VARIABLE, raising=False)
+    monkeypatch.delenv(checks.CORPUS_VARIABLE, raising=False)
     with pytest.raises(study_config.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="):
-        study_config.corpus_files(key, corpus)
-    monkeypatch.setenv(study_config.CORPUS_VARIABLE, str(tmp_path))
-    found = study_config.corpus_files(key, corpus)
+        checks.corpus_files(key, corpus)
+    monkeypatch.setenv(checks.CORPUS_VARIABLE, str(tmp_path))
+    found = checks.corpus_files(key, corpus)
     assert {split: Path(path).name for split, path in found.items()} == corpus["files"]
     corpus["folder"] = str(tmp_path / "elsewhere")
     message = r"tasks\.length\.corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"
     with pytest.raises(study_config.ConfigError, match=message):
-        study_config.corpus_files(key, corpus)
-    assert study_config.corpus_files(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
+        checks.corpus_files(key, corpus)
+    assert checks.corpus_files(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
@@ -283,7 +283,7 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
     config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
     found = study_config.check(config)
     assert found.plugins() == ["objective.py"]
-    assert found.objectives["length"]["mine"] == study_config.Objective("objective.py", "preferences", "unknown")
+    assert found.objectives["length"]["mine"] == checks.Objective("objective.py", "preferences", "unknown")
     assert found.task_modules["mine"] == "task.py"
     config["tasks"]["mine"]["settings"] = {"most_words": 0}
     refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from study import estimate
-from study.config import Objective
+from study.checks import Objective
 
 ROOT = Path(__file__).parents[2]
 MADE_WITH = {"rloo": "prompts", "dpo": "preferences"}
