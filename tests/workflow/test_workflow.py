@@ -141,10 +141,12 @@ def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrup
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     study.source = tmp_path
     rloo, snakefile = tmp_path / "training/objectives/rloo.py", tmp_path / "training/training.smk"
+    helper = tmp_path / "training/trainers_of_trl.py"
     rloo.write_text(rloo.read_text().replace('DATA = "prompts"', 'DATA = "prompts"  # sampled from the policy'))
     snakefile.write_text(snakefile.read_text() + "\n# the end\n")
     assert study.planned() == set()
-    rloo.write_text(rloo.read_text().replace("temperature=1.0", "temperature=0.9"))
+    assert "temperature=1.0" in helper.read_text()
+    helper.write_text(helper.read_text().replace("temperature=1.0", "temperature=0.9"))
     planned = study.planned()
     study.source = ROOT
     trained = {job.split(",")[2].strip() for job in planned if job.startswith("align")}
