@@ -41,7 +41,7 @@ def scored_samples(wildcards):
 
 def compared_adapter(wildcards):
     """The adapter that comparators start from."""
-    return f"{RESULTS}/{wildcards.task}/models/" + "{}/beta={}/seed={}".format(*adapters(wildcards.task)[0])
+    return models(wildcards)[0]
 
 
 def compared_labels(wildcards):
@@ -50,7 +50,7 @@ def compared_labels(wildcards):
 
 def comparators_seed(wildcards):
     """Another seed than any adapter's."""
-    return zlib.crc32(f"{config['seed']} {wildcards.task} comparators".encode())
+    return seed_of(wildcards.task, "comparators")
 
 
 def mixed_adapters(wildcards):
@@ -74,7 +74,7 @@ def several_lams(wildcards):
 
 def several_seed(wildcards):
     """Another than any adapter's own (sampling_seed)."""
-    return zlib.crc32(f"{config['seed']} {wildcards.task} several {wildcards.seed}".encode())
+    return seed_of(wildcards.task, "several", wildcards.seed)
 
 
 def curves(wildcards):
@@ -93,7 +93,7 @@ def judging(wildcards):
     best_of = TASKS[wildcards.task]["dera"].get("comparators", {}).get("best_of")
     if best_of:
         objectives[name] = {**objectives[name], "best_of": best_of}
-    mixed = {key: TASKS[wildcards.task][key] for key in ("several",) if key in TASKS[wildcards.task]}
+    mixed = {"several": TASKS[wildcards.task]["several"]} if "several" in TASKS[wildcards.task] else {}
     return json.dumps({"statistics": config["statistics"], "objectives": objectives, **mixed}, sort_keys=True)
 
 

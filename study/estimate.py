@@ -8,6 +8,7 @@ from typing import Any
 from study import several
 from study.checks import Objective, pairs_are_sampled
 from study.config import decoded_comparators
+from study.config import seeds as seeds_of
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
 START = 12.0  # importing the libraries
@@ -38,7 +39,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
         training += _training("reward_model", task["reward_model"])
     decoded, jobs = evaluation["reference_samples"], 8
     for name, objective in task["alignment"]["objectives"].items():
-        seeds = len(objective.get("seeds", task["alignment"]["seeds"]))
+        seeds = len(seeds_of(task, name))
         runs = seeds * len(objective["betas"])
         jobs += 2 * runs
         training += runs * _training(objectives[name].data, objective)
@@ -48,7 +49,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
     jobs += bool(rivals)
     decoded += 2 * evaluation["samples"] * sum(map(len, rivals))
     if "several" in task:
-        seeds = len(task["alignment"]["objectives"][task["several"]["parts"][0]].get("seeds", task["alignment"]["seeds"]))
+        seeds = len(seeds_of(task, task["several"]["parts"][0]))
         jobs += seeds
         decoded += evaluation["samples"] * 3 * seeds * len(several.lams(task["several"]))
     decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION

@@ -80,7 +80,11 @@ def align_code(wildcards):
     return code_of(wildcards.task, "training.align", made_with(wildcards).module)
 
 
+def seed_of(*names):
+    """A seed that follows from the study's and these names."""
+    return zlib.crc32(" ".join(map(str, (config["seed"], *names))).encode())
+
+
 def sampling_seed(wildcards):
     """Another seed for each adapter, so that no two policies share their random numbers, and none changes with the list of betas."""
-    name = f"{config['seed']} {wildcards.task} {wildcards.objective} {wildcards.beta} {wildcards.seed}"
-    return zlib.crc32(name.encode())
+    return seed_of(wildcards.task, wildcards.objective, wildcards.beta, wildcards.seed)
