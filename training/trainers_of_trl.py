@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from trl import DPOConfig, DPOTrainer
 
 from training.objectives import ObjectiveInputs
+
+Trainer = TypeVar("Trainer")
 
 
 def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
@@ -21,21 +23,36 @@ def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
     )
 
 
-def sampling(inputs: ObjectiveInputs) -> dict[str, Any]:
-    """Arguments of the trainers that sample: from the policy as it is (temperature 1, no truncation of the distribution)."""
-    return dict(
-        **inputs.arguments,
-        beta=inputs.beta,
-        num_generations=inputs.settings["samples_per_prompt"],
-        num_iterations=inputs.settings["updates_per_sample"],
-        max_completion_length=inputs.max_new_tokens,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
+def sampling_trainer(
+    inputs: ObjectiveInputs, trainer: Callable[..., Trainer], config: Callable[..., Any], **choices: Any
+) -> Trainer:
+    """A TRL trainer that samples from the policy as it is (temperature 1, no truncation of the distribution).
+
+    Args:
+        trainer, config: TRL's classes.
+        choices: arguments of the config that are the objective's own.
+    """
+    return trainer(
+        model=inputs.model,
+        reward_funcs=[_reward_function(inputs)],
+        args=config(
+            **inputs.arguments,
+            beta=inputs.beta,
+            num_generations=inputs.settings["samples_per_prompt"],
+            num_iterations=inputs.settings["updates_per_sample"],
+            max_completion_length=inputs.max_new_tokens,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            **choices,
+        ),
+        train_dataset=inputs.dataset,
+        processing_class=inputs.tokenizer,
+        peft_config=inputs.adapter,
     )
 
 
-def reward_function(inputs: ObjectiveInputs) -> Callable[..., list[float]]:
+def _reward_function(inputs: ObjectiveInputs) -> Callable[..., list[float]]:
     """The objective's reward as these trainers call it."""
     eos = inputs.tokenizer.eos_token_id
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from trl import GRPOConfig, GRPOTrainer
 
 from training.objectives import ObjectiveInputs
-from training.trainers_of_trl import reward_function, sampling
+from training.trainers_of_trl import sampling_trainer
 
 DATA = "prompts"
 OPTIMUM = "unknown"
@@ -22,11 +22,6 @@ OPTIMUM = "unknown"
 
 def make_trainer(inputs: ObjectiveInputs) -> GRPOTrainer:
     """TRL's GRPOTrainer."""
-    return GRPOTrainer(
-        model=inputs.model,
-        reward_funcs=[reward_function(inputs)],
-        args=GRPOConfig(**sampling(inputs), loss_type="dr_grpo", scale_rewards="none", use_bias_correction_kl=True),
-        train_dataset=inputs.dataset,
-        processing_class=inputs.tokenizer,
-        peft_config=inputs.adapter,
+    return sampling_trainer(
+        inputs, GRPOTrainer, GRPOConfig, loss_type="dr_grpo", scale_rewards="none", use_bias_correction_kl=True
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from trl import RLOOConfig, RLOOTrainer
 
 from training.objectives import ObjectiveInputs
-from training.trainers_of_trl import reward_function, sampling
+from training.trainers_of_trl import sampling_trainer
 
 DATA = "prompts"
 OPTIMUM = "known"
@@ -16,11 +16,4 @@ OPTIMUM = "known"
 
 def make_trainer(inputs: ObjectiveInputs) -> RLOOTrainer:
     """TRL's RLOOTrainer."""
-    return RLOOTrainer(
-        model=inputs.model,
-        reward_funcs=[reward_function(inputs)],
-        args=RLOOConfig(**sampling(inputs)),
-        train_dataset=inputs.dataset,
-        processing_class=inputs.tokenizer,
-        peft_config=inputs.adapter,
-    )
+    return sampling_trainer(inputs, RLOOTrainer, RLOOConfig)
