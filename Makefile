@@ -5,7 +5,7 @@ CORES ?= all
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test report publish unlock lint lock clean help
+.PHONY: figures smoke test bench report publish unlock lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -18,6 +18,9 @@ smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
 
 test: $(STAMP) ## unit and workflow tests
 	$(RUN) python -m pytest
+
+bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench); trains the first pair if need be
+	$(RUN) snakemake bench --cores $(CORES)
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
@@ -32,7 +35,7 @@ unlock: $(STAMP) ## after Snakemake itself was killed outright
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile study training eval figures
+	$(RUN) snakefmt --check Snakefile study training eval figures bench
 	$(RUN) snakemake --lint
 	$(RUN) mypy
 

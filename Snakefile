@@ -32,6 +32,7 @@ include: "eval/inputs.smk"
 include: "eval/eval.smk"
 include: "figures/inputs.smk"
 include: "figures/figures.smk"
+include: "bench/bench.smk"
 
 
 onstart:

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, StaticCache
 
+from dera.stacked import StackedCache
+
 
 class RealignedCache(Cache):
     """One cache for each part, which transformers' `generate` handles as one: whatever it does reaches all of them.
 
     Attributes:
-        parts: the parts' caches, the reference's first; None for a part that was not run because lam leaves it out.
+        parts: the parts' caches, the reference's first; None for a part that was not run because lam leaves it out. Parts that
+            are read in one pass have one cache.
     """
 
     def __init__(self, parts: Sequence[Cache | None]):
@@ -33,7 +36,18 @@ class RealignedCache(Cache):
 
     @property
     def filled(self) -> list[Cache]:
-        return [cache for cache in self.parts if cache is not None]
+        return list({id(cache): cache for cache in self.parts if cache is not None}.values())
+
+    @property
+    def is_stacked(self) -> bool:
+        return any(isinstance(cache, StackedCache) for cache in self.filled)
+
+    def stack(self, running: Sequence[int], together: StackedCache) -> bool:
+        """Use one cache for these parts, all that are run, if the caches that stand there, empty, are the kind it replaces."""
+        if any(type(self.parts[i]) is not DynamicCache or self.parts[i].offloading for i in running):  # type: ignore[union-attr]
+            return False
+        self.parts = [together if i in running else None for i in range(len(self.parts))]
+        return True
 
     def run_only(self, needed: Sequence[bool]) -> list[bool]:
         """Which parts to run: those needed, and once tokens are cached all that were run for them.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from dera.model import RealignedModel
 from dera.padding import positions_of
 from dera.weights import Lam, as_lam
 
@@ -80,8 +81,11 @@ def batch_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
 class Rows:
     """Prompts decoded in step; rows may leave the batch, or be replaced by copies of others, between tokens.
 
+    A prompt that occurs several times, as in a sweep over lam, is read once.
+
     Attributes:
-        prompts: what the tokenizer made of the prompts.
+        prompts: what the tokenizer made of the prompts, each of them once.
+        row_prompts: which of these is each row's, shape (batch,).
         start: the decoder's first tokens, shape (batch, time): the prompts, or an encoder-decoder's start token.
     """
 
@@ -91,16 +95,18 @@ class Rows:
                 "decoding in batches needs a tokenizer with a padding token: set it, for example pad_token = eos_token"
             )
         self.model, self.ends, self.pad = model, end_tokens(model, tokenizer), tokenizer.pad_token_id
-        self.prompts = batch_of(model, tokenizer, prompts)
-        self.start, self._mask = self.prompts.input_ids, self.prompts.attention_mask
-        empty = [i for i, tokens in enumerate(self._mask.sum(-1).tolist()) if not tokens]
+        places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+        self.prompts = batch_of(model, tokenizer, list(places))
+        self.row_prompts = torch.tensor([places[prompt] for prompt in prompts], device=model.device)
+        empty = (self.prompts.attention_mask.sum(-1)[self.row_prompts] == 0).nonzero()[:, 0].tolist()
         if empty:
             raise ValueError(
                 f"prompt {empty[0]} of {len(prompts)} has no tokens, so there is nothing to continue: {prompts[empty[0]]!r}"
             )
+        self.start, self._mask = (each[self.row_prompts] for each in (self.prompts.input_ids, self.prompts.attention_mask))
         self._states: Tensor | None = None
         if model.config.is_encoder_decoder:
-            self._states = model.get_encoder()(input_ids=self.start, attention_mask=self._mask)[0]
+            self._states = model.get_encoder()(**self.prompts)[0][self.row_prompts]
             self._prompt_mask = self._mask
             self.start = torch.full((len(prompts), 1), _decoder_start(model), device=model.device)
             self._mask = torch.ones_like(self.start)
@@ -109,6 +115,8 @@ class Rows:
 
     def forward(self, **arguments: Any) -> Any:
         """The model's output for the next token of every row still in the batch; logits of shape (rows, 1, vocabulary)."""
+        if self._cache is None and self._states is None and len(self.prompts.input_ids) < len(self._mask):
+            return self._read_prompts_once(arguments)
         if self._states is None:
             positions = positions_of(self._mask)[:, -self._tokens.shape[1] :]
             inputs: dict[str, Any] = dict(
@@ -118,6 +126,21 @@ class Rows:
             states = BaseModelOutput(last_hidden_state=self._states)
             inputs = dict(decoder_input_ids=self._tokens, encoder_outputs=states, attention_mask=self._prompt_mask)
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **arguments)
+        self._cache = output.past_key_values
+        return output
+
+    def _read_prompts_once(self, arguments: dict[str, Any]) -> Any:
+        """The output for every row, where several have the same prompt."""
+        ids, mask = self.prompts.input_ids, self.prompts.attention_mask
+        inputs = dict(input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), logits_to_keep=1, use_cache=True)
+        if isinstance(self.model, RealignedModel):
+            output = self.model(**inputs, rows=self.row_prompts, **arguments)
+        else:
+            output = self.model(**inputs, **arguments)
+            for name, value in list(output.items()):
+                if isinstance(value, Tensor):
+                    output[name] = value[self.row_prompts]
+            output.past_key_values.batch_select_indices(self.row_prompts)
         self._cache = output.past_key_values
         return output
 
@@ -141,14 +164,15 @@ class Rows:
         ends = is_end(drawn, self.ends).long()
         real = (ends.cumsum(-1) - ends == 0).long()  # up to and including the first end of sequence
         seq2seq = self._states is not None
-        mask = torch.ones_like(self.start) if seq2seq else self.prompts.attention_mask
+        prompts = {name: each[self.row_prompts] for name, each in self.prompts.items()}
+        mask = torch.ones_like(self.start) if seq2seq else prompts["attention_mask"]
         return Completions(
             input_ids=torch.cat([self.start, drawn], dim=1),
             attention_mask=torch.cat([mask, real], dim=1),
             completion_length=drawn.shape[1],
             end_token_ids=self.ends,
-            encoder_input_ids=self.prompts.input_ids if seq2seq else None,
-            encoder_attention_mask=self.prompts.attention_mask if seq2seq else None,
+            encoder_input_ids=prompts["input_ids"] if seq2seq else None,
+            encoder_attention_mask=prompts["attention_mask"] if seq2seq else None,
         )
 
 

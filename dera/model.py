@@ -22,6 +22,7 @@ from dera.loading import load_parts
 from dera.mixing import mix_present
 from dera.padding import padding_last, positions_of, put_back
 from dera.parts import parts_of
+from dera.stacked import Stack, stackable
 from dera.vocabulary import shared_vocabulary_size
 from dera.weights import Lam, as_lam, lam_from_beta, scheduled_lam
 
@@ -83,8 +84,9 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         config = copy.deepcopy(parts[-1].config)
         config.get_text_config().vocab_size = shared_vocabulary_size(parts, tokenizer)  # (decoder=True) may return a copy
         super().__init__(config)
-        self.parts = parts
+        self.parts, self.vocabulary_size = parts, config.get_text_config().vocab_size
         self.held = nn.ModuleList({id(part.module): part.module for part in parts}.values())  # each once
+        self.stack = Stack(parts) if stackable(parts) else None
         self.names = [part.name for part in parts[1:]]
         if aligned_beta is not None:
             lam_from_beta(aligned_beta, aligned_beta)  # refuses what is no strength
@@ -157,6 +159,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         beta: float | None = None,
         completion_start: int | Tensor = 1,
         output_parts: bool = False,
+        rows: Tensor | None = None,
         **kwargs: Any,
     ) -> RealignedOutput:
         """Next-token logits of the realigned model (paper, Proposition 2).
@@ -177,6 +180,8 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
             beta: the strength instead, where `aligned_beta` is known.
             completion_start: for a schedule: the column, padding counted, of the completion's first token; one number or one a row.
             output_parts: also return the logits that were mixed, and run all models whatever lam is.
+            rows: go on with these rows of the batch, of which one may occur several times, shape (rows,): what they share, such as
+                the prompt of a sweep, is read once. `lam`, the output and the cache have an entry for each.
 
         Returns:
             float32 `logits` of shape (batch, time, vocabulary), `loss` if labels are given, `past_key_values`, and
@@ -196,7 +201,7 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
             raise ValueError("decoder_input_ids or labels are needed" if seq2seq else "input_ids are needed")
         cache = self._own_cache(past_key_values, use_cache)
         past = cache.get_seq_length() if cache is not None else 0
-        weights = self._weights(lam, tokens, past, completion_start, logits_to_keep)
+        weights = self._weights(lam, tokens if rows is None else tokens[rows], past, completion_start, logits_to_keep)
         run = self._run(weights, output_parts, callable(lam), cache)
         columns = None
         inputs = dict(kwargs, attention_mask=attention_mask, logits_to_keep=logits_to_keep, use_cache=cache is not None)
@@ -212,12 +217,12 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
                 position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :]
             inputs.update(input_ids=tokens, position_ids=position_ids)
         logits: list[Tensor | None] = [None] * len(self.parts)
-        for i, part in enumerate(self.parts):
-            if run[i]:
-                own: dict[str, Any] = {"encoder_outputs": states[i]} if seq2seq else {}
-                found = part(**inputs, **own, past_key_values=cache.parts[i] if cache is not None else None).logits
-                found = found if columns is None else put_back(found, columns.to(found.device))
-                logits[i] = self._kept(found, logits_to_keep, tokens.device)
+        for i, found in self._read(run, inputs, states if seq2seq else None, cache).items():
+            found = found if columns is None else put_back(found, columns.to(found.device))
+            found = self._kept(found, logits_to_keep, tokens.device)
+            logits[i] = found if rows is None else found[rows]
+        if rows is not None and cache is not None:
+            cache.batch_select_indices(rows)
         mixed = mix_present(logits, weights)
         return RealignedOutput(
             loss=None if labels is None else self._loss(mixed, labels),
@@ -261,9 +266,34 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         needed = [True] * len(self.parts) if all_of_them else self.parts_with_share(weights)
         return needed if cache is None else cache.run_only(needed)
 
+    def _read(
+        self, run: list[bool], inputs: dict[str, Any], states: list[Any] | None, cache: RealignedCache | None
+    ) -> dict[int, Tensor]:
+        """The logits of each part that is run, by its index: all in one pass where they are one model with adapters."""
+        running = [i for i, runs in enumerate(run) if runs]
+        stack = self._stack_for(running, cache)
+        caches = [None] * len(run) if cache is None else cache.parts
+        if stack is not None:
+            found = stack(running, **self.parts[0].known_of(inputs), past_key_values=caches[running[0]])
+            return dict(zip(running, found, strict=True))
+        own: dict[int, Any] = {} if states is None else {i: {"encoder_outputs": states[i]} for i in running}
+        return {i: self.parts[i](**inputs, **own.get(i, {}), past_key_values=caches[i]).logits for i in running}
+
+    def _stack_for(self, running: list[int], cache: RealignedCache | None) -> Stack | None:
+        """What reads these parts in one pass, for which a cache that is empty is made ready; None where each is read by itself.
+
+        An aligned model that runs alone is left to PEFT, to be the aligned model bit for bit.
+        """
+        if cache is not None and cache.get_seq_length():
+            return self.stack if cache.is_stacked else None
+        alone = len(running) == 1 and running != [0]
+        if self.stack is None or alone or self.training or not self.stack.ready:
+            return None
+        return self.stack if cache is None or cache.stack(running, self.stack.cache(len(running))) else None
+
     def _kept(self, logits: Tensor, keep: int, device: torch.device) -> Tensor:
         """Logits of the positions asked for and of the tokens that all parts have."""
-        return logits[:, -keep:, : self.config.get_text_config().vocab_size].to(device)
+        return logits[:, -keep:, : self.vocabulary_size].to(device)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.config.is_encoder_decoder:

@@ -57,12 +57,16 @@ def as_keywords(args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def serves(model: Any, lam: Any, arguments: dict[str, Any]) -> bool:
-    """Whether `speculate` decodes this call of `generate`; warns where it cannot. A mixture of one model has nothing to verify."""
+    """Whether `speculate` decodes this call of `generate`; warns where it cannot.
+
+    A mixture of one model has nothing to verify; a base and its adapters are read in one pass, which costs less than drafts would.
+    """
     reason = _obstacle(model, lam, arguments)
     if reason is not None:
         _warn(reason)
         return False
-    return sum(model.parts_with_share(lam if isinstance(lam, Tensor) else as_lam(lam, 1, names=model.names))) > 1
+    one_pass = model.stack is not None and model.stack.ready
+    return not one_pass and sum(model.parts_with_share(lam if isinstance(lam, Tensor) else as_lam(lam, 1, names=model.names))) > 1
 
 
 def serves_prepared(model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]) -> bool:

@@ -47,8 +47,12 @@ class Part:
 
     def run(self, **inputs: Any) -> Any:
         """As a call, but within `adapted()`, which for a small model may cost more than the call does: enter it once for many."""
+        return self.module(**self.known_of(inputs))
+
+    def known_of(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Those of the inputs that the model's forward knows, on its device."""
         device = self.base.device  # found by walking through the parameters, which for a small model takes its time
-        return self.module(**{name: self.here(value, device) for name, value in inputs.items() if name in self.known})
+        return {name: self.here(value, device) for name, value in inputs.items() if name in self.known}
 
     def encode(self, **inputs: Any) -> torch.Tensor:
         """The last hidden state of an encoder-decoder's encoder, shape (batch, time, hidden)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.generation import logits_process as processing
 from transformers.generation import stopping_criteria as stopping
 
-from dera.drafting import LONGEST_DRAFT, Nearness, Slots, accept, accept_greedily, draft_length
+from dera.drafting import LONGEST_DRAFT, TOKENS_A_PASS, Nearness, Slots, accept, accept_greedily, draft_length
 from dera.mixing import mix_present
 from dera.obstacles import OF_LOGITS, serves_prepared, window_of
 from dera.weights import as_lam
@@ -67,7 +67,8 @@ class _Loop:
         self.weights = as_lam(kwargs["lam"], batch, device, model.names)
         run = model.parts_with_share(self.weights)
         self.parts, self.present = len(run), [i for i, has in enumerate(run) if has]
-        self.slots = [Slots(model.parts[i], model.config.get_text_config().vocab_size) for i in self.present]
+        self.slots = [Slots(model.parts[i], model.vocabulary_size) for i in self.present]
+        self.tokens_a_pass = TOKENS_A_PASS[input_ids.device.type == "cpu"]
         shares = [float((1 - self.weights.sum(-1)).mean()), *self.weights.mean(0).tolist()]
         self.nearness = Nearness([shares[i] for i in self.present])
         self.processors, self.criteria, self.sampling = processors, criteria, config.do_sample
@@ -100,29 +101,32 @@ class _Loop:
     def round(self) -> None:
         """Draft, verify, keep what is accepted and one token after it, and let finished rows go."""
         first, drafter = self.lengths[self.rows], self.nearness.nearest
-        most = min(draft_length(self.nearness.acceptance, len(self.slots) - 1), self.limit - int(first.min()))
+        most = min(
+            draft_length(self.nearness.acceptance, len(self.slots) - 1, len(self.rows) / self.tokens_a_pass),
+            self.limit - int(first.min()),
+        )
         columns = first[:, None] + torch.arange(most + 1, device=first.device)
         unread, places = self._unread(columns)
-        found = self._draft(self.slots[drafter], columns, unread, places)
-        steps = found.shape[1]
-        columns, places = columns[:, : steps + 1], places[:, : unread.shape[1] + steps]
-        verified = self._verify(drafter, columns[:, :-1], unread, places)
-        logits = [verified.get(i, found) for i in range(len(self.slots))]
-        kept, token, overlaps = self._judge(drafter, [each[:, :steps] for each in logits], columns[:, :-1])
+        found, steps = self._draft(self.slots[drafter], columns, unread, places)
+        columns, places, width = columns[:, : steps + 1], places[:, : unread.shape[1] + steps], max(steps, 1)
+        verified = self._verify(drafter, columns[:, :steps], unread, places)
+        logits = [verified.get(i, found)[:, :width] for i in range(len(self.slots))]
+        kept, token, overlaps = self._judge(drafter, logits, columns, steps)
         self.text[self.rows, first + kept] = token
-        length, finished = self._stopped(columns, first + kept + (kept < steps))
+        length, finished = self._stopped(columns, first + kept + (kept < width))
         self.lengths[self.rows] = length
-        compared = torch.minimum(kept + 1, length - first).clamp(max=steps)
-        positions = torch.arange(steps, device=first.device) < compared[:, None]
+        compared = torch.minimum(kept + 1, length - first).clamp(max=width)
+        positions = torch.arange(width, device=first.device) < compared[:, None]
         changed = self.nearness.add((overlaps * positions[:, None]).sum((0, 2)).tolist(), int(compared.sum()))
         self.rounds += 1
-        self.drafted += int((steps - self.ahead.long()).sum())
-        self.accepted += int((torch.minimum(kept, length - first) - self.ahead.long()).sum())
+        if steps:
+            self.drafted += int((steps - self.ahead.long()).sum())
+            self.accepted += int((torch.minimum(kept, length - first) - self.ahead.long()).sum())
         if finished.all():
             self.rows = self.rows[:0]
             return
-        self.ahead = (kept == steps) & (not changed)  # a verifier that is to draft forgets what the next verifier has not read
-        for i, each in enumerate(self.slots):
+        self.ahead = (kept == width) & (not changed)  # a verifier that is to draft forgets what the next verifier has not read
+        for i, each in enumerate(self.slots if steps else []):
             each.keep(kept.clamp(max=steps - 1) if changed else kept, steps - (i == drafter))
         self.known = {i: each[:, steps:] for i, each in verified.items()}
         if finished.any():
@@ -138,14 +142,19 @@ class _Loop:
             return self.text[self.rows[:, None], columns[:, :1] - 1], places
         return self.text[:, : int(columns[0, 0])], torch.cat([self.positions[:, :-1], places], dim=1)
 
-    def _draft(self, drafter: Slots, columns: Tensor, unread: Tensor, places: Tensor) -> Tensor:
-        """Draft into `text`, until every row has ended; the drafter's logits for these columns."""
-        width, found = unread.shape[1], []
+    def _draft(self, drafter: Slots, columns: Tensor, unread: Tensor, places: Tensor) -> tuple[Tensor, int]:
+        """Draft into `text`, one token less than there are columns, until every row has ended; the drafter's logits, and how many drafts.
+
+        Where there are to be no drafts the drafter reads what is unread, as the others do, and the logits are for the next token.
+        """
+        width, found, most = unread.shape[1], [], columns.shape[1] - 1
         ids, at, real = unread, places[:, :width], None if self.rounds else self.mask
         ended = torch.zeros_like(self.ahead)
         with drafter.part.adapted():
-            for step in range(columns.shape[1] - 1):
+            for step in range(max(most, 1)):
                 found.append(drafter.read(ids, at, real, keep=1))
+                if not most:
+                    return found[0], 0
                 scores = self._processed(found[-1], columns[:, step, None])
                 if step == 0 and self.any_ahead:  # all logits after the last token are known: this one comes from the mixture
                     mixed = self._mixed([self.known.get(i, found[0]) for i in range(len(self.slots))])
@@ -156,7 +165,7 @@ class _Loop:
                 ended |= torch.isin(ids[:, 0], self.ends)
                 if ended.all():
                     break
-        return torch.cat(found, dim=1)
+        return torch.cat(found, dim=1), len(found)
 
     def _verify(self, drafter: int, columns: Tensor, unread: Tensor, places: Tensor) -> dict[int, Tensor]:
         """The logits of each verifier for the columns of the drafts and for the next."""
@@ -169,28 +178,36 @@ class _Loop:
             if i == drafter:
                 continue
             with each.part.adapted():
-                if everywhere:
+                if everywhere and not drafts.shape[1]:
+                    found[i] = self.known[i]
+                elif everywhere:
                     read = each.read(drafts, places[:, 1:], None, keep=drafts.shape[1])
                     found[i] = torch.cat([self.known[i], read], dim=1)
                 else:  # a row that is ahead reads its last token again, to the same end, in a slot that does not count
                     found[i] = each.read(torch.cat([unread, drafts], dim=1), places, real, keep=drafts.shape[1] + 1)
         return found
 
-    def _judge(self, drafter: int, logits: list[Tensor], columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """How many drafts each row keeps, the token after them, and how the parts overlap with the mixture, (rows, parts, columns)."""
+    def _judge(self, drafter: int, logits: list[Tensor], columns: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        """How many of the drafts each row keeps, the token after them, and how the parts overlap with the mixture, (rows, parts, columns)."""
+        columns = columns[:, : logits[0].shape[1]]
         every = torch.cat([self._mixed(logits), *logits], dim=1)
         scores = self._processed(every, columns.repeat(1, len(logits) + 1)).unflatten(1, (len(logits) + 1, -1))
-        drafts = self.text[self.rows[:, None], columns]
         if not self.sampling:
             best = scores.argmax(-1)
             overlaps = (best[:, 1:] == best[:, :1]).float()
+        else:
+            chances = scores.softmax(-1)
+            overlaps = torch.minimum(chances[:, :1], chances[:, 1:]).sum(-1)
+        if not steps:
+            return torch.zeros_like(self.rows), self._chosen(scores[:, 0, 0])[:, 0], overlaps
+        drafts = self.text[self.rows[:, None], columns]
+        if not self.sampling:
             target = best[:, 0]
             target[:, 0] = torch.where(self.ahead, drafts[:, 0], target[:, 0])  # which was the mixture's already
             return *accept_greedily(drafts, target), overlaps
-        chances = scores.softmax(-1)
         target, proposal = chances[:, 0], chances[:, 1 + drafter].clone()
         proposal[:, 0] = torch.where(self.ahead[:, None], target[:, 0], proposal[:, 0])  # it was drawn from the mixture
-        return *accept(drafts, target, proposal), torch.minimum(chances[:, :1], chances[:, 1:]).sum(-1)
+        return *accept(drafts, target, proposal), overlaps
 
     def _mixed(self, logits: list[Tensor]) -> Tensor:
         """The mixture of the parts present."""

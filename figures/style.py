@@ -172,14 +172,15 @@ def beta_axis(axes: Axes, betas: list[float]) -> None:
 
 
 def run(draw: Callable[[dict[str, pd.DataFrame]], Figure], description: str, tables: list[str]) -> None:
-    """Command line of a figure script: one CSV file a table in, a PDF and a PNG out."""
+    """Command line of a figure script: one CSV or JSON file a table in, a PDF and a PNG out."""
     parser = argparse.ArgumentParser(description=description)
     for table in tables:
-        parser.add_argument(f"--{table}", type=Path, required=True, help=f"CSV file {table}")
+        parser.add_argument(f"--{table}", type=Path, required=True, help=f"CSV or JSON file {table}")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     args = parser.parse_args()
-    figure = draw({table: pd.read_csv(getattr(args, table)) for table in tables})
+    paths = {table: getattr(args, table) for table in tables}
+    figure = draw({table: (pd.read_json if path.suffix == ".json" else pd.read_csv)(path) for table, path in paths.items()})
     for path in (args.pdf, args.png):
         path.parent.mkdir(parents=True, exist_ok=True)
         # no creation date, so that the same tables give the same bytes

@@ -15,7 +15,7 @@ from importlib import metadata
 from study.modules import file_of
 
 # `study` is left out: it runs and records jobs and shapes no number, and every job imports it.
-PACKAGES = ("dera", "eval", "figures", "tasks", "training")
+PACKAGES = ("bench", "dera", "eval", "figures", "tasks", "training")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "evaluate", "scipy", "matplotlib", "snakemake")
 
 

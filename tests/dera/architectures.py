@@ -42,10 +42,11 @@ def tiny(architecture: str, seed: int, **changes) -> PreTrainedModel:
     return auto.from_config(config).eval()
 
 
-def tiny_adapter(base: PreTrainedModel, seed: int) -> PeftModel:
+def tiny_adapter(base: PreTrainedModel, seed: int, **changes) -> PeftModel:
     """A PEFT model on a decoder-only `base` whose adapter changes the logits visibly."""
     torch.manual_seed(seed)
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    options = dict(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(base, LoraConfig(**(options | changes)))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)

@@ -378,12 +378,12 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
     assert torch.equal(got, truth(oracle, batch, [lam] * 4, do_sample=False))
 
 
-@pytest.mark.parametrize(("lam", "runs"), [(0, 1), (1, 1), (0.5, 2)])
-def test_one_base_with_an_adapter_runs_once_at_the_ends(lam, runs):
+@pytest.mark.parametrize("lam", [0, 1, 0.5])
+def test_one_base_with_an_adapter_runs_once_a_token(lam):
     ours = RealignedModel(None, adapted("llama", ["only"]))
     with counted(base=ours.aligned.get_base_model()) as calls:
         ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=3, min_new_tokens=3, do_sample=False)
-    assert calls["base"] == 3 * runs
+    assert calls["base"] == 3
 
 
 @pytest.mark.parametrize("architecture", ["llama", "t5"])

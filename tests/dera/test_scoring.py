@@ -14,7 +14,7 @@ from dera import (
     sample_completions,
     score_completions,
 )
-from tests.dera.architectures import EOS, PAD, tiny
+from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
 ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
@@ -81,6 +81,33 @@ def test_rows_that_leave_the_batch_change_nothing_for_the_others(pair, tokenizer
     assert torch.equal(ours.input_ids, theirs)
     ends = ours.attention_mask[:, -ours.completion_length :].sum(-1)
     assert len(set(ends.tolist())) > 2
+
+
+@pytest.mark.parametrize("kind", ["two models", "adapter", "one model", "encoder-decoder"])
+def test_a_prompt_that_occurs_several_times_is_read_once(kind, tokenizer):
+    """Greedily, at twelve lam of three prompts in one batch: what each gives in a batch of its own, from three rows of prompts."""
+    base = tiny("t5" if kind == "encoder-decoder" else "llama", 1)
+    others = {"two models": lambda: tiny("llama", 2), "encoder-decoder": lambda: tiny("t5", 2)}
+    model = base
+    if kind != "one model":
+        model = RealignedModel(None, tiny_adapter(base, 2)) if kind == "adapter" else RealignedModel(base, others[kind]())
+    lams = [None] * 12 if kind == "one model" else torch.linspace(-0.5, 3, 12).tolist()
+    prompts = ["w3 w4 w5", "w6", "w2 w9"] * 4
+    options = dict(max_new_tokens=8, greedy=True)
+    alone = [
+        sample_completions(model, tokenizer, [p], lam=lam, **options).token_ids()[0] for p, lam in zip(prompts, lams, strict=True)
+    ]
+    rows = []
+    reader = base.get_encoder() if kind == "encoder-decoder" else base.get_input_embeddings()
+    reader.register_forward_hook(
+        lambda module, inputs, output: rows.append(len(output[0] if isinstance(output, dict) else output))
+    )
+    together = sample_completions(model, tokenizer, prompts, lam=None if kind == "one model" else lams, **options)
+    assert together.token_ids() == alone
+    assert rows[0] == (6 if kind == "adapter" else 3)
+    assert together.attention_mask.sum(-1).tolist() == [
+        n + (1 if kind == "encoder-decoder" else len(p.split())) for p, n in zip(prompts, together.lengths(), strict=True)
+    ]
 
 
 def test_scores_taken_while_decoding_equal_scores_taken_afterwards(pair, tokenizer):

@@ -1,0 +1,173 @@
+"""Time each way of decoding the mixture, in ratios to one model, and count the memory it takes.
+
+Every repeat runs every method once, one after another, so that whatever else the machine does meets all of them alike; a ratio is
+of two times of one repeat. Reported are medians over repeats, and the quartiles.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from transformers import AutoTokenizer
+
+from bench.methods import METHODS, Bench
+from bench.peak import peak_bytes
+from dera.curve import lam_curve
+from dera.decoding import sample_completions
+from dera.model import RealignedModel
+from study import job
+
+
+def time_methods(
+    bench: Bench,
+    prompts: Sequence[str],
+    batch: int,
+    lam: float,
+    repeats: int,
+    slow: dict[str, float],
+    once_above: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """A record a method: its time a token at this batch and lam, its ratios to one model, drafts kept.
+
+    Methods in `slow` are left out; those whose first run takes longer than `once_above` seconds are not run again, and added to it.
+    """
+    batches = [prompts[i : i + batch] for i in range(0, len(prompts), batch)]
+    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+    drafts = dict.fromkeys(METHODS, np.zeros(2))
+    methods = {name: decode for name, decode in bench.methods().items() if name not in slow}
+
+    def once(method: str, number: int) -> float:
+        torch.manual_seed(seed + number)
+        started = time.perf_counter()
+        found = [methods[method](each, lam) for each in batches]
+        passed = time.perf_counter() - started
+        seconds[method].append(passed / sum(each.tokens for each in found))
+        drafts[method] = drafts[method] + [sum(each.drafted for each in found), sum(each.accepted for each in found)]
+        return passed
+
+    for method in methods:
+        passed = once(method, 0)
+        if passed > once_above:
+            slow[method] = passed
+        else:  # it was to warm up
+            seconds[method].clear()
+    for number in range(repeats):
+        for method in (names := list(methods))[number % len(names) :] + names[: number % len(names)]:
+            if method not in slow:
+                once(method, number)
+    return [
+        {
+            "method": method,
+            "batch": batch,
+            "lam": lam,
+            **_ratios("ratio_to_generate", seconds[method], seconds["generate"]),
+            **_ratios("ratio_to_loop", seconds[method], seconds["loop"]),
+            "seconds_per_token": float(np.median(seconds[method])),
+            "acceptance": float(drafts[method][1] / drafts[method][0]) if drafts[method][0] else None,
+            "repeats": len(seconds[method]),
+        }
+        for method in methods
+    ]
+
+
+def _ratios(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Median and quartiles of the ratios within each repeat; of a method that was run once, over the repeats of the other."""
+    ratios = np.array(ours) / np.array(theirs)
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return {name: float(middle), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def memory(bench: Bench, prompts: Sequence[str], lam: float) -> dict[str, int]:
+    """The most bytes that each method's weights and tensors take, decoding these prompts in one batch."""
+    return {name: peak_bytes(partial(decode, prompts, lam), bench.modules(name)) for name, decode in bench.methods().items()}
+
+
+def time_curve(bench: Bench, prompts: Sequence[str], settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What a curve over many lam costs, in decodes of the same prompts, as often, at a single lam."""
+    lams = np.linspace(0, settings["max_lam"], settings["points"]).tolist()
+    rows = [prompt for prompt in prompts for _ in range(settings["samples"])]
+    curves, decodes, anchors = [], [], 0
+    for number in range(settings["repeats"] + 1):
+        torch.manual_seed(seed + number)
+        started = time.perf_counter()
+        for start in range(0, len(rows), settings["batch"]):
+            texts = rows[start : start + settings["batch"]]
+            sample_completions(bench.adapter, bench.tokenizer, texts, bench.max_new_tokens, lam=0.5)
+        decodes.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        options = dict(samples=settings["samples"], batch_size=settings["batch"], seed=seed + number)
+        _, drawn = lam_curve(bench.adapter, bench.tokenizer, prompts, _words, bench.max_new_tokens, lams, **options)
+        curves.append(time.perf_counter() - started)
+        anchors = len(drawn.anchors)
+    ratios = np.array(curves[1:]) / np.array(decodes[1:])  # the first was to warm up
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return {
+        "lams": len(lams),
+        "anchors": anchors,
+        "ratio_to_decode": float(middle),
+        "ratio_to_decode_low": float(low),
+        "ratio_to_decode_high": float(high),
+        "repeats": len(ratios),
+    }
+
+
+def _words(prompts: list[str], completions: list[str]) -> list[float]:
+    return [float(len(each.split())) for each in completions]
+
+
+def load(reference: Path, adapter: Path, max_new_tokens: int) -> Bench:
+    """A pair as two whole models and as a base with an adapter."""
+    whole, together = (RealignedModel.from_pretrained(reference, adapter, merge_adapter=merged) for merged in (True, False))
+    return Bench(AutoTokenizer.from_pretrained(reference), whole.to(job.device()), together.to(job.device()), max_new_tokens)
+
+
+def main() -> None:
+    parser = job.parser(__doc__)
+    parser.add_argument("--what", type=Path, required=True, help="YAML file that says what to time")
+    for name in ("study", "larger"):
+        parser.add_argument(f"--{name}", type=Path, nargs=2, required=True, help="folders of a reference and its adapter")
+    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt, of the study's pair")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of all records")
+    parser.add_argument("--curve", type=Path, required=True, help="JSON file of what a curve over lam costs")
+    args = parser.parse_args()
+    with job.running("bench", args) as progress:
+        what = yaml.safe_load(args.what.read_text())
+        (study, own), (larger, other) = what["pairs"].items()
+        texts = pd.read_parquet(args.prompts)["prompt"].tolist()
+        numbers = random.Random(args.seed)
+        words = [
+            " ".join(f"w{numbers.randrange(2, other['make']['shape']['vocab_size'])}" for _ in range(other["prompt_words"]))
+            for _ in texts
+        ]
+        pairs = [
+            (study, load(*args.study, args.settings["max_new_tokens"]), texts, own),
+            (larger, load(*args.larger, other["max_new_tokens"]), words, other),
+        ]
+        job.write_json(args.curve, time_curve(pairs[0][1], texts[: what["curve"]["prompts"]], what["curve"], args.seed))
+        records, done, total = [], 0, len(pairs) * len(what["batches"]) * len(what["lams"])
+        for pair, bench, prompts, settings in pairs:
+            for batch in what["batches"]:
+                held, slow = memory(bench, prompts[:batch], 0.5), {}
+                for lam in what["lams"]:
+                    rows = prompts[: settings["rows"][batch]]
+                    found = time_methods(
+                        bench, rows, batch, lam, settings["repeats"], slow, what["once_above_seconds"], args.seed
+                    )
+                    records += [{**each, "pair": pair, "peak_bytes": held[each["method"]]} for each in found]
+                    done += 1
+                    progress.update(done, total, "of pair, batch and lam")
+        job.write_json(args.output, records)
+
+
+if __name__ == "__main__":
+    main()
