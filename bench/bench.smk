@@ -34,6 +34,7 @@ rule time_decoding:
     output:
         decoding=f"{BENCH}/decoding.json",
         curve=f"{BENCH}/curve.json",
+        provenance=f"{BENCH}/provenance.json",
     log:
         f"{BENCH}/logs/time_decoding.log",
     benchmark:
@@ -50,7 +51,7 @@ rule time_decoding:
     shell:
         "python -m bench.decoding --settings {params.settings:q} --seed {params.seed} --log {log}"
         " --what {input.settings} --study {input.reference} {input.adapter} --larger {input.larger} --prompts {input.prompts}"
-        " --output {output.decoding} --curve {output.curve}"
+        " --output {output.decoding} --curve {output.curve} --provenance {output.provenance}"
 
 
 rule draw_decoding:
@@ -75,3 +76,19 @@ rule bench:
     input:
         rules.time_decoding.output,
         rules.draw_decoding.output,
+
+
+rule publish_bench:
+    input:
+        rules.time_decoding.output,
+        rules.draw_decoding.output.png,
+    output:
+        directory("docs/bench"),
+    log:
+        f"{BENCH}/logs/publish_bench.log",
+    benchmark:
+        f"{BENCH}/benchmarks/publish_bench.tsv"
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "(mkdir -p {output} && cp {input} {output}) > {log} 2>&1"

@@ -6,9 +6,11 @@ of two times of one repeat. Reported are medians over repeats, and the quartiles
 
 from __future__ import annotations
 
+import platform
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,65 +21,68 @@ import torch
 import yaml
 from transformers import AutoTokenizer
 
-from bench.methods import METHODS, Bench
+from bench.methods import Bench, Decoded
 from bench.peak import peak_bytes
 from dera.curve import lam_curve
 from dera.decoding import sample_completions
 from dera.model import RealignedModel
 from study import job
+from study.provenance import versions
 
 
 def time_methods(
-    bench: Bench,
-    prompts: Sequence[str],
-    batch: int,
-    lam: float,
-    repeats: int,
-    slow: dict[str, float],
-    once_above: float,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """A record a method: its time a token at this batch and lam, its ratios to one model, drafts kept.
+    bench: Bench, prompts: Sequence[str], batch: int, lams: Sequence[float], repeats: int, once_above: float, seed: int
+) -> Iterator[list[dict[str, Any]]]:
+    """For each lam a record a method: its time a token at this batch, its ratios to one model, the share of drafts kept.
 
-    Methods in `slow` are left out; those whose first run takes longer than `once_above` seconds are not run again, and added to it.
+    Every method is run once to warm up. One for which that takes longer than `once_above` seconds is not run again: that run, at
+    the first lam, is its only one.
     """
-    batches = [prompts[i : i + batch] for i in range(0, len(prompts), batch)]
-    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    drafts = dict.fromkeys(METHODS, np.zeros(2))
-    methods = {name: decode for name, decode in bench.methods().items() if name not in slow}
+    methods, slow = bench.methods(), {}
+    for method, decode in methods.items():
+        run = _run(decode, prompts, batch, lams[0], seed)
+        if run.passed > once_above and method not in ("generate", "loop"):  # which all ratios are to
+            slow[method] = run
+    for lam in lams:
+        runs = {method: [run] for method, run in slow.items()} if lam == lams[0] else {}
+        for number in range(repeats):
+            timed = [method for method in methods if method not in slow]
+            first = number % len(timed)
+            for method in timed[first:] + timed[:first]:
+                runs.setdefault(method, []).append(_run(methods[method], prompts, batch, lam, seed + number))
+        yield [_record(method, runs, batch, lam) for method in methods if method in runs]
 
-    def once(method: str, number: int) -> float:
-        torch.manual_seed(seed + number)
-        started = time.perf_counter()
-        found = [methods[method](each, lam) for each in batches]
-        passed = time.perf_counter() - started
-        seconds[method].append(passed / sum(each.tokens for each in found))
-        drafts[method] = drafts[method] + [sum(each.drafted for each in found), sum(each.accepted for each in found)]
-        return passed
 
-    for method in methods:
-        passed = once(method, 0)
-        if passed > once_above:
-            slow[method] = passed
-        else:  # it was to warm up
-            seconds[method].clear()
-    for number in range(repeats):
-        for method in (names := list(methods))[number % len(names) :] + names[: number % len(names)]:
-            if method not in slow:
-                once(method, number)
-    return [
-        {
-            "method": method,
-            "batch": batch,
-            "lam": lam,
-            **_ratios("ratio_to_generate", seconds[method], seconds["generate"]),
-            **_ratios("ratio_to_loop", seconds[method], seconds["loop"]),
-            "seconds_per_token": float(np.median(seconds[method])),
-            "acceptance": float(drafts[method][1] / drafts[method][0]) if drafts[method][0] else None,
-            "repeats": len(seconds[method]),
-        }
-        for method in methods
-    ]
+@dataclass(frozen=True)
+class _Run:
+    passed: float  # seconds
+    tokens: int
+    drafted: int
+    accepted: int
+
+
+def _run(decode: Callable[[Sequence[str], float], Decoded], prompts: Sequence[str], batch: int, lam: float, seed: int) -> _Run:
+    torch.manual_seed(seed)
+    started = time.perf_counter()
+    found = [decode(prompts[i : i + batch], lam) for i in range(0, len(prompts), batch)]
+    passed = time.perf_counter() - started
+    tokens, drafted, accepted = (sum(getattr(each, name) for each in found) for name in ("tokens", "drafted", "accepted"))
+    return _Run(passed, tokens, drafted, accepted)
+
+
+def _record(method: str, runs: dict[str, list[_Run]], batch: int, lam: float) -> dict[str, Any]:
+    seconds = {name: [run.passed / run.tokens for run in of_method] for name, of_method in runs.items()}
+    drafted, accepted = (sum(getattr(run, name) for run in runs[method]) for name in ("drafted", "accepted"))
+    return {
+        "method": method,
+        "batch": batch,
+        "lam": lam,
+        **_ratios("ratio_to_generate", seconds[method], seconds["generate"]),
+        **_ratios("ratio_to_loop", seconds[method], seconds["loop"]),
+        "seconds_per_token": float(np.median(seconds[method])),
+        "acceptance": accepted / drafted if drafted else None,
+        "repeats": len(seconds[method]),
+    }
 
 
 def _ratios(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
@@ -131,6 +136,14 @@ def load(reference: Path, adapter: Path, max_new_tokens: int) -> Bench:
     return Bench(AutoTokenizer.from_pretrained(reference), whole.to(job.device()), together.to(job.device()), max_new_tokens)
 
 
+def _device() -> str:
+    """The accelerator's name, or the processor's."""
+    if job.device() == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--what", type=Path, required=True, help="YAML file that says what to time")
@@ -139,10 +152,11 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt, of the study's pair")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of all records")
     parser.add_argument("--curve", type=Path, required=True, help="JSON file of what a curve over lam costs")
+    parser.add_argument("--provenance", type=Path, required=True, help="JSON file of what was timed, where and with what")
     args = parser.parse_args()
     with job.running("bench", args) as progress:
         what = yaml.safe_load(args.what.read_text())
-        (study, own), (larger, other) = what["pairs"].items()
+        (study, own), (larger, other) = sorted(what["pairs"].items(), key=lambda pair: "make" in pair[1])
         texts = pd.read_parquet(args.prompts)["prompt"].tolist()
         numbers = random.Random(args.seed)
         words = [
@@ -157,16 +171,15 @@ def main() -> None:
         records, done, total = [], 0, len(pairs) * len(what["batches"]) * len(what["lams"])
         for pair, bench, prompts, settings in pairs:
             for batch in what["batches"]:
-                held, slow = memory(bench, prompts[:batch], 0.5), {}
-                for lam in what["lams"]:
-                    rows = prompts[: settings["rows"][batch]]
-                    found = time_methods(
-                        bench, rows, batch, lam, settings["repeats"], slow, what["once_above_seconds"], args.seed
-                    )
+                held, rows = memory(bench, prompts[:batch], 0.5), prompts[: settings["rows"][batch]]
+                options = (settings["repeats"], what["once_above_seconds"], args.seed)
+                for found in time_methods(bench, rows, batch, what["lams"], *options):
                     records += [{**each, "pair": pair, "peak_bytes": held[each["method"]]} for each in found]
                     done += 1
                     progress.update(done, total, "of pair, batch and lam")
         job.write_json(args.output, records)
+        made_with = {"device": _device(), "threads": args.threads, "versions": versions()}
+        job.write_json(args.provenance, {"settings": what, "seed": args.seed, **made_with})
 
 
 if __name__ == "__main__":

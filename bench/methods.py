@@ -59,7 +59,7 @@ class Bench:
             ),
             "plain": lambda prompts, lam: self._looped(self.whole, prompts, lam),
             "one pass": lambda prompts, lam: self._looped(self.adapter, prompts, lam),
-            "speculative": lambda prompts, lam: self._generated(self.whole, prompts, lam=lam, speculative=True),
+            "speculative": lambda prompts, lam: self._looped(self.whole, prompts, lam, speculative=True),
         }
 
     def modules(self, method: str) -> list[nn.Module]:
@@ -71,15 +71,16 @@ class Bench:
     def _batch(self, prompts: Sequence[str]) -> Any:
         return batch_of(self.whole, self.tokenizer, prompts)
 
-    def _looped(self, model: Any, prompts: Sequence[str], lam: float | None) -> Decoded:
-        return Decoded(sum(sample_completions(model, self.tokenizer, prompts, self.max_new_tokens, lam=lam).lengths()))
+    def _looped(self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any) -> Decoded:
+        found = sample_completions(model, self.tokenizer, prompts, self.max_new_tokens, lam=lam, **options)
+        done = model.last_speculation if options else None
+        drafts = (0, 0) if done is None else (done.drafted, done.accepted)
+        return Decoded(sum(found.lengths()), *drafts)
 
-    def _generated(self, model: Any, prompts: Sequence[str], **options: Any) -> Decoded:
+    def _generated(self, model: Any, prompts: Sequence[str]) -> Decoded:
         inputs = self._batch(prompts)
-        output = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=self.max_new_tokens, **options)
-        found = self._counted(output[:, inputs["input_ids"].shape[1] :])
-        done = getattr(model, "last_speculation", None)
-        return found if done is None else Decoded(found.tokens, done.drafted, done.accepted)
+        output = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=self.max_new_tokens)
+        return self._counted(output[:, inputs["input_ids"].shape[1] :])
 
     def _two_caches(self, prompts: Sequence[str], lam: float) -> Decoded:
         ends = torch.tensor(end_tokens(self.whole, self.tokenizer), device=self.whole.device)

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from dera.model import RealignedModel
 from dera.padding import positions_of
+from dera.speculative import completions_of
 from dera.weights import Lam, as_lam
 
 
@@ -159,6 +160,15 @@ class Rows:
         self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
         self._tokens = tokens[:, None]
 
+    def speculate(self, max_new_tokens: int, lam: Lam | None, **options: Any) -> Completions | None:
+        """All completions at once, by speculative decoding; None, after a warning, where it does not serve."""
+        wanted: Any = self.model.strength(lam, None)
+        if not callable(wanted):
+            wanted = as_lam(wanted, len(self.start), self.model.device, self.model.names)
+        self.model.last_speculation = None
+        drawn = completions_of(self.model, self.start, self._mask, wanted, max_new_tokens, self.ends, self.pad, **options)
+        return None if drawn is None else self.completions(drawn)
+
     def completions(self, drawn: Tensor) -> Completions:
         """What was drawn, shape (batch, completion), anything after an end-of-sequence token being padding."""
         ends = is_end(drawn, self.ends).long()
@@ -186,6 +196,7 @@ def sample_completions(
     greedy: bool = False,
     on_step: Callable[[Tensor, Any, Tensor], None] | None = None,
     generator: torch.Generator | None = None,
+    speculative: bool = False,
 ) -> Completions:
     """Sample one completion a prompt from the model's own distribution (temperature 1, nothing cut off).
 
@@ -202,12 +213,17 @@ def sample_completions(
         on_step: called after each token with the rows still being decoded, shape (n,), the model's output for them (a
             `RealignedModel`'s with its parts) and the tokens chosen, shape (n,).
         generator: source of randomness; torch's own when absent.
+        speculative: for a `RealignedModel`: as for its `generate`. It does not serve `on_step` and a `generator`.
 
     Raises:
         ValueError: if `lam` is bad, or there is no end-of-sequence or no padding token.
     """
     check_room(max_new_tokens)
     state = Rows(model, tokenizer, prompts)
+    if speculative and isinstance(model, RealignedModel):
+        done = state.speculate(max_new_tokens, lam, do_sample=not greedy, on_step=on_step, generator=generator)
+        if done is not None:
+            return done
     drawn = torch.full((len(prompts), max_new_tokens), state.pad, device=model.device)
     rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
     arguments: dict[str, Any] = {} if lam is None else {"output_parts": on_step is not None}

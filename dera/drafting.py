@@ -77,7 +77,7 @@ class Nearness:
         shares: each part's exponent in the mixture, the reference's first.
     """
 
-    GUESS, WEIGHT, MARGIN = 0.9, 8.0, 0.01
+    GUESS, WEIGHT, MARGIN = 0.95, 4.0, 0.01
 
     def __init__(self, shares: Sequence[float]):
         self.sums = [self.GUESS * self.WEIGHT] * len(shares)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
@@ -22,9 +21,10 @@ from dera.loading import load_parts
 from dera.mixing import mix_present
 from dera.padding import padding_last, positions_of, put_back
 from dera.parts import parts_of
+from dera.reading import RealignedReading
 from dera.stacked import Stack, stackable
 from dera.vocabulary import shared_vocabulary_size
-from dera.weights import Lam, as_lam, lam_from_beta, scheduled_lam
+from dera.weights import Lam, as_lam, lam_from_beta
 
 #: What transformers and its users pass to any model; the parts return their logits whatever these are.
 COMMON_ARGUMENTS = {"return_dict", "num_items_in_batch", *TransformersKwargs.__optional_keys__}
@@ -41,7 +41,9 @@ class RealignedOutput(ModelOutput):
     aligned_logits: Tensor | tuple[Tensor, ...] | None = None
 
 
-class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # transformers looks for the last among the bases
+class RealignedModel(
+    RealignedReading, RealignedGeneration, PreTrainedModel, GenerationMixin
+):  # transformers looks for the last among the bases
     """Decoding-time realignment of language models, decoder-only or encoder-decoder (paper, Proposition 2).
 
     The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned model. Rows of a batch
@@ -232,10 +234,6 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
             aligned_logits=(logits[1] if len(logits) == 2 else tuple(logits[1:])) if output_parts else None,  # type: ignore[arg-type]
         )
 
-    def parts_with_share(self, weights: Tensor) -> list[bool]:
-        """Which models have a share in the mixture of any row, the reference first; `weights` as `as_lam` returns them."""
-        return [bool((weights.sum(-1) != 1).any()), *(weights != 0).flatten(0, -2).any(0).tolist()]
-
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """Not offered: a realigned model is a pair of checkpoints and a number.
 
@@ -250,50 +248,6 @@ class RealignedModel(RealignedGeneration, PreTrainedModel, GenerationMixin):  # 
         unknown = sorted(name for name, value in arguments.items() if value is not None and not any(name in k for k in known))
         if unknown:
             raise TypeError(f"neither RealignedModel nor the models it mixes know the arguments {unknown}")
-
-    def _weights(self, lam: Lam, tokens: Tensor, past: int, completion_start: int | Tensor, keep: int) -> Tensor:
-        """lam of shape (batch, models), or (batch, time, models) for a schedule."""
-        batch_size, time = tokens.shape
-        if not callable(lam):
-            return as_lam(lam, batch_size, tokens.device, self.names)
-        columns = torch.arange(past + 1, past + time + 1, device=tokens.device)[-keep:]  # of the tokens that are predicted
-        starts = torch.as_tensor(completion_start, device=tokens.device).reshape(-1, 1)
-        return scheduled_lam(lam, (columns - starts).clamp(min=0).expand(batch_size, -1), self.names)
-
-    def _run(self, weights: Tensor, output_parts: bool, scheduled: bool, cache: RealignedCache | None) -> list[bool]:
-        """Which parts to run."""
-        all_of_them = output_parts or (scheduled and cache is not None)  # a schedule may need any part later
-        needed = [True] * len(self.parts) if all_of_them else self.parts_with_share(weights)
-        return needed if cache is None else cache.run_only(needed)
-
-    def _read(
-        self, run: list[bool], inputs: dict[str, Any], states: list[Any] | None, cache: RealignedCache | None
-    ) -> dict[int, Tensor]:
-        """The logits of each part that is run, by its index: all in one pass where they are one model with adapters."""
-        running = [i for i, runs in enumerate(run) if runs]
-        stack = self._stack_for(running, cache)
-        caches = [None] * len(run) if cache is None else cache.parts
-        if stack is not None:
-            found = stack(running, **self.parts[0].known_of(inputs), past_key_values=caches[running[0]])
-            return dict(zip(running, found, strict=True))
-        own: dict[int, Any] = {} if states is None else {i: {"encoder_outputs": states[i]} for i in running}
-        return {i: self.parts[i](**inputs, **own.get(i, {}), past_key_values=caches[i]).logits for i in running}
-
-    def _stack_for(self, running: list[int], cache: RealignedCache | None) -> Stack | None:
-        """What reads these parts in one pass, for which a cache that is empty is made ready; None where each is read by itself.
-
-        An aligned model that runs alone is left to PEFT, to be the aligned model bit for bit.
-        """
-        if cache is not None and cache.get_seq_length():
-            return self.stack if cache.is_stacked else None
-        alone = len(running) == 1 and running != [0]
-        if self.stack is None or alone or self.training or not self.stack.ready:
-            return None
-        return self.stack if cache is None or cache.stack(running, self.stack.cache(len(running))) else None
-
-    def _kept(self, logits: Tensor, keep: int, device: torch.device) -> Tensor:
-        """Logits of the positions asked for and of the tokens that all parts have."""
-        return logits[:, -keep:, : self.vocabulary_size].to(device)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.config.is_encoder_decoder:

@@ -19,10 +19,10 @@ from dera.drafting import LONGEST_DRAFT
 from dera.parts import Part
 from dera.weights import as_lam
 
-#: Arguments of `generate` with which the plain loop is taken: some never reach a loop of one's own, some change what models read.
+#: Arguments of `generate` and `sample_completions` with which the plain loop is taken: some never reach a loop of one's own, some change what models read.
 _PLAIN_ONLY = [
     *("assistant_model", "assistant_tokenizer", "custom_generate", "inputs_embeds", "negative_prompt_ids", "past_key_values"),
-    *("prefix_allowed_tokens_fn", "streamer", "synced_gpus", "tokenizer"),
+    *("prefix_allowed_tokens_fn", "streamer", "synced_gpus", "tokenizer", "on_step", "generator"),
 ]
 
 #: What `generate` hands to a loop of one's own, of the arguments of `forward`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from transformers.generation import stopping_criteria as stopping
 
 from dera.drafting import LONGEST_DRAFT, TOKENS_A_PASS, Nearness, Slots, accept, accept_greedily, draft_length
 from dera.mixing import mix_present
-from dera.obstacles import OF_LOGITS, serves_prepared, window_of
+from dera.obstacles import serves, serves_prepared, window_of
+from dera.padding import positions_of
+from dera.prepared import Prepared
 from dera.weights import as_lam
 
 
@@ -43,11 +46,39 @@ def speculate(
     """transformers' `custom_generate` for a realigned model: the prompts with their completions, shape (batch, time)."""
     if not serves_prepared(model, logits_processor, stopping_criteria, model_kwargs):
         return model._sample(input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs)
-    loop = _Loop(model, input_ids, logits_processor, stopping_criteria, generation_config, model_kwargs)
-    while len(loop.rows):
-        loop.round()
-    model.last_speculation = loop.done
-    return loop.result()
+    pad = 0 if generation_config._pad_token_tensor is None else int(generation_config._pad_token_tensor)
+    options = dict(sampling=generation_config.do_sample, pad=pad, **model_kwargs)
+    return _Loop(model, input_ids, logits_processor, stopping_criteria, **options).run()
+
+
+def completions_of(
+    model: Any,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    weights: Tensor,
+    room: int,
+    ends: Sequence[int],
+    pad: int,
+    **options: Any,
+) -> Tensor | None:
+    """Speculative completions of prompts padded on the left, shape (batch, time), without what `generate` prepares.
+
+    Args:
+        weights: of shape (batch, models).
+        room: no completion has more tokens.
+        ends, pad: the tokens that end a completion, and the one that fills shorter rows.
+        **options: `do_sample`, and what else was asked for, which may be what it cannot serve.
+
+    Returns:
+        None, after a warning, where it does not serve.
+    """
+    inputs = dict(lam=weights, attention_mask=attention_mask, position_ids=positions_of(attention_mask))
+    most, processors = stopping.MaxLengthCriteria(input_ids.shape[1] + room), processing.LogitsProcessorList()
+    criteria = stopping.StoppingCriteriaList([most, stopping.EosTokenCriteria(list(ends))])
+    if not (serves(model, weights, dict(options, num_beams=1)) and serves_prepared(model, processors, criteria, inputs)):
+        return None
+    found = _Loop(model, input_ids, processors, criteria, options["do_sample"], pad, **inputs).run()
+    return found[:, input_ids.shape[1] :]
 
 
 class _Loop:
@@ -62,39 +93,47 @@ class _Loop:
         known: by verifier, its logits after the last token, which count where the row is ahead; shape (rows, 1, vocabulary).
     """
 
-    def __init__(self, model: Any, input_ids: Tensor, processors: Any, criteria: Any, config: Any, kwargs: dict[str, Any]):
+    def __init__(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        processors: processing.LogitsProcessorList,
+        criteria: stopping.StoppingCriteriaList,
+        sampling: bool,
+        pad: int,
+        lam: Tensor | float,
+        position_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ):
         (batch, width), device = input_ids.shape, input_ids.device
-        self.weights = as_lam(kwargs["lam"], batch, device, model.names)
+        self.model, self.weights = model, as_lam(lam, batch, device, model.names)
         run = model.parts_with_share(self.weights)
         self.parts, self.present = len(run), [i for i, has in enumerate(run) if has]
         self.slots = [Slots(model.parts[i], model.vocabulary_size) for i in self.present]
         self.tokens_a_pass = TOKENS_A_PASS[input_ids.device.type == "cpu"]
         shares = [float((1 - self.weights.sum(-1)).mean()), *self.weights.mean(0).tolist()]
         self.nearness = Nearness([shares[i] for i in self.present])
-        self.processors, self.criteria, self.sampling = processors, criteria, config.do_sample
-        self.limit = criteria.max_length
-        eos = [each.eos_token_id.to(device) for each in criteria if isinstance(each, stopping.EosTokenCriteria)]
-        self.ends = torch.cat(eos) if eos else input_ids.new_empty(0)
-        self.pad = 0 if config._pad_token_tensor is None else int(config._pad_token_tensor)
+        self.sampling, self.limit, self.pad = sampling, int(criteria.max_length), pad  # type: ignore[arg-type]
         self.text = input_ids.new_full((batch, self.limit + LONGEST_DRAFT + 1), self.pad)
         self.text[:, :width] = input_ids
+        self.prepared = Prepared(processors, criteria, self.text)
         self.lengths = input_ids.new_full((batch,), width)
         self.rows = torch.arange(batch, device=device)
-        mask = kwargs.get("attention_mask")
-        self.mask = None if mask is None else mask.to(device)
-        self.positions = kwargs["position_ids"].to(device).expand(batch, -1)
+        self.mask = None if attention_mask is None else attention_mask.to(device)
+        self.positions = position_ids.to(device).expand(batch, -1)
         self.start = self.positions[:, -1] - (width - 1)
         self.ahead, self.any_ahead = torch.zeros_like(self.rows, dtype=torch.bool), False
         self.known: dict[int, Tensor] = {}
         self.room = min(window_of(each.part) for each in self.slots)
         self.rounds = self.drafted = self.accepted = 0
 
-    @property
-    def done(self) -> Speculation:
-        return Speculation(self.rounds, self.drafted, self.accepted, {each.part.name: each.passes for each in self.slots})
-
-    def result(self) -> Tensor:
-        """The rows, padded where others are longer."""
+    def run(self) -> Tensor:
+        """Decode all rows; the prompts with their completions, padded where others are longer."""
+        while len(self.rows):
+            self.round()
+        passes = {each.part.name: each.passes for each in self.slots}
+        self.model.last_speculation = Speculation(self.rounds, self.drafted, self.accepted, passes)
         columns = torch.arange(int(self.lengths.max()), device=self.text.device)
         return self.text[:, : len(columns)].masked_fill(columns >= self.lengths[:, None], self.pad)
 
@@ -113,7 +152,7 @@ class _Loop:
         logits = [verified.get(i, found)[:, :width] for i in range(len(self.slots))]
         kept, token, overlaps = self._judge(drafter, logits, columns, steps)
         self.text[self.rows, first + kept] = token
-        length, finished = self._stopped(columns, first + kept + (kept < width))
+        length, finished = self.prepared.stopped(self.rows, columns, first + kept + (kept < width))
         self.lengths[self.rows] = length
         compared = torch.minimum(kept + 1, length - first).clamp(max=width)
         positions = torch.arange(width, device=first.device) < compared[:, None]
@@ -155,14 +194,16 @@ class _Loop:
                 found.append(drafter.read(ids, at, real, keep=1))
                 if not most:
                     return found[0], 0
-                scores = self._processed(found[-1], columns[:, step, None])
+                scores = self.prepared.processed(self.rows, found[-1], columns[:, step, None])
                 if step == 0 and self.any_ahead:  # all logits after the last token are known: this one comes from the mixture
                     mixed = self._mixed([self.known.get(i, found[0]) for i in range(len(self.slots))])
-                    scores = torch.where(self.ahead[:, None, None], self._processed(mixed, columns[:, :1]), scores)
+                    scores = torch.where(
+                        self.ahead[:, None, None], self.prepared.processed(self.rows, mixed, columns[:, :1]), scores
+                    )
                 ids = self._chosen(scores[:, 0])
                 self.text[self.rows, columns[:, step]] = ids[:, 0]
                 at, real = places[:, width + step, None], None
-                ended |= torch.isin(ids[:, 0], self.ends)
+                ended |= torch.isin(ids[:, 0], self.prepared.ends)
                 if ended.all():
                     break
         return torch.cat(found, dim=1), len(found)
@@ -191,7 +232,7 @@ class _Loop:
         """How many of the drafts each row keeps, the token after them, and how the parts overlap with the mixture, (rows, parts, columns)."""
         columns = columns[:, : logits[0].shape[1]]
         every = torch.cat([self._mixed(logits), *logits], dim=1)
-        scores = self._processed(every, columns.repeat(1, len(logits) + 1)).unflatten(1, (len(logits) + 1, -1))
+        scores = self.prepared.processed(self.rows, every, columns.repeat(1, len(logits) + 1)).unflatten(1, (len(logits) + 1, -1))
         if not self.sampling:
             best = scores.argmax(-1)
             overlaps = (best[:, 1:] == best[:, :1]).float()
@@ -219,43 +260,6 @@ class _Loop:
     def _chosen(self, scores: Tensor) -> Tensor:
         """One token a row, shape (rows, 1)."""
         return torch.multinomial(scores.softmax(-1), 1) if self.sampling else scores.argmax(-1, keepdim=True)
-
-    def _processed(self, logits: Tensor, columns: Tensor) -> Tensor:
-        """What the logits processors make of logits, shape (rows, time, vocabulary), for tokens to stand in `columns`, (rows, time)."""
-        for processor in self.processors:
-            if type(processor) in OF_LOGITS:
-                logits = processor(None, logits.flatten(0, 1)).view_as(logits)
-                continue
-            processed = torch.empty_like(logits)
-            for step in range(columns.shape[1]):
-                for length in columns[:, step].unique().tolist():
-                    # all rows, finished ones too, as some processors know how a row was padded; who is elsewhere does not count
-                    here = (columns[:, step] == length).nonzero()[:, 0]
-                    scores = logits.new_zeros(len(self.text), logits.shape[-1])
-                    scores[self.rows[here]] = logits[here, step]
-                    processed[here, step] = processor(self.text[:, :length], scores)[self.rows[here]]
-            logits = processed
-        return logits
-
-    def _stopped(self, columns: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each row ends, of those that have grown to `length`, and which are finished; both of shape (rows,)."""
-        finished = length >= self.limit
-        length = length.clamp(max=self.limit)
-        for criterion in self.criteria:
-            if isinstance(criterion, stopping.MaxLengthCriteria):
-                continue
-            ends = torch.zeros_like(columns, dtype=torch.bool)
-            if isinstance(criterion, stopping.EosTokenCriteria):
-                ends = torch.isin(self.text[self.rows[:, None], columns], self.ends)
-            else:  # after every token of every row by itself, as in plain decoding
-                for i, row in enumerate(self.rows.tolist()):
-                    for step, end in enumerate(range(int(columns[i, 0]) + 1, int(length[i]) + 1)):
-                        ends[i, step] = torch.as_tensor(criterion(self.text[row : row + 1, :end], None)).all()
-            ends = ends & (columns < length[:, None])
-            ended = ends.any(-1)
-            length = torch.where(ended, columns.gather(1, ends.long().argmax(1, keepdim=True))[:, 0] + 1, length)
-            finished = finished | ended
-        return length, finished
 
     def _go_on_with(self, going: Tensor) -> None:
         """Only these of the rows stay in the batch."""

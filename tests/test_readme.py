@@ -48,12 +48,12 @@ def test_every_figure_and_page_linked_is_there():
 def test_the_map_of_the_workflow_has_every_rule():
     rules = {
         name
-        for folder in ("training", "eval", "figures")
+        for folder in ("training", "eval", "figures", "bench")
         for path in (ROOT / folder).glob("*.smk")
         for name in re.findall(r"^(?:rule|use rule \w+ as) (\w+)", path.read_text(), re.MULTILINE)
     }
     (graph,) = blocks("mermaid")
-    assert rules == set(re.findall(r"[a-z]+_[a-z_]+|align|publish", graph))
+    assert rules == set(re.findall(r"[a-z]+_[a-z_]+|align|bench|publish", graph))
 
 
 def test_the_commands_of_the_library_parse():

@@ -11,12 +11,13 @@ import torch
 from scipy import stats
 from transformers import DynamicCache
 
-from dera import RealignedModel, drafting, linear_schedule, speculative
+from dera import RealignedModel, drafting, linear_schedule, sample_completions, speculative
 from dera.drafting import LONGEST_DRAFT, Nearness, accept, accept_greedily, draft_length
 from tests.dera.architectures import EOS, PAD, VOCABULARY, tiny, tiny_adapter
 from tests.dera.enumeration import Space, p_value
 from tests.dera.oracle import Oracle
 from tests.dera.test_generate import LAMS, PROMPTS, Collected, StopAt, counted, padded, parts, seeded, truth
+from tests.dera.tokenizers import word_tokenizer
 
 ARCHITECTURES = ["llama", "qwen", "gpt2", "gemma", "mixtral"]
 
@@ -380,6 +381,46 @@ def test_one_model_alone_is_decoded_plainly(lam):
         got = seeded(ours, **padded(PROMPTS), lam=lam, speculative=True, max_new_tokens=8)
     assert torch.equal(got, seeded(ours, **padded(PROMPTS), lam=lam, max_new_tokens=8))
     assert 0 in calls.values()
+    assert ours.last_speculation is None
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_completions_of_many_prompts(architecture):
+    """Greedily the same as decoded plainly; sampled, they follow the enumerated mixture at level 1e-4."""
+    ours, tokenizer, prompts = RealignedModel(*near(architecture)), word_tokenizer(), ["w3 w4 w5", "w6", "w7 w2"] * 3
+    lams = torch.linspace(-0.5, 2.5, 9)
+    plain = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True)
+    got = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True, speculative=True)
+    assert ours.last_speculation.drafted > 0
+    assert torch.equal(got.input_ids, plain.input_ids)
+    assert torch.equal(got.attention_mask, plain.attention_mask)
+    torch.manual_seed(5)
+    ours = RealignedModel(*flat())
+    prompt = " ".join(f"w{token}" for token in PROMPTS[1])
+    counts = np.zeros(len(space(1).sequences))
+    for _ in range(60):
+        drawn = sample_completions(ours, tokenizer, [prompt] * 8, LENGTH, lam=2.0, speculative=True)
+        counts += counts_of(
+            1, torch.nn.functional.pad(drawn.input_ids[:, -drawn.completion_length :], (0, LENGTH), value=PAD)[:, :LENGTH]
+        )
+    assert ours.last_speculation.drafted > 0
+    assert follows(counts, exact(1, 2.0, "plain"))
+
+
+@pytest.mark.parametrize("option", ["on_step", "generator", "schedule", "one model"])
+def test_completions_that_cannot_be_drafted_are_decoded_plainly(option):
+    ours, tokenizer = RealignedModel(*models("llama")), word_tokenizer()
+    options = {
+        "on_step": dict(on_step=lambda *_: None, lam=0.5),
+        "generator": dict(generator=torch.Generator().manual_seed(0), lam=0.5),
+        "schedule": dict(lam=linear_schedule(0.0, 1.0, 3)),
+        "one model": dict(),
+    }[option]
+    if option == "one model":
+        assert len(sample_completions(ours.reference, tokenizer, ["w3"], 4, speculative=True).token_ids()) == 1
+        return
+    with pytest.warns(UserWarning, match=f"not speculative: .*{option}"):
+        sample_completions(ours, tokenizer, ["w3"], 4, speculative=True, **options)
     assert ours.last_speculation is None
 
 
