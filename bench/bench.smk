@@ -72,16 +72,35 @@ rule draw_decoding:
         "python -m figures.decoding --decoding {input} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
 
 
+rule tabulate_decoding:
+    input:
+        rules.time_decoding.output.decoding,
+    output:
+        f"{BENCH}/decoding.md",
+    log:
+        f"{BENCH}/logs/tabulate_decoding.log",
+    benchmark:
+        f"{BENCH}/benchmarks/tabulate_decoding.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("bench.table"),
+    shell:
+        "python -m bench.table --decoding {input} --output {output} > {log} 2>&1"
+
+
 rule bench:
     input:
         rules.time_decoding.output,
         rules.draw_decoding.output,
+        rules.tabulate_decoding.output,
 
 
 rule publish_bench:
     input:
         rules.time_decoding.output,
         rules.draw_decoding.output.png,
+        rules.tabulate_decoding.output,
     output:
         directory("docs/bench"),
     log:

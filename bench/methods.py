@@ -15,14 +15,14 @@ from dera.model import RealignedModel
 
 #: What the methods are, in the order in which tables and figures have them.
 METHODS = {
-    "generate": "one model, transformers' generate",
+    "generate": "one model, transformers' `generate`",
     "loop": "one model, our loop",
     "two caches": "two models, the obvious loop with caches",
     "processor": "two models, a logits processor (the authors' way)",
     "no cache": "two models, a wrapper without caches (TRL's way)",
-    "plain": "ours: two models",
-    "one pass": "ours: a base and its adapter in one pass",
-    "speculative": "ours: two models, speculative",
+    "plain": "**ours**: two models",
+    "one pass": "**ours**: a base and its adapter, in one pass",
+    "speculative": "**ours**: two models, speculative",
 }
 
 

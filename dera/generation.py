@@ -34,6 +34,7 @@ class RealignedGeneration(GenerationMixin):
         With `speculative`, one of the models drafts several tokens and the others verify them in one pass: fewer passes for
         samples of exactly the same distribution, and the same greedy text, up to rounding. What it did is then in
         `last_speculation`. Where it does not serve (beams, encoder-decoders, ...) it warns, names the reason, and decodes plainly.
+        A base and its adapters are read in one pass without it, and it changes nothing there.
 
         Raises:
             ValueError: if both are given, or as `lam_from_beta` and `forward` say.

@@ -119,7 +119,7 @@ class RealignedModel(
             aligned: the aligned model, or an adapter on the reference; or several, as a sequence or as a mapping from names.
                 Several adapters share one base in memory.
             aligned_beta, lam: as for the constructor.
-            merge_adapter: merge each adapter into its own copy of the base: faster decoding for more memory.
+            merge_adapter: merge each adapter into its own copy of the base: whole models, for more memory and mostly slower decoding.
             **kwargs: passed to `from_pretrained` of every model loaded (`dtype`, `device_map`, `quantization_config`,
                 ...). Weights are read from safetensors only and remote code never runs.
 

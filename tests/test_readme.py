@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
 from pathlib import Path
 
+from bench.table import table
 from dera.cli import program
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
@@ -37,6 +39,12 @@ def test_the_claims_table_is_that_of_the_published_front_page():
     published = (ROOT / "docs" / "laptop" / "claims.md").read_text().split("## Every claim")[0].splitlines()[2:]
     assert "| claimed | our verdicts | our numbers |" in published
     assert [line for line in published if line and line not in README.splitlines()] == []
+
+
+def test_the_table_of_what_decoding_costs_is_that_of_the_published_benchmark():
+    records = json.loads((ROOT / "docs" / "bench" / "decoding.json").read_text())
+    assert table(records) == (ROOT / "docs" / "bench" / "decoding.md").read_text()
+    assert table(records) in README
 
 
 def test_every_figure_and_page_linked_is_there():

@@ -47,6 +47,10 @@ def check_distribution(args: argparse.Namespace) -> None:
     if args.exact and (args.greedy or changed):
         other = "--greedy" if args.greedy else changed[0]
         raise ValueError(f"--exact {args.exact} samples one distribution, and {other} asks for another: choose one")
+    if args.exact and args.speculative:
+        raise ValueError(
+            f"--exact {args.exact} decodes in a way of its own, so --speculative would do nothing: leave one of them out"
+        )
     if args.greedy and args.samples > 1:
         raise ValueError(f"--greedy gives one completion, so --samples {args.samples} would repeat it: leave one of them out")
 

@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_decoding(parser, samples=1)
     distribution.add_distribution(parser)
+    parser.add_argument(
+        "--speculative",
+        action="store_true",
+        help="one model drafts, the other verifies: the same distribution in fewer passes, where REFERENCE and ALIGNED are two models",
+    )
     options.add_output(parser, "FILE.jsonl", "write JSON lines here (replacing the file) instead of printing")
 
 
@@ -100,7 +105,9 @@ def _decode(
         found = sample_mixture(model, tokenizer, prompts, args.max_new_tokens, weights, particles=args.exact)
         return found.completions.input_ids[found.pick(), -found.completions.completion_length :].tolist()
     batch = batch_of(model, tokenizer, prompts)
-    ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask, lam=weights)
+    ids = model.generate(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, lam=weights, speculative=args.speculative
+    )
     return ids[:, 1 if model.config.is_encoder_decoder else batch.input_ids.shape[1] :].tolist()
 
 

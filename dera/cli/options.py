@@ -28,7 +28,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         "--aligned-beta", metavar="BETA0", type=number(float, positive=True), help="KL strength the aligned model was trained at"
     )
     models.add_argument(
-        "--adapter-merge", action="store_true", help="merge an adapter into a second copy of REFERENCE: faster, more memory"
+        "--adapter-merge",
+        action="store_true",
+        help="merge an adapter into a second copy of REFERENCE: two models, in twice the memory",
     )
     models.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights (default: as saved)"

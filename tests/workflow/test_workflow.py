@@ -123,6 +123,13 @@ def test_nothing_is_planned_when_nothing_changed(interrupted):
     assert interrupted[0].planned() == set()
 
 
+def test_the_benchmark_takes_the_pair_that_the_study_has_trained(interrupted):
+    result = interrupted[0].run("bench", "--dry-run", "--quiet", "host", "reason")
+    assert result.returncode == 0, result.stderr
+    planned = re.findall(r"^(?:local)?rule (\w+)", result.stderr + result.stdout, re.MULTILINE)
+    assert set(planned) == {"make_larger_pair", "time_decoding", "draw_decoding", "tabulate_decoding", "bench"}
+
+
 def test_another_beta_trains_that_beta_only(interrupted):
     study, _ = interrupted
     study.settings["alignment"]["objectives"]["rloo"]["betas"].append(2)

@@ -131,6 +131,7 @@ BAD = [
     (["generate", *ASK, "--lam", "1", "--greedy", "--samples", "5"], "--samples 5"),
     (["generate", *ASK, "--lam", "1", "--exact", "16", "--greedy"], "--exact 16"),
     (["generate", *ASK, "--lam", "1", "--exact", "16", "--temperature", "0.5"], "--temperature 0.5"),
+    (["generate", *ASK, "--lam", "1", "--exact", "16", "--speculative"], "--speculative would do nothing"),
     (["generate", *ASK, "--lam", "1", "--exact", "1"], "1 is not at least 2"),
     (["generate", *ASK, "--lam", "1", "--device", "gpu7"], "--device gpu7 cannot be used"),
     (["generate", *ASK, "--lam", "1", "--dtype", "int8"], "'int8'"),

@@ -67,6 +67,8 @@ def test_printing_and_strengths_as_beta(llamas, tmp_path, dera):
         for row, end in zip(read(output), cut, strict=True)
     )
     assert "%" not in err  # no progress bars
+    assert dera(*ask, "--lam", 2, "--speculative", "--output", tmp_path / "again.jsonl")[0] == 0
+    assert read(tmp_path / "again.jsonl") == read(output)
 
 
 def test_sampling_cuts_nothing_off_whatever_the_checkpoint_says(llamas, tmp_path, dera):
