@@ -44,7 +44,8 @@ class RealignedCache(Cache):
 
     def stack(self, running: Sequence[int], together: StackedCache) -> bool:
         """Use one cache for these parts, all that are run, if the caches that stand there, empty, are the kind it replaces."""
-        if any(type(self.parts[i]) is not DynamicCache or self.parts[i].offloading for i in running):  # type: ignore[union-attr]
+        standing: list[Any] = [self.parts[i] for i in running]
+        if any(type(each) not in (DynamicCache, StackedCache) or each.offloading for each in standing):
             return False
         self.parts = [together if i in running else None for i in range(len(self.parts))]
         return True

@@ -171,7 +171,7 @@ class _Linear(nn.Module):
     """A linear layer, and what adapters of the running parts add to their parts' rows.
 
     Attributes:
-        adapters: by part, its weights and its scaling; empty for a layer that has none.
+        adapters: by part, the two layers of its adapter, and where the scaling stands; empty for a layer that has none.
         active: where the rows of each running part with an adapter begin, counted in parts, and that adapter.
     """
 
@@ -179,14 +179,13 @@ class _Linear(nn.Module):
         super().__init__()
         self.stack = stack
         self.base_layer: Any = layer.base_layer if isinstance(layer, LoraLinear) else layer
-        self.adapters: dict[int, tuple[Tensor, Tensor, float]] = {}
+        self.adapters: dict[int, tuple[Any, Any, dict[str, float], str]] = {}
         if isinstance(layer, LoraLinear):
             for i, name in enumerate(part.adapter for part in stack.parts):
                 if name is not None and name in layer.lora_A:
-                    weights: list[Any] = [layer.lora_A[name].weight, layer.lora_B[name].weight]
-                    self.adapters[i] = (*weights, layer.scaling[name])
+                    self.adapters[i] = layer.lora_A[name], layer.lora_B[name], layer.scaling, name
         self.plain = type(self.base_layer) is nn.Linear
-        self.active: list[tuple[int, Tensor, Tensor, float]] = []
+        self.active: list[tuple[int, Any, Any, dict[str, float], str]] = []
 
     def run(self, running: list[int]) -> None:
         """Get ready for these parts."""
@@ -203,9 +202,9 @@ class _Linear(nn.Module):
             return result
         inputs, outputs = x.flatten(0, -2), result.flatten(0, -2)
         rows = len(inputs) // len(self.stack.running)
-        for place, down, up, scaling in self.active:
-            mine = slice(place * rows, (place + 1) * rows)
-            if down.dtype == x.dtype:
+        for place, first, second, scalings, name in self.active:
+            mine, down, up, scaling = slice(place * rows, (place + 1) * rows), first.weight, second.weight, scalings[name]
+            if down.dtype == x.dtype == outputs.dtype:
                 outputs[mine].addmm_(inputs[mine] @ down.t(), up.t(), alpha=scaling)
             else:
                 outputs[mine] += inputs[mine].to(down.dtype) @ down.t() @ up.t() * scaling

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig
+from peft.tuners.lora.layer import LoraLayer
 from torch.nn.functional import cross_entropy
 
 from dera import RealignedModel
@@ -131,11 +132,41 @@ def test_weights_that_change_or_move_are_seen():
         if "lora" in name:
             weight.data.add_(0.1)
     agrees(ours, model)
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.set_scale("default", 0.3)
+    agrees(ours, model)
     model.double()
     agrees(ours, model)
     before = ours(**batch, lam=0.5).logits
     model.merge_adapter()
     torch.testing.assert_close(ours(**batch, lam=0.5).logits, before)
+
+
+def test_a_cache_may_be_reset_and_used_again():
+    ours, ids = RealignedModel(None, adapted("llama", names=())), torch.tensor([PROMPTS[0]])
+    with torch.no_grad():
+        first = ours(input_ids=ids, lam=0.5, use_cache=True)
+        cache = first.past_key_values
+        cache.reset()
+        again = ours(input_ids=ids, lam=0.5, past_key_values=cache)
+        assert torch.equal(first.logits, again.logits)
+        step = ours(input_ids=torch.tensor([[5]]), lam=0.5, past_key_values=cache).logits
+        torch.testing.assert_close(step[0, -1], ours(input_ids=torch.tensor([[*PROMPTS[0], 5]]), lam=0.5).logits[0, -1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_under_autocast_and_as_weights(dtype):
+    """Weights of half precision, and weights of float32 under autocast; within a few steps of that precision of float32."""
+    model, batch = adapted("llama", names=()), padded(PROMPTS)
+    ours, real = RealignedModel(None, model), batch["attention_mask"].bool()
+    with torch.no_grad():
+        exact = ours(**batch, lam=0.5).logits[real]
+        with torch.autocast("cpu", dtype=dtype):
+            cast = ours(**batch, lam=0.5).logits[real]
+        half = RealignedModel(None, copy.deepcopy(model).to(dtype))(**batch, lam=0.5).logits[real]
+    for got in (cast, half):
+        assert (got.float() - exact).abs().mean() < 30 * torch.finfo(dtype).eps * exact.abs().mean()
 
 
 def test_gradients_are_those_of_the_parts():
