@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from figures import style
@@ -22,7 +25,7 @@ NAMES = {
     "speculative": "ours: two, speculative",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P")
-TICKS = (0.5, 1, 1.5, 2, 3, 5, 10, 20, 50)
+TICKS = {4: (0.5, 1, 1.5, 2, 3), 1000: (0.5, 1, 2, 5, 10, 20, 50, 100)}  # by the largest number shown
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -47,10 +50,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         row[0].set_yticks(range(len(NAMES)), list(NAMES.values()))
     grid[0, 0].invert_yaxis()
     for axes in grid[-1, :-1]:
-        axes.set_xlabel("time a token / our loop's")
-    grid[-1, -1].set_xlabel("peak memory / one model's")
-    handles = [Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look) for lam, look in looks.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        axes.set_xlabel("time / our loop's")
+    grid[-1, -1].set_xlabel("memory / one model's")
+    handles: list[Any] = [Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look) for lam, look in looks.items()]
+    handles += [Patch(**shade, label=f"memory, batch {batch}") for batch, shade in _shades(batches).items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(len(looks), 4))
     return figure
 
 
@@ -76,15 +80,18 @@ def _memory(axes: Axes, records: pd.DataFrame, batches: list[int]) -> None:
         shift = (number - (len(batches) - 1) / 2) * height
         known = [method for method in NAMES if method in held]
         places = [list(NAMES).index(method) + shift for method in known]
-        shade = 0.35 + 0.65 * (number + 1) / len(batches)
-        axes.barh(places, held[known] / held["loop"], height=0.9 * height, color="#777777", alpha=shade, label=f"batch {batch}")
+        axes.barh(places, held[known] / held["loop"], height=0.9 * height, **_shades(batches)[batch])
     axes.axvline(1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0)
-    axes.set_title("memory")
-    axes.legend(loc="lower right", fontsize=5, handlelength=1)
+    axes.set_title("peak memory")
+
+
+def _shades(batches: list[int]) -> dict[int, dict[str, Any]]:
+    """Darker for larger batches."""
+    return {batch: dict(color="#555555", alpha=0.25 + 0.75 * i / max(len(batches) - 1, 1)) for i, batch in enumerate(batches)}
 
 
 def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_major_locator(FixedLocator(next(ticks for most, ticks in TICKS.items() if axes.get_xlim()[1] < most)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(FixedLocator([]))

@@ -144,7 +144,9 @@ def test_the_whole_of_it_on_two_small_pairs(tmp_path, monkeypatch):
     assert curve["ratio_to_decode"] > 0
     drawn = figure.draw({"decoding": pd.read_json(tmp_path / "d.json")})
     titles = [axes.get_title() for axes in drawn.axes]
-    assert titles == [f"{pair}, batch {batch}" if batch else "memory" for pair in ("study", "larger") for batch in (1, 2, None)]
+    assert titles == [
+        f"{pair}, batch {batch}" if batch else "peak memory" for pair in ("study", "larger") for batch in (1, 2, None)
+    ]
     assert set(figure.NAMES) == set(METHODS)
     plt.close(drawn)
 
