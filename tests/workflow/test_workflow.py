@@ -144,7 +144,8 @@ def test_another_beta_trains_that_beta_only(interrupted):
 
 def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrupted, tmp_path):
     study, _ = interrupted
-    for name in ("Snakefile", "bench", "config", "dera", "envs", "eval", "figures", "profiles", "report", "study", "tasks", "training"):
+    stages = ("bench", "dera", "eval", "figures", "study", "tasks", "training")
+    for name in ("Snakefile", "config", "envs", "profiles", "report", *stages):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     study.source = tmp_path
     rloo, snakefile = tmp_path / "training/objectives/rloo.py", tmp_path / "training/training.smk"
