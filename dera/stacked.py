@@ -7,7 +7,7 @@ below run on one part's rows for all. (PEFT can mix adapters in a batch too, `ad
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from dera.padding import positions_of
 from dera.parts import OFF, Part
 
 
@@ -65,15 +66,19 @@ class Stack:
     """
 
     def __init__(self, parts: Sequence[Part]):
-        self.parts, base = list(parts), parts[0].base
+        self.parts = list(parts)
+        self.lora = [each for each in parts[0].base.modules() if isinstance(each, LoraLinear)]
+        touched = [any(isinstance(each, LoraLinear) for each in layer.modules()) for layer in _decoder_layers(parts[0].base)]
+        self._build(touched.index(True) if True in touched else 0)
+
+    def _build(self, first: int) -> None:
+        """Make the layers, of which those below `first` are to run for one part."""
+        base = self.parts[0].base
+        self.first = first
         self.running: list[int] = []
-        layers = _decoder_layers(base)
-        touched = [any(isinstance(each, LoraLinear) for each in layer.modules()) for layer in layers]
-        self.first = touched.index(True) if True in touched else 0
         swaps: dict[int, Callable[[nn.Module], nn.Module]] = {
-            id(layer): partial(_Upper, self, i == self.first) for i, layer in enumerate(layers) if i >= self.first > 0
+            id(layer): partial(_Upper, self, i == first) for i, layer in enumerate(_decoder_layers(base)) if i >= first > 0
         }
-        self.lora = [each for each in base.modules() if isinstance(each, LoraLinear)]
         within = {id(child) for each in self.lora for child in each.modules()} - {id(each) for each in self.lora}
         linear = [each for each in base.modules() if type(each) is nn.Linear and id(each) not in within]
         swaps |= {id(each): partial(_Linear, self) for each in [*self.lora, *linear]}
@@ -82,8 +87,37 @@ class Stack:
 
     @property
     def ready(self) -> bool:
-        """Whether the weights are those of the parts: adapters may have been merged into the base since."""
-        return not any(each.merged_adapters for each in self.lora)
+        """Whether it gives what the parts give: tried once, and unless adapters have been merged into the base since."""
+        return not any(each.merged_adapters for each in self.lora) and self.tried
+
+    @cached_property
+    def tried(self) -> bool:
+        """Whether a few tokens, read when this is first asked, get the parts' own logits: blocks may be of a make not foreseen here.
+
+        Where they do not with lower layers run for one part, all layers are run for all.
+        """
+        ids = (torch.arange(12).view(4, 3) + 2) % self.parts[0].config.vocab_size
+        mask = torch.ones_like(ids)
+        mask[1, 0] = 0
+        inputs = dict(input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False)
+        inputs = self.parts[0].known_of(inputs)
+        with torch.no_grad():
+            expected = [part(**inputs).logits[:, -2:].float() for part in self.parts]
+            if not self._gives(expected, inputs) and self.first:
+                self._build(0)
+            return self._gives(expected, inputs)
+
+    def _gives(self, expected: list[Tensor], inputs: dict[str, Any]) -> bool:
+        """Whether the logits are these: within rounding, or a tenth of what the adapters change, in the mean."""
+        try:
+            found = [each[:, -2:].float() for each in self(list(range(len(self.parts))), **inputs)]
+        except (RuntimeError, ValueError, IndexError, TypeError):  # whatever layers say to tensors of another shape
+            return False
+        eps = torch.finfo(self.parts[0].base.dtype).eps
+        rounding = (4 if eps > 1e-4 else 50) * eps * expected[0].abs().mean()
+        errors = [(mine - theirs).abs().mean() for mine, theirs in zip(found, expected, strict=True)]
+        effects = [(theirs - expected[0]).abs().mean() for theirs in expected[1:]]
+        return all(error <= max(rounding, 0.1 * min(effects)) for error in errors)
 
     def cache(self, running: int) -> StackedCache:
         """An empty cache for so many parts."""

@@ -381,6 +381,7 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
 @pytest.mark.parametrize("lam", [0, 1, 0.5])
 def test_one_base_with_an_adapter_runs_once_a_token(lam):
     ours = RealignedModel(None, adapted("llama", ["only"]))
+    assert ours.stack.ready  # which is tried once
     with counted(base=ours.aligned.get_base_model()) as calls:
         ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=3, min_new_tokens=3, do_sample=False)
     assert calls["base"] == 3

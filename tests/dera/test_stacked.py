@@ -7,8 +7,9 @@ import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import LoraLayer
 from torch.nn.functional import cross_entropy
+from transformers import BloomConfig, BloomForCausalLM
 
-from dera import RealignedModel
+from dera import RealignedModel, stacked
 from dera.stacked import stackable
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.oracle import Oracle
@@ -69,6 +70,8 @@ def test_one_pass_gives_the_logits_of_every_part(architecture, upper):
     """Of two adapters of different rank."""
     model, adapters = adapted(architecture, upper), ["first", "default"]
     ours = RealignedModel(None, model, adapters=adapters)
+    assert ours.stack.ready  # which is tried once
+    assert ours.stack.first == upper
     with counted(base=model.get_base_model()) as calls:
         ours(**padded(PROMPTS), lam=[0.2, 0.5])
     assert calls == {"base": 1}
@@ -94,6 +97,7 @@ def test_weights_are_read_once_and_lower_layers_for_one_part(upper):
     model = adapted("llama", upper)
     ours, seen = RealignedModel(None, model, adapters=["first", "default"]), {}
     base = model.get_base_model()
+    assert ours.stack.ready
     for i, layer in enumerate(base.model.layers):  # a linear layer, whose weights are shared with the PEFT model
         linear = layer.self_attn.k_proj
         linear.register_forward_hook(lambda module, inputs, output, i=i: seen.setdefault(i, []).append(len(inputs[0])))
@@ -104,6 +108,7 @@ def test_weights_are_read_once_and_lower_layers_for_one_part(upper):
 def test_only_models_with_a_share_have_rows():
     model = adapted("llama")
     ours, rows = RealignedModel(None, model, adapters=["first", "default"]), []
+    assert ours.stack.ready
     model.get_base_model().lm_head.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
     for lam, parts in (([0.5, 0.0], 2), ([0.0, 0.0], 1), ([0.0, 1.0], 1), ([0.5, 0.5], 2), ([0.5, 0.6], 3)):
         rows.clear()
@@ -225,6 +230,35 @@ def test_what_cannot_be_stacked_is_run_part_by_part(kind):
     model = OTHERS[kind]()
     ours = RealignedModel(None, model)
     assert not stackable(ours.parts)
+    agrees(ours, model)
+
+
+def test_blocks_that_take_more_than_rows_run_for_all_parts():
+    """Bloom hands its blocks biases of rows times heads, which cannot be told from rows."""
+    torch.manual_seed(1)
+    base = BloomForCausalLM(BloomConfig(vocab_size=13, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.6)).eval()
+    model = tiny_adapter(base, 2, target_modules=["query_key_value", "dense_h_to_4h"], layers_to_transform=[1])
+    ours = RealignedModel(None, model)
+    assert ours.stack.first == 1
+    agrees(ours, model)
+    assert ours.stack.ready
+    assert ours.stack.first == 0
+
+
+@pytest.mark.parametrize("fault", ["wrong rows", "an error"])
+def test_a_stack_whose_trial_fails_is_not_used(fault, monkeypatch):
+    def run(layer, running):
+        layer.active = [
+            (len(running) - 1 - place, *layer.adapters[part]) for place, part in enumerate(running) if part in layer.adapters
+        ]
+        if fault == "an error":
+            raise RuntimeError("shapes")
+
+    monkeypatch.setattr(stacked._Linear, "run", run)
+    model = adapted("llama", names=())
+    ours = RealignedModel(None, model)
+    assert stackable(ours.parts)
+    assert not ours.stack.ready
     agrees(ours, model)
 
 
