@@ -41,7 +41,7 @@ rule time_decoding:
         f"{BENCH}/benchmarks/time_decoding.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores  # alone on the machine, and on one thread of it
+    threads: 1024  # all there are: alone on the machine, and on one thread of it
     resources:
         gpu=GPU,
     params:
