@@ -10,12 +10,18 @@ from transformers import DynamicCache, GenerationMixin, LogitsProcessor, LogitsP
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
+def generated(model: Any, inputs: Any, room: int, **options: Any) -> Tensor:
+    """What transformers' `generate` samples from the model's own distribution after the prompts; shape (batch, tokens)."""
+    output = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=room, **options)
+    return output[:, inputs["input_ids"].shape[1] :]
+
+
 @torch.no_grad()
 def two_caches(reference: Any, aligned: Any, inputs: Any, lam: float, room: int, ends: Tensor, pad: int) -> Tensor:
     """The obvious loop: both models with a cache each, their logits mixed, one token sampled; shape (batch, tokens)."""
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     caches, drawn = (DynamicCache(), DynamicCache()), []
-    ended = torch.zeros(len(ids), dtype=torch.bool)
+    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     while len(drawn) < room and not ended.all():
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         logits = [
@@ -49,9 +55,7 @@ class MixingProcessor(LogitsProcessor):
 
 def with_processor(reference: Any, aligned: Any, inputs: Any, lam: float, room: int) -> Tensor:
     """`generate` of the aligned model with a `MixingProcessor`; shape (batch, tokens)."""
-    processors = LogitsProcessorList([MixingProcessor(reference, lam)])
-    output = aligned.generate(**inputs, logits_processor=processors, do_sample=True, top_k=0, max_new_tokens=room)
-    return output[:, inputs["input_ids"].shape[1] :]
+    return generated(aligned, inputs, room, logits_processor=LogitsProcessorList([MixingProcessor(reference, lam)]))
 
 
 class CachelessMixture(PreTrainedModel, GenerationMixin):
@@ -78,5 +82,4 @@ class CachelessMixture(PreTrainedModel, GenerationMixin):
 
     def generate_from(self, inputs: Any, room: int) -> Tensor:
         """Completions of shape (batch, tokens)."""
-        output = self.generate(**inputs, use_cache=False, do_sample=True, top_k=0, max_new_tokens=room)
-        return output[:, inputs["input_ids"].shape[1] :]
+        return generated(self, inputs, room, use_cache=False)

@@ -116,16 +116,8 @@ def time_curve(bench: Bench, prompts: Sequence[str], settings: dict[str, Any], s
         _, drawn = lam_curve(bench.adapter, bench.tokenizer, prompts, _words, bench.max_new_tokens, lams, **options)
         curves.append(time.perf_counter() - started)
         anchors = len(drawn.anchors)
-    ratios = np.array(curves[1:]) / np.array(decodes[1:])  # the first was to warm up
-    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    return {
-        "lams": len(lams),
-        "anchors": anchors,
-        "ratio_to_decode": float(middle),
-        "ratio_to_decode_low": float(low),
-        "ratio_to_decode_high": float(high),
-        "repeats": len(ratios),
-    }
+    ratios = _ratios("ratio_to_decode", curves[1:], decodes[1:])  # the first was to warm up
+    return {"lams": len(lams), "anchors": anchors, **ratios, "repeats": settings["repeats"]}
 
 
 def _words(prompts: list[str], completions: list[str]) -> list[float]:

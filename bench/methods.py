@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.baselines import CachelessMixture, two_caches, with_processor
+from bench.baselines import CachelessMixture, generated, two_caches, with_processor
 from dera.decoding import batch_of, end_tokens, sample_completions
 from dera.model import RealignedModel
 
@@ -78,9 +78,7 @@ class Bench:
         return Decoded(sum(found.lengths()), *drafts)
 
     def _generated(self, model: Any, prompts: Sequence[str]) -> Decoded:
-        inputs = self._batch(prompts)
-        output = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=self.max_new_tokens)
-        return self._counted(output[:, inputs["input_ids"].shape[1] :])
+        return self._counted(generated(model, self._batch(prompts), self.max_new_tokens))
 
     def _two_caches(self, prompts: Sequence[str], lam: float) -> Decoded:
         ends = torch.tensor(end_tokens(self.whole, self.tokenizer), device=self.whole.device)

@@ -116,33 +116,24 @@ class Rows:
 
     def forward(self, **arguments: Any) -> Any:
         """The model's output for the next token of every row still in the batch; logits of shape (rows, 1, vocabulary)."""
-        if self._cache is None and self._states is None and len(self.prompts.input_ids) < len(self._mask):
-            return self._read_prompts_once(arguments)
+        once = self._cache is None and self._states is None and len(self.prompts.input_ids) < len(self._mask)
         if self._states is None:
-            positions = positions_of(self._mask)[:, -self._tokens.shape[1] :]
-            inputs: dict[str, Any] = dict(
-                input_ids=self._tokens, attention_mask=self._mask, position_ids=positions, logits_to_keep=1
-            )
+            ids, mask = (self.prompts.input_ids, self.prompts.attention_mask) if once else (self._tokens, self._mask)
+            positions = positions_of(mask)[:, -ids.shape[1] :]
+            inputs: dict[str, Any] = dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
         else:
             states = BaseModelOutput(last_hidden_state=self._states)
             inputs = dict(decoder_input_ids=self._tokens, encoder_outputs=states, attention_mask=self._prompt_mask)
+        mixes = isinstance(self.model, RealignedModel)  # and has a lam for each row, also of rows that share a prompt
+        if once and mixes:
+            inputs["rows"] = self.row_prompts
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **arguments)
         self._cache = output.past_key_values
-        return output
-
-    def _read_prompts_once(self, arguments: dict[str, Any]) -> Any:
-        """The output for every row, where several have the same prompt."""
-        ids, mask = self.prompts.input_ids, self.prompts.attention_mask
-        inputs = dict(input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), logits_to_keep=1, use_cache=True)
-        if isinstance(self.model, RealignedModel):
-            output = self.model(**inputs, rows=self.row_prompts, **arguments)
-        else:
-            output = self.model(**inputs, **arguments)
+        if once and not mixes:
             for name, value in list(output.items()):
                 if isinstance(value, Tensor):
                     output[name] = value[self.row_prompts]
-            output.past_key_values.batch_select_indices(self.row_prompts)
-        self._cache = output.past_key_values
+            self._cache.batch_select_indices(self.row_prompts)
         return output
 
     def advance(self, tokens: Tensor, going: Tensor) -> None:

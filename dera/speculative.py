@@ -190,10 +190,10 @@ class _Loop:
         ids, at, real = unread, places[:, :width], None if self.rounds else self.mask
         ended = torch.zeros_like(self.ahead)
         with drafter.part.adapted():
-            for step in range(max(most, 1)):
+            if not most:
+                return drafter.read(ids, at, real, keep=1), 0
+            for step in range(most):
                 found.append(drafter.read(ids, at, real, keep=1))
-                if not most:
-                    return found[0], 0
                 scores = self.prepared.processed(self.rows, found[-1], columns[:, step, None])
                 if step == 0 and self.any_ahead:  # all logits after the last token are known: this one comes from the mixture
                     mixed = self._mixed([self.known.get(i, found[0]) for i in range(len(self.slots))])

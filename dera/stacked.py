@@ -16,8 +16,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from dera.obstacles import window_of
 from dera.padding import positions_of
 from dera.parts import OFF, Part
 
@@ -103,8 +103,11 @@ class Stack:
         inputs = self.parts[0].known_of(inputs)
         with torch.no_grad():
             expected = [part(**inputs).logits[:, -2:].float() for part in self.parts]
-            if not self._gives(expected, inputs) and self.first:
-                self._build(0)
+            if self._gives(expected, inputs):
+                return True
+            if not self.first:
+                return False
+            self._build(0)
             return self._gives(expected, inputs)
 
     def _gives(self, expected: list[Tensor], inputs: dict[str, Any]) -> bool:
@@ -152,7 +155,9 @@ def stackable(parts: Sequence[Part]) -> bool:
     # what was replaced in a module itself (as for weights that are kept elsewhere) would go on with the modules it was made for
     if any("forward" in vars(each) or isinstance(each, AuxiliaryTrainingWrapper) for each in modules.values()):
         return False
-    if {type(layer) for layer in DynamicCache(config=base.config).layers} - {DynamicLayer, DynamicSlidingWindowLayer}:
+    try:
+        window_of(parts[0])
+    except TypeError:  # a layer keeps something else than keys and values
         return False
     layers, head = _decoder_layers(base), base.get_output_embeddings()
     inside = {id(each) for layer in layers for name, each in layer.named_modules() if not _in_list(layer, name)}
