@@ -7,7 +7,9 @@ from study import checks, config as study_config, estimate, modules, plugins, se
 
 min_version("9.0")
 
-if not workflow.overwrite_configfiles:  # a --configfile replaces the default study; it is not laid over it
+if (
+    not workflow.overwrite_configfiles
+):  # a --configfile replaces the default study; it is not laid over it
 
     configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 
@@ -23,7 +25,9 @@ ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
 }
-shell.prefix("export " + " ".join(f"{name}='{value}'" for name, value in ENVIRONMENT.items()) + "; ")
+shell.prefix(
+    "export " + " ".join(f"{name}='{value}'" for name, value in ENVIRONMENT.items()) + "; "
+)
 
 
 include: "study/jobs.smk"
@@ -37,7 +41,12 @@ include: "bench/bench.smk"
 
 onstart:
     plugins.check_or_exit(CHECKED)
-    print(estimate.message(estimate.seconds(config, CHECKED.objectives), workflow.cores or 1, config["study"]), flush=True)
+    print(
+        estimate.message(
+            estimate.seconds(config, CHECKED.objectives), workflow.cores or 1, config["study"]
+        ),
+        flush=True,
+    )
 
 
 rule figures:

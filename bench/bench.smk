@@ -3,7 +3,11 @@ import yaml
 
 BENCH = "results/bench"
 BENCH_SETTINGS = os.path.join(workflow.basedir, "bench/decoding.yaml")
-LARGER = next(pair["make"] for pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].values() if "make" in pair)
+LARGER = next(
+    pair["make"]
+    for pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].values()
+    if "make" in pair
+)
 
 
 rule make_larger_pair:

@@ -20,13 +20,23 @@ from study import job
 PAD, END = "<pad>", "<end>"
 
 
-def make(shape: dict[str, Any], lora: dict[str, Any], training: dict[str, Any], progress: job.Progress) -> tuple[Any, Any]:
+def make(
+    shape: dict[str, Any], lora: dict[str, Any], training: dict[str, Any], progress: job.Progress
+) -> tuple[Any, Any]:
     """A random Llama of this shape with an adapter, trained for a few steps toward half of the words, and its tokenizer."""
-    base = LlamaForCausalLM(LlamaConfig(**shape, pad_token_id=0, eos_token_id=1, bos_token_id=None, tie_word_embeddings=True))
+    base = LlamaForCausalLM(
+        LlamaConfig(
+            **shape, pad_token_id=0, eos_token_id=1, bos_token_id=None, tie_word_embeddings=True
+        )
+    )
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
-    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=training["learning_rate"])
+    optimizer = torch.optim.AdamW(
+        [each for each in model.parameters() if each.requires_grad], lr=training["learning_rate"]
+    )
     for step in range(1, training["steps"] + 1):
-        ids = torch.randint(2, shape["vocab_size"] // 2, (training["batch_size"], training["tokens"]))
+        ids = torch.randint(
+            2, shape["vocab_size"] // 2, (training["batch_size"], training["tokens"])
+        )
         loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()
         loss.backward()
@@ -40,12 +50,21 @@ def make(shape: dict[str, Any], lora: dict[str, Any], training: dict[str, Any], 
 
 def main() -> None:
     parser = job.parser(__doc__)
-    parser.add_argument("--reference", type=Path, required=True, help="folder to make, of the base and its tokenizer")
-    parser.add_argument("--adapter", type=Path, required=True, help="folder to make, of the adapter")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        required=True,
+        help="folder to make, of the base and its tokenizer",
+    )
+    parser.add_argument(
+        "--adapter", type=Path, required=True, help="folder to make, of the adapter"
+    )
     args = parser.parse_args()
     with job.running("larger pair", args) as progress:
         torch.manual_seed(args.seed)
-        model, tokenizer = make(args.settings["shape"], args.settings["lora"], args.settings["training"], progress)
+        model, tokenizer = make(
+            args.settings["shape"], args.settings["lora"], args.settings["training"], progress
+        )
         with job.atomic_path(args.adapter) as path:
             model.save_pretrained(path, save_embedding_layers=False)
         with job.atomic_path(args.reference) as path:

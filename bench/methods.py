@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.baselines import CachelessMixture, generated, two_caches, with_processor
 from dera.decoding import batch_of, end_tokens, sample_completions
-from dera.model import RealignedModel
+from dera.model.realigned import RealignedModel
 
 #: What the methods are, in the order in which tables and figures have them.
 METHODS = {
@@ -52,27 +52,41 @@ class Bench:
             "loop": lambda prompts, lam: self._looped(one, prompts, None),
             "two caches": self._two_caches,
             "processor": lambda prompts, lam: self._counted(
-                with_processor(self.whole.reference, one, self._batch(prompts), lam, self.max_new_tokens)
+                with_processor(
+                    self.whole.reference, one, self._batch(prompts), lam, self.max_new_tokens
+                )
             ),
             "no cache": lambda prompts, lam: self._counted(
-                CachelessMixture(self.whole.reference, one, lam).generate_from(self._batch(prompts), self.max_new_tokens)
+                CachelessMixture(self.whole.reference, one, lam).generate_from(
+                    self._batch(prompts), self.max_new_tokens
+                )
             ),
             "plain": lambda prompts, lam: self._looped(self.whole, prompts, lam),
             "one pass": lambda prompts, lam: self._looped(self.adapter, prompts, lam),
-            "speculative": lambda prompts, lam: self._looped(self.whole, prompts, lam, speculative=True),
+            "speculative": lambda prompts, lam: self._looped(
+                self.whole, prompts, lam, speculative=True
+            ),
         }
 
     def modules(self, method: str) -> list[nn.Module]:
         """The modules whose weights the method needs."""
         if method in ("generate", "loop"):
             return [self.whole.aligned]
-        return [self.adapter.aligned] if method == "one pass" else [self.whole.reference, self.whole.aligned]
+        return (
+            [self.adapter.aligned]
+            if method == "one pass"
+            else [self.whole.reference, self.whole.aligned]
+        )
 
     def _batch(self, prompts: Sequence[str]) -> Any:
         return batch_of(self.whole, self.tokenizer, prompts)
 
-    def _looped(self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any) -> Decoded:
-        found = sample_completions(model, self.tokenizer, prompts, self.max_new_tokens, lam=lam, **options)
+    def _looped(
+        self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any
+    ) -> Decoded:
+        found = sample_completions(
+            model, self.tokenizer, prompts, self.max_new_tokens, lam=lam, **options
+        )
         done = model.last_speculation if options else None
         drafts = (0, 0) if done is None else (done.drafted, done.accepted)
         return Decoded(sum(found.lengths()), *drafts)
@@ -84,7 +98,14 @@ class Bench:
         ends = torch.tensor(end_tokens(self.whole, self.tokenizer), device=self.whole.device)
         models = self.whole.reference, self.whole.aligned
         return self._counted(
-            two_caches(*models, self._batch(prompts), lam, self.max_new_tokens, ends, self.tokenizer.pad_token_id)
+            two_caches(
+                *models,
+                self._batch(prompts),
+                lam,
+                self.max_new_tokens,
+                ends,
+                self.tokenizer.pad_token_id,
+            )
         )
 
     def _counted(self, completions: Tensor) -> Decoded:

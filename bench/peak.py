@@ -39,7 +39,9 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     accelerator the allocator's own account is read.
     """
     held = [each for module in modules for each in (*module.parameters(), *module.buffers())]
-    weights = sum({each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in held}.values())
+    weights = sum(
+        {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in held}.values()
+    )
     if held[0].device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats()
         before = torch.accelerator.memory_allocated()

@@ -12,14 +12,28 @@ from study import job
 
 def table(records: list[dict[str, Any]]) -> str:
     """Times a token over those of one model in our loop, medians over repeats; at the last, peak memory at the smallest batch."""
-    pairs, batches = (list(dict.fromkeys(each[name] for each in records)) for name in ("pair", "batch"))
+    pairs, batches = (
+        list(dict.fromkeys(each[name] for each in records)) for name in ("pair", "batch")
+    )
     places = [(pair, batch) for pair in pairs for batch in batches]
-    heads = ["", *(f"{pair}, batch {batch}" for pair, batch in places), *(f"{pair}, memory" for pair in pairs)]
+    heads = [
+        "",
+        *(f"{pair}, batch {batch}" for pair, batch in places),
+        *(f"{pair}, memory" for pair in pairs),
+    ]
     lines = [heads, ["---"] * len(heads)]
     for method, name in METHODS.items():
         mine = [each for each in records if each["method"] == method]
-        times = [_range([each["ratio_to_loop"] for each in mine if (each["pair"], each["batch"]) == place]) for place in places]
-        held = [f"{_bytes(records, method, pair, batches[0]) / _bytes(records, 'loop', pair, batches[0]):.2f}" for pair in pairs]
+        times = [
+            _range(
+                [each["ratio_to_loop"] for each in mine if (each["pair"], each["batch"]) == place]
+            )
+            for place in places
+        ]
+        held = [
+            f"{_bytes(records, method, pair, batches[0]) / _bytes(records, 'loop', pair, batches[0]):.2f}"
+            for pair in pairs
+        ]
         lines.append([name, *times, *held])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -30,12 +44,18 @@ def _range(ratios: list[float]) -> str:
 
 
 def _bytes(records: list[dict[str, Any]], method: str, pair: str, batch: int) -> int:
-    return next(each["peak_bytes"] for each in records if (each["method"], each["pair"], each["batch"]) == (method, pair, batch))
+    return next(
+        each["peak_bytes"]
+        for each in records
+        if (each["method"], each["pair"], each["batch"]) == (method, pair, batch)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--decoding", type=Path, required=True, help="JSON file of the benchmark's records")
+    parser.add_argument(
+        "--decoding", type=Path, required=True, help="JSON file of the benchmark's records"
+    )
     parser.add_argument("--output", type=Path, required=True, help="Markdown file")
     args = parser.parse_args()
     with job.atomic_path(args.output) as path:

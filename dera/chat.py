@@ -30,7 +30,9 @@ class ChatTokenizer:
 
     def __call__(self, prompts: Sequence[str], **options: Any) -> Any:
         # The template has written the special tokens already, so the tokenizer must not add them again.
-        return self._tokenizer([self._render(prompt) for prompt in prompts], add_special_tokens=False, **options)
+        return self._tokenizer(
+            [self._render(prompt) for prompt in prompts], add_special_tokens=False, **options
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
@@ -38,6 +40,8 @@ class ChatTokenizer:
     def _render(self, prompt: str) -> str:
         turns = [*self._before, {"role": "user", "content": prompt}]
         try:
-            return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            return self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
         except Exception as error:  # whatever a template raises: those without a system turn raise jinja's own errors
             raise ValueError(f"the chat template refuses {turns}: {error}") from error

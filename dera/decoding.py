@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from dera.model import RealignedModel
-from dera.padding import positions_of
-from dera.speculative import completions_of
+from dera.model.padding import positions_of
+from dera.model.realigned import RealignedModel
+from dera.speculative.loop import completions_of
 from dera.weights import Lam, as_lam
 
 
@@ -51,7 +51,10 @@ class Completions:
 
     def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
         """The completions' ids, which of them are not padding, and which are end-of-sequence tokens."""
-        ids, mask = self.input_ids[:, -self.completion_length :], self.attention_mask[:, -self.completion_length :]
+        ids, mask = (
+            self.input_ids[:, -self.completion_length :],
+            self.attention_mask[:, -self.completion_length :],
+        )
         return ids, mask.bool(), is_end(ids, self.end_token_ids)
 
 
@@ -64,7 +67,9 @@ def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     own = model.generation_config.eos_token_id
     found = {tokenizer.eos_token_id, *(own if isinstance(own, (list, tuple)) else [own])} - {None}
     if not found:
-        raise ValueError("neither the tokenizer nor the model's generation settings name an end-of-sequence token: set one")
+        raise ValueError(
+            "neither the tokenizer nor the model's generation settings name an end-of-sequence token: set one"
+        )
     return tuple(sorted(found))
 
 
@@ -76,7 +81,9 @@ def is_end(ids: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
 def batch_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
     """Prompts as a padded batch on the model's device: decoders go on at the right, and encoders count from the left."""
     side = "right" if model.config.is_encoder_decoder else "left"
-    return tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(model.device)
+    return tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side).to(
+        model.device
+    )
 
 
 class Rows:
@@ -95,16 +102,24 @@ class Rows:
             raise ValueError(
                 "decoding in batches needs a tokenizer with a padding token: set it, for example pad_token = eos_token"
             )
-        self.model, self.ends, self.pad = model, end_tokens(model, tokenizer), tokenizer.pad_token_id
+        self.model, self.ends, self.pad = (
+            model,
+            end_tokens(model, tokenizer),
+            tokenizer.pad_token_id,
+        )
         places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
         self.prompts = batch_of(model, tokenizer, list(places))
         self.row_prompts = torch.tensor([places[prompt] for prompt in prompts], device=model.device)
-        empty = (self.prompts.attention_mask.sum(-1)[self.row_prompts] == 0).nonzero()[:, 0].tolist()
+        empty = (
+            (self.prompts.attention_mask.sum(-1)[self.row_prompts] == 0).nonzero()[:, 0].tolist()
+        )
         if empty:
             raise ValueError(
                 f"prompt {empty[0]} of {len(prompts)} has no tokens, so there is nothing to continue: {prompts[empty[0]]!r}"
             )
-        self.start, self._mask = (each[self.row_prompts] for each in (self.prompts.input_ids, self.prompts.attention_mask))
+        self.start, self._mask = (
+            each[self.row_prompts] for each in (self.prompts.input_ids, self.prompts.attention_mask)
+        )
         self._states: Tensor | None = None
         if model.config.is_encoder_decoder:
             self._states = model.get_encoder()(**self.prompts)[0][self.row_prompts]
@@ -116,15 +131,31 @@ class Rows:
 
     def forward(self, **arguments: Any) -> Any:
         """The model's output for the next token of every row still in the batch; logits of shape (rows, 1, vocabulary)."""
-        once = self._cache is None and self._states is None and len(self.prompts.input_ids) < len(self._mask)
+        once = (
+            self._cache is None
+            and self._states is None
+            and len(self.prompts.input_ids) < len(self._mask)
+        )
         if self._states is None:
-            ids, mask = (self.prompts.input_ids, self.prompts.attention_mask) if once else (self._tokens, self._mask)
+            ids, mask = (
+                (self.prompts.input_ids, self.prompts.attention_mask)
+                if once
+                else (self._tokens, self._mask)
+            )
             positions = positions_of(mask)[:, -ids.shape[1] :]
-            inputs: dict[str, Any] = dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
+            inputs: dict[str, Any] = dict(
+                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1
+            )
         else:
             states = BaseModelOutput(last_hidden_state=self._states)
-            inputs = dict(decoder_input_ids=self._tokens, encoder_outputs=states, attention_mask=self._prompt_mask)
-        mixes = isinstance(self.model, RealignedModel)  # and has a lam for each row, also of rows that share a prompt
+            inputs = dict(
+                decoder_input_ids=self._tokens,
+                encoder_outputs=states,
+                attention_mask=self._prompt_mask,
+            )
+        mixes = isinstance(
+            self.model, RealignedModel
+        )  # and has a lam for each row, also of rows that share a prompt
         if once and mixes:
             inputs["rows"] = self.row_prompts
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True, **arguments)
@@ -143,7 +174,9 @@ class Rows:
             tokens: shape (rows going on,).
             going: index of each row that goes on among the present ones; an index may occur more than once.
         """
-        if len(going) != len(self._mask) or not torch.equal(going, torch.arange(len(self._mask), device=going.device)):
+        if len(going) != len(self._mask) or not torch.equal(
+            going, torch.arange(len(self._mask), device=going.device)
+        ):
             self._cache.batch_select_indices(going)
             self._mask = self._mask[going]
             if self._states is not None:
@@ -157,7 +190,16 @@ class Rows:
         if not callable(wanted):
             wanted = as_lam(wanted, len(self.start), self.model.device, self.model.names)
         self.model.last_speculation = None
-        drawn = completions_of(self.model, self.start, self._mask, wanted, max_new_tokens, self.ends, self.pad, **options)
+        drawn = completions_of(
+            self.model,
+            self.start,
+            self._mask,
+            wanted,
+            max_new_tokens,
+            self.ends,
+            self.pad,
+            **options,
+        )
         return None if drawn is None else self.completions(drawn)
 
     def completions(self, drawn: Tensor) -> Completions:
@@ -209,10 +251,12 @@ def sample_completions(
     Raises:
         ValueError: if `lam` is bad, or there is no end-of-sequence or no padding token.
     """
-    check_room(max_new_tokens)
+    check_max_new_tokens(max_new_tokens)
     state = Rows(model, tokenizer, prompts)
     if speculative and isinstance(model, RealignedModel):
-        done = state.speculate(max_new_tokens, lam, do_sample=not greedy, on_step=on_step, generator=generator)
+        done = state.speculate(
+            max_new_tokens, lam, do_sample=not greedy, on_step=on_step, generator=generator
+        )
         if done is not None:
             return done
     drawn = torch.full((len(prompts), max_new_tokens), state.pad, device=model.device)
@@ -220,7 +264,11 @@ def sample_completions(
     arguments: dict[str, Any] = {} if lam is None else {"output_parts": on_step is not None}
     if callable(lam):
         arguments.update(lam=lam, completion_start=state.start.shape[1])
-    weights = None if lam is None or callable(lam) else as_lam(lam, len(prompts), model.device, model.names)
+    weights = (
+        None
+        if lam is None or callable(lam)
+        else as_lam(lam, len(prompts), model.device, model.names)
+    )
     for step in range(max_new_tokens):
         if weights is not None:
             arguments["lam"] = weights[rows]
@@ -243,7 +291,7 @@ def draw(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
 
 
-def check_room(max_new_tokens: int) -> None:
+def check_max_new_tokens(max_new_tokens: int) -> None:
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 

@@ -31,7 +31,9 @@ class Estimate:
     high: float
 
 
-def bootstrap_mean(per_prompt: Array, resamples: int, seed: int, confidence: float = 0.95) -> Estimate:
+def bootstrap_mean(
+    per_prompt: Array, resamples: int, seed: int, confidence: float = 0.95
+) -> Estimate:
     """Mean of one number a prompt, with a percentile interval from resampled prompts.
 
     Args:
@@ -46,7 +48,9 @@ def bootstrap_mean(per_prompt: Array, resamples: int, seed: int, confidence: flo
     if len(per_prompt) < 2:
         raise ValueError(f"an interval needs at least two prompts, got {len(per_prompt)}")
     counts = _resampled(len(per_prompt), resamples, seed)
-    low, high = np.quantile(counts @ per_prompt / len(per_prompt), [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(
+        counts @ per_prompt / len(per_prompt), [(1 - confidence) / 2, (1 + confidence) / 2]
+    )
     return Estimate(float(per_prompt.mean()), float(low), float(high))
 
 
@@ -71,7 +75,10 @@ def reweighted_mean(values: Array, log_weights: Array, strata: int = 1) -> Array
 def log_normalizer(log_weights: Array, strata: int = 1) -> Array:
     """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,). Strata as above."""
     return _jackknife(
-        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]), log_weights, log_weights, strata
+        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]),
+        log_weights,
+        log_weights,
+        strata,
     )
 
 
@@ -104,7 +111,9 @@ def _normalised_mean(values: Array, log_weights: Array) -> Array:
     return (special.softmax(log_weights, -1) * values).sum(-1)
 
 
-def _jackknife(estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array, strata: int = 1) -> Array:
+def _jackknife(
+    estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array, strata: int = 1
+) -> Array:
     """The estimate less `sum over strata of (n - 1) * (mean of leave-one-out - estimate)`, over the last axis.
 
     When one sample of a stratum is left out, the stratum's others count for it too, so that strata keep their shares.

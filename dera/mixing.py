@@ -27,12 +27,18 @@ def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tenso
     if isinstance(aligned, Tensor):
         aligned, lam = [aligned], lam[..., None]
     parts = [part.float() for part in (reference, *aligned)]
-    weights = [_spread(weight, reference) for weight in lam.to(reference.device, torch.float32).unbind(-1)]
+    weights = [
+        _spread(weight, reference) for weight in lam.to(reference.device, torch.float32).unbind(-1)
+    ]
     if len(weights) == 1:
-        mixed = torch.lerp(parts[0], parts[1], weights[0])  # exact at both ends, unlike r + lam * (a - r)
+        mixed = torch.lerp(
+            parts[0], parts[1], weights[0]
+        )  # exact at both ends, unlike r + lam * (a - r)
     else:
         shares = _shares(weights)
-        mixed = torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)
+        mixed = torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(
+            0
+        )
     if mixed.isfinite().all():  # then no part with a share was infinite
         return mixed
     return _mix_excluded(parts, _shares(weights))
@@ -70,7 +76,9 @@ def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
     Returns:
         shape (batch, time), float32.
     """
-    return mix_logits(reference.float().log_softmax(-1), aligned.float().log_softmax(-1), lam).logsumexp(-1)
+    return mix_logits(
+        reference.float().log_softmax(-1), aligned.float().log_softmax(-1), lam
+    ).logsumexp(-1)
 
 
 def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]) -> Tensor:
@@ -85,7 +93,9 @@ def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]
     """
     difference = aligned - reference
     if difference.isfinite().all():
-        return torch.stack([torch.add(reference, difference, alpha=lam).logsumexp(-1) for lam in lams])
+        return torch.stack(
+            [torch.add(reference, difference, alpha=lam).logsumexp(-1) for lam in lams]
+        )
     rows = torch.ones(len(reference), device=reference.device)
     return torch.stack([log_normalizers(reference, aligned, rows * lam) for lam in lams])
 

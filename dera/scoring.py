@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
-from dera.model import RealignedModel, check_pair
-from dera.padding import positions_of
+from dera.model.padding import positions_of
+from dera.model.realigned import RealignedModel, check_pair
 from dera.weights import Lam, as_lam
 
 
@@ -44,7 +44,10 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     check_pair(model)
     weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)[:, 0]
     output, mask = model(**_inputs(completions), lam=weights, output_parts=True), _mask(completions)
-    reference, aligned = (_predicting(logits, completions)[mask] for logits in (output.reference_logits, output.aligned_logits))
+    reference, aligned = (
+        _predicting(logits, completions)[mask]
+        for logits in (output.reference_logits, output.aligned_logits)
+    )
     per_token = _per_token(reference, aligned, weights[_rows(completions)], _tokens(completions))
     return SequenceScores(*_sum(per_token, completions))
 
@@ -62,10 +65,14 @@ def sample_and_score(
     totals = torch.zeros(4, len(prompts), dtype=torch.double)
 
     def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
-        scores = _per_token(output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens)
+        scores = _per_token(
+            output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens
+        )
         totals[:, rows.cpu()] += scores.cpu()
 
-    completions = sample_completions(model, tokenizer, prompts, max_new_tokens, lam=weights, on_step=add)
+    completions = sample_completions(
+        model, tokenizer, prompts, max_new_tokens, lam=weights, on_step=add
+    )
     return completions, SequenceScores(*totals)
 
 
@@ -87,7 +94,9 @@ def _per_token(reference: Tensor, aligned: Tensor, lam: Tensor, tokens: Tensor) 
     reference, aligned = reference.float().log_softmax(-1), aligned.float().log_softmax(-1)
     mixed = mix_logits(reference, aligned, lam)
     log_z = mixed.logsumexp(-1)  # log Z_t, because both parts are normalised
-    return torch.stack([_at(reference, tokens), _at(aligned, tokens), _at(mixed, tokens) - log_z, log_z]).double()
+    return torch.stack(
+        [_at(reference, tokens), _at(aligned, tokens), _at(mixed, tokens) - log_z, log_z]
+    ).double()
 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
@@ -132,5 +141,10 @@ def _at(values: Tensor, tokens: Tensor) -> Tensor:
 
 def _sum(per_token: Tensor, completions: Completions) -> Tensor:
     """Sums over the tokens of each row, in float64; shape (..., tokens) to (..., batch)."""
-    total = torch.zeros(*per_token.shape[:-1], len(completions.input_ids), dtype=torch.double, device=per_token.device)
+    total = torch.zeros(
+        *per_token.shape[:-1],
+        len(completions.input_ids),
+        dtype=torch.double,
+        device=per_token.device,
+    )
     return total.index_add(-1, _rows(completions), per_token.double())

@@ -19,7 +19,12 @@ Schedule = Callable[[Tensor], Tensor]
 Lam = float | int | Fraction | Sequence[Any] | Mapping[str, float] | Tensor | Schedule
 
 
-def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names: Sequence[str] = ("aligned",)) -> Tensor:
+def as_lam(
+    lam: Lam,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    names: Sequence[str] = ("aligned",),
+) -> Tensor:
     """Return `lam` as a float32 tensor of shape (batch_size, number of aligned models).
 
     Args:
@@ -35,7 +40,9 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names:
     if isinstance(lam, Mapping):
         unknown = set(lam) - set(names)
         if unknown:
-            raise ValueError(f"lam names {sorted(unknown)}, but the aligned models are {list(names)}")
+            raise ValueError(
+                f"lam names {sorted(unknown)}, but the aligned models are {list(names)}"
+            )
         lam = [[lam.get(name, 0.0) for name in names]] * batch_size
     if callable(lam):
         raise ValueError("a schedule of lam is for generate and forward: here lam must be numbers")
@@ -56,10 +63,14 @@ def as_lam(lam: Lam, batch_size: int, device: torch.device | str = "cpu", names:
         if models == 1
         else f"one number for each of the {models} aligned models {list(names)}, or shape ({batch_size}, {models}) for one a row"
     )
-    raise ValueError(f"lam has shape {_shape(lam)}, but the batch has {batch_size} rows: give {wanted}")
+    raise ValueError(
+        f"lam has shape {_shape(lam)}, but the batch has {batch_size} rows: give {wanted}"
+    )
 
 
-def scheduled_lam(schedule: Schedule, positions: Tensor, names: Sequence[str] = ("aligned",)) -> Tensor:
+def scheduled_lam(
+    schedule: Schedule, positions: Tensor, names: Sequence[str] = ("aligned",)
+) -> Tensor:
     """Evaluate a schedule at positions of shape (batch, time); float32 of shape (batch, time, number of aligned models).
 
     Raises:
@@ -74,7 +85,9 @@ def scheduled_lam(schedule: Schedule, positions: Tensor, names: Sequence[str] = 
             f"the lam schedule returned shape {tuple(values.shape)} for {len(steps)} positions and {len(names)} models"
         )
     if not torch.isfinite(values).all():
-        raise ValueError(f"lam must be finite, but the schedule gave {values.tolist()} at positions {steps.tolist()}")
+        raise ValueError(
+            f"lam must be finite, but the schedule gave {values.tolist()} at positions {steps.tolist()}"
+        )
     return values[where]
 
 
@@ -96,7 +109,9 @@ def lam_from_beta(beta: float, aligned_beta: float | None) -> float:
         ValueError: if `aligned_beta` is unknown, or either strength is not a positive finite number.
     """
     if aligned_beta is None:
-        raise ValueError("beta= needs the strength the aligned model was trained at: pass aligned_beta= when loading it")
+        raise ValueError(
+            "beta= needs the strength the aligned model was trained at: pass aligned_beta= when loading it"
+        )
     for name, value in (("beta", beta), ("aligned_beta", aligned_beta)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive finite number, got {value}")

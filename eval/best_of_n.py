@@ -22,7 +22,11 @@ def weights(rewards: Array, n: int) -> Array:
         Of the same shape; 1 in sum over each prompt's samples.
     """
     at_most, equal = _counts(rewards)
-    return (special.comb(at_most, n) - special.comb(at_most - equal, n)) / special.comb(rewards.shape[-1], n) / equal
+    return (
+        (special.comb(at_most, n) - special.comb(at_most - equal, n))
+        / special.comb(rewards.shape[-1], n)
+        / equal
+    )
 
 
 def kl(rewards: Array, n: int) -> Array:
@@ -35,7 +39,9 @@ def kl(rewards: Array, n: int) -> Array:
         rewards: shape (prompts, samples), more than one sample.
     """
     samples = rewards.shape[-1]
-    left_out = np.mean([_kl_of_samples(np.delete(rewards, i, axis=-1), n) for i in range(samples)], axis=0)
+    left_out = np.mean(
+        [_kl_of_samples(np.delete(rewards, i, axis=-1), n) for i in range(samples)], axis=0
+    )
     return samples * _kl_of_samples(rewards, n) - (samples - 1) * left_out
 
 

@@ -21,9 +21,15 @@ def main() -> None:
         rows = []
         for folder in args.models:
             record = job.read_json(folder / "training.json")
-            labels = {key: record.get(key) for key in ("stage", "objective", "beta", "seed", "seconds")}
+            labels = {
+                key: record.get(key) for key in ("stage", "objective", "beta", "seed", "seconds")
+            }
             for entry in record["history"]:
-                rows += [{**labels, "step": entry["step"], "name": k, "value": entry[k]} for k in LOGGED if k in entry]
+                rows += [
+                    {**labels, "step": entry["step"], "name": k, "value": entry[k]}
+                    for k in LOGGED
+                    if k in entry
+                ]
         with job.atomic_path(args.output) as path:
             pd.DataFrame(rows).to_csv(path, index=False)
 

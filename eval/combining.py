@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dera.mixing import mix_logits
-from dera.model import RealignedModel
+from dera.model.realigned import RealignedModel
 
 Combine = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,11 +27,20 @@ class Combined:
 
     def __init__(self, pair: RealignedModel, combine: Combine):
         self.pair, self.combine = pair, combine
-        self.config, self.device, self.generation_config = pair.config, pair.device, pair.generation_config
+        self.config, self.device, self.generation_config = (
+            pair.config,
+            pair.device,
+            pair.generation_config,
+        )
 
     def __call__(self, **inputs: Any) -> Any:
         output = self.pair(**inputs, output_parts=True)
-        output.logits = self.combine(*(part.float().log_softmax(-1) for part in (output.reference_logits, output.aligned_logits)))
+        output.logits = self.combine(
+            *(
+                part.float().log_softmax(-1)
+                for part in (output.reference_logits, output.aligned_logits)
+            )
+        )
         return output
 
 
@@ -43,10 +52,17 @@ def between(reference: Any, aligned: Any, share: float) -> Any:
         ValueError: if the models do not have the same parameters.
     """
     model, theirs = copy.deepcopy(aligned), dict(reference.named_parameters())
-    shapes = [{name: weight.shape for name, weight in one.named_parameters()} for one in (reference, model)]
+    shapes = [
+        {name: weight.shape for name, weight in one.named_parameters()}
+        for one in (reference, model)
+    ]
     if shapes[0] != shapes[1]:
-        differ = sorted(name for name in shapes[0] | shapes[1] if shapes[0].get(name) != shapes[1].get(name))
-        raise ValueError(f"only models of the same parameters have weights between them; {differ[0]} differs")
+        differ = sorted(
+            name for name in shapes[0] | shapes[1] if shapes[0].get(name) != shapes[1].get(name)
+        )
+        raise ValueError(
+            f"only models of the same parameters have weights between them; {differ[0]} differs"
+        )
     for name, weight in model.named_parameters():
         weight.copy_(torch.lerp(theirs[name], weight, share))
     return model
@@ -59,7 +75,9 @@ def of_aligned(reference: Tensor, aligned: Tensor) -> Tensor:
 
 def of_probabilities(share: float) -> Combine:
     """`(1 - share) * p_ref + share * p_aligned`, in log space."""
-    return lambda reference, aligned: torch.logaddexp(reference + math.log1p(-share), aligned + math.log(share))
+    return lambda reference, aligned: torch.logaddexp(
+        reference + math.log1p(-share), aligned + math.log(share)
+    )
 
 
 def of_temperature(temperature: float) -> Combine:
@@ -78,7 +96,9 @@ def of_top_k(k: int, lam: float) -> Combine:
     return combine
 
 
-def comparators(pair: RealignedModel, settings: dict[str, Any]) -> Iterator[tuple[str, Fraction, Combined]]:
+def baselines(
+    pair: RealignedModel, settings: dict[str, Any]
+) -> Iterator[tuple[str, Fraction, Combined]]:
     """Method, knob and policy, one after another, because each of `weights` is a model of its own."""
     for share in settings.get("weights", []):
         model = RealignedModel(pair.reference, between(pair.reference, pair.aligned, share))

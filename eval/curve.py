@@ -1,6 +1,6 @@
 """Gold and KL of DeRa at every lam of a range, from completions sampled at a few: multiple importance sampling.
 
-Settings: {"task": {"name", "settings"}, "evaluation", "curve": the config's `dera.curve`, "max_new_tokens", "resamples"}.
+Settings: {"task": {"name", "settings"}, "evaluation", "curve": the config's `dera.lam_curve.curve`, "max_new_tokens", "resamples"}.
 """
 
 from __future__ import annotations
@@ -15,24 +15,29 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
-from dera.anchors import AnchorSamples
-from dera.curve import Curve, reweight, reweighted_kl, sample_covering
 from dera.estimators import Array
-from dera.model import RealignedModel
+from dera.lam_curve.curve import Curve, reweight, reweighted_kl, sample_covering
+from dera.lam_curve.sampled_lams import LamSamples
+from dera.model.realigned import RealignedModel
 from study import job
 
 
-def rows(samples: AnchorSamples, quantities: dict[str, Curve], labels: dict) -> pd.DataFrame:
+def rows(samples: LamSamples, quantities: dict[str, Curve], labels: dict) -> pd.DataFrame:
     """One row a lam: each quantity with its band, how well the samples cover it, and whether completions were sampled there."""
     first = next(iter(quantities.values()))
-    columns = {"lam": first.lams, "ess": first.ess, "mass": first.mass, "supported": first.supported}
+    columns = {
+        "lam": first.lams,
+        "ess": first.ess,
+        "mass": first.mass,
+        "supported": first.supported,
+    }
     for name, curve in quantities.items():
         columns |= {name: curve.mean, f"{name}_low": curve.low, f"{name}_high": curve.high}
-    sampled = [lam in samples.anchors for lam in samples.grid]
+    sampled = [lam in samples.sampled_lams for lam in samples.grid]
     return pd.DataFrame(columns).assign(sampled=sampled, completions=len(samples.texts), **labels)
 
 
-def gold_of(task: tasks.Task, samples: AnchorSamples) -> Array:
+def gold_of(task: tasks.Task, samples: LamSamples) -> Array:
     """The task's verdict on each completion, shape (prompts, anchors, samples)."""
     found = tasks.judge(task, samples.row_prompts(), samples.texts, samples.token_ids)
     return np.array(found["gold"]).reshape(samples.lengths.shape)
@@ -41,16 +46,28 @@ def gold_of(task: tasks.Task, samples: AnchorSamples) -> Array:
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--adapter", type=Path, required=True, help="folder of the anchor's adapter")
-    parser.add_argument("--labels", type=json.loads, default={}, help="columns to add to every row, as JSON")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument(
+        "--adapter", type=Path, required=True, help="folder of the anchor's adapter"
+    )
+    parser.add_argument(
+        "--labels", type=json.loads, default={}, help="columns to add to every row, as JSON"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a lam")
     args = parser.parse_args()
     settings, options = args.settings, args.settings["curve"]
-    with job.running(" ".join([settings["task"]["name"], "curve", *map(str, args.labels.values())]), args):
-        prompts = Dataset.from_parquet(str(args.prompts))["prompt"][: settings["evaluation"]["prompts"]]
+    with job.running(
+        " ".join([settings["task"]["name"], "curve", *map(str, args.labels.values())]), args
+    ):
+        prompts = Dataset.from_parquet(str(args.prompts))["prompt"][
+            : settings["evaluation"]["prompts"]
+        ]
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
-        model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(job.device())
+        model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(
+            job.device()
+        )
         started = time.monotonic()
         samples = sample_covering(
             model,
@@ -58,9 +75,9 @@ def main() -> None:
             list(prompts),
             settings["max_new_tokens"],
             np.linspace(0, options["max_lam"], options["points"]),
-            anchors=options["anchors"],
+            sampled_lams=options["sampled_lams"],
             samples=options["samples"],
-            max_anchors=options["max_anchors"],
+            max_sampled_lams=options["max_sampled_lams"],
             batch_size=settings["evaluation"]["batch_size"],
             seed=args.seed,
         )

@@ -19,10 +19,10 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
-from dera.anchors import AnchorSamples, sample_anchors
-from dera.curve import reweight
 from dera.estimators import Array
-from dera.model import RealignedModel
+from dera.lam_curve.curve import reweight
+from dera.lam_curve.sampled_lams import LamSamples, sample_at_lams
+from dera.model.realigned import RealignedModel
 from eval.curve import gold_of
 from study import job
 
@@ -31,15 +31,18 @@ ANCHORS = (0.0, 0.3, 0.8, 2.0)
 PROMPTS, TRUTH_SAMPLES, ANCHOR_SAMPLES = 128, 84, 84
 
 
-def parts(samples: AnchorSamples, values: Array, size: int) -> Iterator[tuple[AnchorSamples, Array]]:
+def parts(samples: LamSamples, values: Array, size: int) -> Iterator[tuple[LamSamples, Array]]:
     """Disjoint subsets with `size` completions of each prompt and anchor, and their values."""
     for start in range(0, samples.lengths.shape[-1] - size + 1, size):
         cut = slice(start, start + size)
-        arrays = {name: getattr(samples, name)[..., cut] for name in ("lengths", "reference", "aligned", "log_z")}
+        arrays = {
+            name: getattr(samples, name)[..., cut]
+            for name in ("lengths", "reference", "aligned", "log_z")
+        }
         yield replace(samples, texts=[], token_ids=[], **arrays), values[..., cut]
 
 
-def compare(truth_values: Array, samples: AnchorSamples, values: Array) -> pd.DataFrame:
+def compare(truth_values: Array, samples: LamSamples, values: Array) -> pd.DataFrame:
     """Errors of the curve and of brute force; gold of shapes (P, lams, S) and (P, anchors, S)."""
     where = [samples.grid.index(lam) for lam in LAMS]
     rows = []
@@ -61,7 +64,9 @@ def compare(truth_values: Array, samples: AnchorSamples, values: Array) -> pd.Da
         starts = range(0, TRUTH_SAMPLES - size + 1, size)
         # each part against the others, which do not contain it
         errors = np.array([_apart(truth_values, slice(start, start + size)) for start in starts])
-        rows.append({"method": "brute force", "completions a prompt": len(LAMS) * size, **_size(errors)})
+        rows.append(
+            {"method": "brute force", "completions a prompt": len(LAMS) * size, **_size(errors)}
+        )
     return pd.DataFrame(rows)
 
 
@@ -82,23 +87,45 @@ def _size(errors: Array) -> dict[str, float]:
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--adapter", type=Path, required=True, help="folder of the anchor's adapter")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
-    parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a method and budget")
+    parser.add_argument(
+        "--adapter", type=Path, required=True, help="folder of the anchor's adapter"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="CSV file, a row a method and budget"
+    )
     args = parser.parse_args()
     with job.running("curve trial", args) as progress:
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"])[:PROMPTS]
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
-        model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(job.device())
+        model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True).to(
+            job.device()
+        )
         task = tasks.create(**args.settings["task"])
-        options = dict(max_new_tokens=args.settings["max_new_tokens"], batch_size=args.settings["evaluation"]["batch_size"])
+        options = dict(
+            max_new_tokens=args.settings["max_new_tokens"],
+            batch_size=args.settings["evaluation"]["batch_size"],
+        )
         truth = []
         for number, lam in enumerate(LAMS, start=1):
             seed = args.seed + 1000 + number
-            here = sample_anchors(model, tokenizer, prompts, [lam], samples=TRUTH_SAMPLES, seed=seed, **options)
+            here = sample_at_lams(
+                model, tokenizer, prompts, [lam], samples=TRUTH_SAMPLES, seed=seed, **options
+            )
             truth.append(gold_of(task, here))
             progress.update(number, len(LAMS) + 1, "values of lam")
-        samples = sample_anchors(model, tokenizer, prompts, ANCHORS, grid=LAMS, samples=ANCHOR_SAMPLES, seed=args.seed, **options)
+        samples = sample_at_lams(
+            model,
+            tokenizer,
+            prompts,
+            ANCHORS,
+            grid=LAMS,
+            samples=ANCHOR_SAMPLES,
+            seed=args.seed,
+            **options,
+        )
         table = compare(np.concatenate(truth, 1), samples, gold_of(task, samples))
         with job.atomic_path(args.output) as path:
             table.to_csv(path, index=False)

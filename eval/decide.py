@@ -1,7 +1,7 @@
 """Decide every claim of a task: claims.json, what training and decoding cost: costs.csv, and agreement.csv.
 
-Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "optimum", "betas", "anchors", "grid_anchor", "seeds"}},
-"several": the config's section, if there is one}. The exit status is 0 whatever the verdicts are: a claim that fails is a result.
+Settings: {"statistics": ..., "objectives": {name: {"reward", "reward_margin", "optimum", "betas", "anchors", "default_beta", "seeds"}},
+"several_rewards": the config's section, if there is one}. The exit status is 0 whatever the verdicts are: a claim that fails is a result.
 """
 
 from __future__ import annotations
@@ -13,33 +13,48 @@ import pandas as pd
 from datasets import Dataset
 from torch import nn
 
-from dera.model import RealignedModel
+from dera.model.realigned import RealignedModel
 from eval import policies
-from eval import several as several_rewards
+from eval import several_rewards as several_rewards_table
 from eval.claims import (
     Evidence,
     agreement,
+    baselines,
     breakdown,
     cost,
     hacking,
     hallucination,
     identities,
-    rivals,
     safety,
-    several,
+    several_rewards,
     strength,
     transition,
 )
 from study import job
 
-CLAIMS = (identities, agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals, several, cost)
+CLAIMS = (
+    identities,
+    agreement,
+    transition,
+    strength,
+    hacking,
+    hallucination,
+    safety,
+    breakdown,
+    baselines,
+    several_rewards,
+    cost,
+)
 
 
 def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:
     """For each objective: mean seconds of a training run, and how many runs a seed needs."""
     records = pd.DataFrame([job.read_json(folder / "training.json") for folder in adapters])
     return {
-        objective: {"seconds a run": float(runs["seconds"].mean()), "runs per seed": int(runs["beta"].nunique())}
+        objective: {
+            "seconds a run": float(runs["seconds"].mean()),
+            "runs per seed": int(runs["beta"].nunique()),
+        }
         for objective, runs in records.groupby("objective")
     }
 
@@ -52,8 +67,13 @@ def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
         for decoded in record["policies"]:
             if decoded["policy"] != "reference":
                 seconds = decoded["decoding_seconds"] / decoded["lams"]
-                found.setdefault(record["labels"]["objective"], {}).setdefault(decoded["policy"], []).append(seconds)
-    return {objective: {kind: sum(s) / len(s) for kind, s in kinds.items()} for objective, kinds in found.items()}
+                found.setdefault(record["labels"]["objective"], {}).setdefault(
+                    decoded["policy"], []
+                ).append(seconds)
+    return {
+        objective: {kind: sum(s) / len(s) for kind, s in kinds.items()}
+        for objective, kinds in found.items()
+    }
 
 
 def parameter_bytes(reference: Path, adapter: Path) -> dict[str, float]:
@@ -68,9 +88,13 @@ def _bytes(model: nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def costs(training: dict[str, dict[str, float]], sampling: dict[str, dict[str, float]]) -> pd.DataFrame:
+def costs(
+    training: dict[str, dict[str, float]], sampling: dict[str, dict[str, float]]
+) -> pd.DataFrame:
     """One row an objective, for the figure."""
-    return pd.DataFrame([{"objective": name, **training[name], **per_lam} for name, per_lam in sampling.items()])
+    return pd.DataFrame(
+        [{"objective": name, **training[name], **per_lam} for name, per_lam in sampling.items()]
+    )
 
 
 def main() -> None:
@@ -79,20 +103,39 @@ def main() -> None:
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
     parser.add_argument(
-        "--adapters", type=Path, nargs="+", required=True, help="folders of all adapters; the first is the anchor checked"
+        "--adapters",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders of all adapters; the first is the anchor checked",
     )
-    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
-    parser.add_argument("--agreement", type=Path, required=True, help="CSV file for the differences between retrained and DeRa")
+    parser.add_argument(
+        "--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
+    parser.add_argument(
+        "--agreement",
+        type=Path,
+        required=True,
+        help="CSV file for the differences between retrained and DeRa",
+    )
     parser.add_argument("--costs", type=Path, required=True, help="CSV file for the costs")
     parser.add_argument("--output", type=Path, required=True, help="claims.json")
     args = parser.parse_args()
     with job.running(f"{args.task} claims", args) as progress:
-        objectives = {name: settings for name, settings in args.settings["objectives"].items() if settings["anchors"]}
+        objectives = {
+            name: settings
+            for name, settings in args.settings["objectives"].items()
+            if settings["anchors"]
+        }
         training, sampling = training_seconds(args.adapters), sampling_seconds(args.samples)
         memory = parameter_bytes(args.reference, args.adapters[0])
-        sampling = {name: {**seconds, **memory} for name, seconds in sampling.items() if name in objectives}
-        table, section = pd.read_parquet(args.completions), args.settings.get("several")
+        sampling = {
+            name: {**seconds, **memory} for name, seconds in sampling.items() if name in objectives
+        }
+        table, section = pd.read_parquet(args.completions), args.settings.get("several_rewards")
         evidence = Evidence(
             task=args.task,
             policies=policies.from_completions(table, objectives),
@@ -104,7 +147,11 @@ def main() -> None:
             reference=args.reference,
             anchor=args.adapters[0],
             prompts=list(Dataset.from_parquet(str(args.prompts))["prompt"]),
-            several=several_rewards.points(table, section, args.settings["objectives"]) if section else [],
+            several_rewards=several_rewards_table.points(
+                table, section, args.settings["objectives"]
+            )
+            if section
+            else [],
         )
         claims = [claim for module in CLAIMS for claim in module.decide(evidence)]
         for claim in claims:

@@ -45,7 +45,13 @@ rule sample_adapter:
         code=source_digest("eval.sample"),
         seed=sampling_seed,
         lams=lambda wildcards: (
-            "--lams=" + ",".join(map(str, study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta)))
+            "--lams="
+            + ",".join(
+                map(
+                    str,
+                    study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta),
+                )
+            )
             if wildcards.beta in ALIGNMENTS[wildcards.task][wildcards.objective]["anchors"]
             else ""
         ),
@@ -139,7 +145,11 @@ rule estimate_curve:
         code=lambda wildcards: code_of(wildcards.task, "eval.curve"),
         seed=config["seed"],
         labels=lambda wildcards: json.dumps(
-            {"objective": wildcards.objective, "adapter_beta": wildcards.beta, "seed": int(wildcards.seed)}
+            {
+                "objective": wildcards.objective,
+                "adapter_beta": wildcards.beta,
+                "seed": int(wildcards.seed),
+            }
         ),
     shell:
         "python -m eval.curve --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
@@ -202,7 +212,9 @@ rule score_completions:
         gpu=GPU,
     params:
         settings=scoring,
-        reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
+        reward_model=lambda wildcards, input: (
+            f"--reward-model {input.reward_model}" if input.reward_model else ""
+        ),
         code=lambda wildcards: code_of(
             wildcards.task,
             "eval.score",
@@ -236,23 +248,23 @@ rule summarize_policies:
         " --policies {output.policies} --lengths {output.lengths} --win-rates {output.win_rates}"
 
 
-rule summarize_several:
+rule summarize_several_rewards:
     input:
         rules.score_completions.output,
     output:
-        f"{OF_TASK}/tables/several.csv",
+        f"{OF_TASK}/tables/several_rewards.csv",
     log:
-        f"{OF_TASK}/logs/summarize_several.log",
+        f"{OF_TASK}/logs/summarize_several_rewards.log",
     benchmark:
-        f"{OF_TASK}/benchmarks/summarize_several.tsv"
+        f"{OF_TASK}/benchmarks/summarize_several_rewards.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         seed=config["seed"],
         settings=judging,
-        code=source_digest("eval.several"),
+        code=source_digest("eval.several_rewards"),
     shell:
-        "python -m eval.several {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log} --output {output}"
+        "python -m eval.several_rewards {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log} --output {output}"
 
 
 rule pick_samples:
@@ -296,7 +308,12 @@ rule gather_table:
     input:
         expand(f"{RESULTS}/{{task}}/tables/{{table}}.csv", task=TASKS, allow_missing=True),
     output:
-        report(f"{RESULTS}/tables/{{table}}.csv", category="Tables", caption="../report/table.rst", labels={"table": "{table}"}),
+        report(
+            f"{RESULTS}/tables/{{table}}.csv",
+            category="Tables",
+            caption="../report/table.rst",
+            labels={"table": "{table}"},
+        ),
     log:
         f"{RESULTS}/logs/gather_table/{{table}}.log",
     benchmark:
@@ -362,9 +379,17 @@ rule gather_claims:
         json=f"{RESULTS}/claims.json",
         markdown=f"{RESULTS}/claims.md",
         questions=f"{RESULTS}/questions.md",
-        page=report(f"{RESULTS}/claims.html", category="Claims", caption="../report/claims.rst", labels={"table": "claims"}),
+        page=report(
+            f"{RESULTS}/claims.html",
+            category="Claims",
+            caption="../report/claims.rst",
+            labels={"table": "claims"},
+        ),
         answers=report(
-            f"{RESULTS}/questions.html", category="Claims", caption="../report/questions.rst", labels={"table": "open questions"}
+            f"{RESULTS}/questions.html",
+            category="Claims",
+            caption="../report/questions.rst",
+            labels={"table": "open questions"},
         ),
     log:
         f"{RESULTS}/logs/gather_claims.log",

@@ -25,7 +25,9 @@ SEQUENCES = np.array(list(itertools.product(range(VOCABULARY), repeat=LENGTH)))
 
 def random_pair(rng: np.random.Generator) -> tuple[Array, Array]:
     """Probabilities of every sequence under a random reference and under its optimum at BETA for uniform rewards."""
-    prefixes = [prefix for n in range(LENGTH) for prefix in itertools.product(range(VOCABULARY), repeat=n)]
+    prefixes = [
+        prefix for n in range(LENGTH) for prefix in itertools.product(range(VOCABULARY), repeat=n)
+    ]
     next_token = {prefix: rng.dirichlet(np.ones(VOCABULARY)) for prefix in prefixes}
     steps = [[next_token[tuple(s[:t])][s[t]] for t in range(LENGTH)] for s in SEQUENCES]
     reference = np.prod(steps, axis=1)
@@ -49,13 +51,19 @@ def _conditional(model: Array, t: int) -> Array:
     """p(next token | the first t tokens) on each sequence's path, shape (sequences, vocabulary)."""
     tree = model.reshape((VOCABULARY,) * LENGTH)
     mass = tree.sum(tuple(range(t + 1, LENGTH)))  # of each prefix of t + 1 tokens
-    rows = mass[tuple(SEQUENCES[:, i] for i in range(t))] if t else np.broadcast_to(mass, (len(SEQUENCES), VOCABULARY))
+    rows = (
+        mass[tuple(SEQUENCES[:, i] for i in range(t))]
+        if t
+        else np.broadcast_to(mass, (len(SEQUENCES), VOCABULARY))
+    )
     return rows / rows.sum(-1, keepdims=True)
 
 
 def main() -> None:
     parser = job.parser(__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a lam and number of samples")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="CSV file, a row a lam and number of samples"
+    )
     args = parser.parse_args()
     with job.running("gap trial", args):
         rng = np.random.default_rng(args.seed)
@@ -64,12 +72,29 @@ def main() -> None:
         for lam in LAMS:
             drawn = [sampler(*pair, lam) for pair in pairs]
             mixtures = [reference ** (1 - lam) * aligned**lam for reference, aligned in pairs]
-            true = [(p * np.log(p / m * m.sum())).sum() for (p, _), m in zip(drawn, mixtures, strict=True)]
+            true = [
+                (p * np.log(p / m * m.sum())).sum()
+                for (p, _), m in zip(drawn, mixtures, strict=True)
+            ]
             for count in SAMPLES:
                 log_z = np.array([z[rng.choice(len(p), count, p=p / p.sum())] for p, z in drawn])
-                found = estimators.bootstrap_mean(estimators.approximation_gap(log_z), 1000, args.seed)
-                row = {"lam": lam, "samples": count, "prompts": PROMPTS, "enumerated": np.mean(true)}
-                rows.append({**row, "estimated": found.value, "estimated_low": found.low, "estimated_high": found.high})
+                found = estimators.bootstrap_mean(
+                    estimators.approximation_gap(log_z), 1000, args.seed
+                )
+                row = {
+                    "lam": lam,
+                    "samples": count,
+                    "prompts": PROMPTS,
+                    "enumerated": np.mean(true),
+                }
+                rows.append(
+                    {
+                        **row,
+                        "estimated": found.value,
+                        "estimated_low": found.low,
+                        "estimated_high": found.high,
+                    }
+                )
         with job.atomic_path(args.output) as path:
             pd.DataFrame(rows).to_csv(path, index=False)
 

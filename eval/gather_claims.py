@@ -19,16 +19,29 @@ STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collap
 
 def front_page(study: str, claims: list[dict[str, Any]]) -> str:
     """The paper's claims beside ours in one table, every claim in another, then the evidence of each."""
-    lines = [f"# Claims of the study `{study}`", "", "| claimed | our verdicts | our numbers |", "| --- | --- | --- |"]
+    lines = [
+        f"# Claims of the study `{study}`",
+        "",
+        "| claimed | our verdicts | our numbers |",
+        "| --- | --- | --- |",
+    ]
     for about, text in PAPER.items():
         ours = [claim for claim in claims if claim["about"] == about]
         if ours:
             numbers = "<br>".join(f"`{claim['id']}`: {claim['headline']}" for claim in ours)
             lines.append(f"| {text} | {_counted(ours)} | {numbers} |")
-    lines += ["", "## Every claim", "", "| task | claim | verdict | numbers |", "| --- | --- | --- | --- |"]
+    lines += [
+        "",
+        "## Every claim",
+        "",
+        "| task | claim | verdict | numbers |",
+        "| --- | --- | --- | --- |",
+    ]
     for claim in claims:
         name = f"{claim['claim']} ([`{claim['id']}`](#{claim['id'].replace('.', '')}))"
-        lines.append(f"| {claim['task'] or 'all'} | {name} | **{claim['verdict']}** | {claim['headline']} |")
+        lines.append(
+            f"| {claim['task'] or 'all'} | {name} | **{claim['verdict']}** | {claim['headline']} |"
+        )
     for claim in claims:
         lines += ["", f"## {claim['id']}", "", *section(claim)]
         if claim["figure"]:
@@ -40,7 +53,11 @@ def section(claim: dict[str, Any]) -> list[str]:
     """Lines of a claim's section: verdict, source, criterion, and every number it rests on."""
     lines = [f"**{claim['verdict']}**: {claim['claim']}", ""]
     lines += [f"- source: {claim['source']}", f"- criterion: {claim['criterion']}"]
-    lines += [f"- {name}: {shown(value)}" for name, value in claim["evidence"].items() if not _is_table(value)]
+    lines += [
+        f"- {name}: {shown(value)}"
+        for name, value in claim["evidence"].items()
+        if not _is_table(value)
+    ]
     for value in filter(_is_table, claim["evidence"].values()):
         lines += ["", *_table(value)]
     return lines
@@ -48,20 +65,32 @@ def section(claim: dict[str, Any]) -> list[str]:
 
 def as_html(title: str, markdown: str) -> str:
     """A page for a browser, with a place to link to at each heading; figures and other pages are the report's own, so nothing links to them."""
-    alone = re.sub(r"\[(`[^`]+`)\]\(claims\.md#[^)]*\)", r"\1", re.sub(r"\nFigures?: .*\n", "\n", markdown))
+    alone = re.sub(
+        r"\[(`[^`]+`)\]\(claims\.md#[^)]*\)", r"\1", re.sub(r"\nFigures?: .*\n", "\n", markdown)
+    )
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(alone)
-    body = re.sub(r"<h2>(.+?)</h2>", lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>', body)
+    body = re.sub(
+        r"<h2>(.+?)</h2>",
+        lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>',
+        body,
+    )
     return html_page(title, body)
 
 
 def html_page(title: str, body: str) -> str:
     """A whole page of a title and a body of HTML."""
-    return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}'
+    return (
+        f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}'
+    )
 
 
 def _counted(claims: list[dict[str, Any]]) -> str:
     counts = collections.Counter(claim["verdict"] for claim in claims)
-    return ", ".join(f"**{name}** {counts[name]}" for name in (REPRODUCED, PARTLY, FAILED, UNTESTED) if counts[name])
+    return ", ".join(
+        f"**{name}** {counts[name]}"
+        for name in (REPRODUCED, PARTLY, FAILED, UNTESTED)
+        if counts[name]
+    )
 
 
 def _is_table(value: Any) -> bool:
@@ -95,13 +124,18 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("claims", type=Path, nargs="+", help="claims.json of each task")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--output", type=Path, required=True, help="claims.json; the pages are written beside it")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="claims.json; the pages are written beside it"
+    )
     args = parser.parse_args()
     with job.running("claims", args) as progress:
         claims = [dataclasses.asdict(identities.exact(args.seed))]
         for path in args.claims:
             claims += job.read_json(path)
-        for name, page in (("claims", front_page(args.study, claims)), ("questions", questions.page(args.study, claims))):
+        for name, page in (
+            ("claims", front_page(args.study, claims)),
+            ("questions", questions.page(args.study, claims)),
+        ):
             for suffix, text in ((".md", page), (".html", as_html(args.study, page))):
                 with job.atomic_path(args.output.with_name(name + suffix)) as path:
                     path.write_text(text)

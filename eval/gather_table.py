@@ -12,7 +12,9 @@ from study import job
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("tables", type=Path, nargs="+", help="CSV files, one a task")
-    parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks, in the same order")
+    parser.add_argument(
+        "--tasks", nargs="+", required=True, help="names of the tasks, in the same order"
+    )
     parser.add_argument("--output", type=Path, required=True, help="CSV file for the table")
     args = parser.parse_args()
     with job.running("gather", args):

@@ -7,7 +7,9 @@ ALIGNMENTS = {
             "optimum": CHECKED.objectives[task][name].optimum,
             "betas": [study_config.label(beta) for beta in objective["betas"]],
             "anchors": [study_config.label(beta) for beta in objective["anchors"]],
-            "grid_anchor": study_config.label(objective.get("grid_anchor", (objective["anchors"] or objective["betas"])[0])),
+            "default_beta": study_config.label(
+                objective.get("default_beta", (objective["anchors"] or objective["betas"])[0])
+            ),
             "seeds": study_config.seeds(TASKS[task], name),
         }
         for name, objective in TASKS[task]["alignment"]["objectives"].items()
@@ -18,18 +20,32 @@ ALIGNMENTS = {
 
 def adapters(task):
     """Every adapter of a task as objective, beta and seed; that of the first grid comes first."""
-    found = [(name, beta, seed) for name, o in ALIGNMENTS[task].items() for beta in o["betas"] for seed in o["seeds"]]
-    first = next((name, o["grid_anchor"], o["seeds"][0]) for name, o in ALIGNMENTS[task].items() if o["anchors"])
+    found = [
+        (name, beta, seed)
+        for name, o in ALIGNMENTS[task].items()
+        for beta in o["betas"]
+        for seed in o["seeds"]
+    ]
+    first = next(
+        (name, o["default_beta"], o["seeds"][0])
+        for name, o in ALIGNMENTS[task].items()
+        if o["anchors"]
+    )
     return [first] + [adapter for adapter in found if adapter != first]
 
 
 def models(wildcards):
-    return [f"{RESULTS}/{wildcards.task}/models/{name}/beta={beta}/seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+    return [
+        f"{RESULTS}/{wildcards.task}/models/{name}/beta={beta}/seed={seed}"
+        for name, beta, seed in adapters(wildcards.task)
+    ]
 
 
 def samples(wildcards):
     folder = f"{RESULTS}/{wildcards.task}/samples"
-    return [f"{folder}/reference"] + [f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)]
+    return [f"{folder}/reference"] + [
+        f"{folder}/{name}-beta={beta}-seed={seed}" for name, beta, seed in adapters(wildcards.task)
+    ]
 
 
 def scored_samples(wildcards):
@@ -45,7 +61,12 @@ def compared_adapter(wildcards):
 
 
 def compared_labels(wildcards):
-    return json.dumps({"task": wildcards.task, **dict(zip(("objective", "adapter_beta", "seed"), adapters(wildcards.task)[0]))})
+    return json.dumps(
+        {
+            "task": wildcards.task,
+            **dict(zip(("objective", "adapter_beta", "seed"), adapters(wildcards.task)[0])),
+        }
+    )
 
 
 def comparators_seed(wildcards):
@@ -56,19 +77,22 @@ def comparators_seed(wildcards):
 def mixed_adapters(wildcards):
     """The two adapters of this seed that are mixed in a task with several rewards."""
     folder, of_task = f"{RESULTS}/{wildcards.task}/models", ALIGNMENTS[wildcards.task]
-    names = TASKS[wildcards.task]["several"]["parts"]
-    return [f"{folder}/{name}/beta={of_task[name]['anchors'][0]}/seed={wildcards.seed}" for name in names]
+    names = TASKS[wildcards.task]["several_rewards"]["parts"]
+    return [
+        f"{folder}/{name}/beta={of_task[name]['anchors'][0]}/seed={wildcards.seed}"
+        for name in names
+    ]
 
 
 def several_samples(wildcards):
     """What DeRa over several rewards decoded, for each seed of the parts, where the task has them."""
-    section = TASKS[wildcards.task].get("several")
+    section = TASKS[wildcards.task].get("several_rewards")
     seeds = ALIGNMENTS[wildcards.task][section["parts"][0]]["seeds"] if section else []
     return [f"{RESULTS}/{wildcards.task}/samples/several-seed={seed}" for seed in seeds]
 
 
 def several_lams(wildcards):
-    pairs = several.lams(TASKS[wildcards.task]["several"])
+    pairs = several_rewards.lams(TASKS[wildcards.task]["several_rewards"])
     return json.dumps([[study_config.label(lam) for lam in pair] for pair in pairs])
 
 
@@ -80,7 +104,7 @@ def several_seed(wildcards):
 def curves(wildcards):
     """One lam curve for each objective that DeRa starts from: of the anchor with the fine grid, first seed."""
     return [
-        f"{RESULTS}/{wildcards.task}/curves/{name}/{o['grid_anchor']}/seed={o['seeds'][0]}.csv"
+        f"{RESULTS}/{wildcards.task}/curves/{name}/{o['default_beta']}/seed={o['seeds'][0]}.csv"
         for name, o in ALIGNMENTS[wildcards.task].items()
         if o["anchors"]
     ]
@@ -93,18 +117,29 @@ def judging(wildcards):
     best_of = TASKS[wildcards.task]["dera"].get("comparators", {}).get("best_of")
     if best_of:
         objectives[name] = {**objectives[name], "best_of": best_of}
-    mixed = {"several": TASKS[wildcards.task]["several"]} if "several" in TASKS[wildcards.task] else {}
-    return json.dumps({"statistics": config["statistics"], "objectives": objectives, **mixed}, sort_keys=True)
+    mixed = (
+        {"several_rewards": TASKS[wildcards.task]["several_rewards"]}
+        if "several_rewards" in TASKS[wildcards.task]
+        else {}
+    )
+    return json.dumps(
+        {"statistics": config["statistics"], "objectives": objectives, **mixed}, sort_keys=True
+    )
 
 
 def decoding(wildcards):
-    return json.dumps({**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)}, sort_keys=True)
+    return json.dumps(
+        {**TASKS[wildcards.task]["evaluation"], "max_new_tokens": room(wildcards.task)},
+        sort_keys=True,
+    )
 
 
 def decoding_comparators(wildcards):
     task = TASKS[wildcards.task]
     rivals = {"comparators": study_config.decoded_comparators(task)}
-    return json.dumps({**task["evaluation"], "max_new_tokens": room(wildcards.task), **rivals}, sort_keys=True)
+    return json.dumps(
+        {**task["evaluation"], "max_new_tokens": room(wildcards.task), **rivals}, sort_keys=True
+    )
 
 
 def scoring(wildcards):
@@ -115,7 +150,9 @@ def scoring(wildcards):
 
 def learned_reward(wildcards):
     """The reward model's folder, where an objective of the task maximises it."""
-    used = any(objective["reward"] == "learned" for objective in ALIGNMENTS[wildcards.task].values())
+    used = any(
+        objective["reward"] == "learned" for objective in ALIGNMENTS[wildcards.task].values()
+    )
     return f"{OF_TASK}/models/reward" if used else []
 
 

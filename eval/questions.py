@@ -19,20 +19,39 @@ class Question:
 
 
 QUESTIONS = (
-    Question("Is the softmax of mixed logits the geometric mixture of the two models, as it is claimed to be?", "identity"),
-    Question("Do DeRa's outputs go with those of retrained models over lam?", "-agreement-(rloo|dpo)"),
+    Question(
+        "Is the softmax of mixed logits the geometric mixture of the two models, as it is claimed to be?",
+        "identity",
+    ),
+    Question(
+        "Do DeRa's outputs go with those of retrained models over lam?", "-agreement-(rloo|dpo)"
+    ),
     Question("Does it hold for other objectives, such as IPO and SLiC?", "-agreement-(?!rloo|dpo)"),
     Question("How does it behave for lam far outside [0, 1]?", "breakdown-|beyond-"),
-    Question("When does the per-token approximation fail, and can that be foreseen?", "gap-foresees-"),
     Question(
-        "Does it hold for safety alignment?", "refusal-|beyond-", "The requests are made up; no public set of prompts was used."
+        "When does the per-token approximation fail, and can that be foreseen?", "gap-foresees-"
     ),
-    Question("What does more alignment cost in coherence and capabilities?", "hallucination-|hacking-|breakdown-"),
-    Question("How do several rewards combine, also where they conflict, and several aligned models?", "several-"),
     Question(
-        "How does it compare with interpolating weights, with ensembling probabilities, and with best-of-n?", "-rival-|-compute-"
+        "Does it hold for safety alignment?",
+        "refusal-|beyond-",
+        "The requests are made up; no public set of prompts was used.",
     ),
-    Question("Is the strength it finds better than the default, and worth retraining at?", "better-strength-|highest-win-rate-"),
+    Question(
+        "What does more alignment cost in coherence and capabilities?",
+        "hallucination-|hacking-|breakdown-",
+    ),
+    Question(
+        "How do several rewards combine, also where they conflict, and several aligned models?",
+        "several-",
+    ),
+    Question(
+        "How does it compare with interpolating weights, with ensembling probabilities, and with best-of-n?",
+        "-baseline-|-compute-",
+    ),
+    Question(
+        "Is the strength it finds better than the default, and worth retraining at?",
+        "better-strength-|highest-win-rate-",
+    ),
     Question(
         "What does it cost in computation and memory, and can the doubled memory be avoided?",
         "price-|no-retraining-",
@@ -65,7 +84,9 @@ def _answer(question: Question, claims: list[dict[str, Any]]) -> list[str]:
     bearing = [claim for claim in claims if re.search(question.claims, claim["id"])]
     decided = [claim for claim in bearing if claim["verdict"] != UNTESTED]
     if not decided:
-        why = bearing[0]["headline"] if bearing else "no task or alignment of this study bears on it"
+        why = (
+            bearing[0]["headline"] if bearing else "no task or alignment of this study bears on it"
+        )
         return [f"Not answered, because {why}."]
     lines = [
         f"- {c['task'] or 'all tasks'}, **{c['verdict']}**: {c['claim']} {c['headline']} ([`{c['id']}`](claims.md#{c['id'].replace('.', '')}))"
@@ -73,5 +94,8 @@ def _answer(question: Question, claims: list[dict[str, Any]]) -> list[str]:
     ]
     figures = dict.fromkeys(claim["figure"] for claim in decided if claim["figure"])
     if figures:
-        lines += ["", "Figures: " + ", ".join(f"[`{name}`](figures/{name}.png)" for name in figures) + "."]
+        lines += [
+            "",
+            "Figures: " + ", ".join(f"[`{name}`](figures/{name}.png)" for name in figures) + ".",
+        ]
     return lines + (["", question.remark] if question.remark else [])

@@ -14,7 +14,9 @@ from study import job
 
 def broken(claims: list[dict]) -> list[str]:
     """Ids of the claims that must hold and do not; the exact identity, and one of each task, must be there."""
-    held = {claim["id"] for claim in claims if claim["must_hold"] and claim["verdict"] == REPRODUCED}
+    held = {
+        claim["id"] for claim in claims if claim["must_hold"] and claim["verdict"] == REPRODUCED
+    }
     tasks = {claim["task"] for claim in claims} - {None}
     return sorted({"exact-identity", *(f"{task}-per-token-identity" for task in tasks)} - held)
 

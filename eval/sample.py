@@ -22,12 +22,14 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dera.decoding import Completions, sample_completions
-from dera.model import RealignedModel
+from dera.model.realigned import RealignedModel
 from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
 from study import job, provenance
 
 
-def rows_to_decode(prompts: int, samples: int, lams: list[Fraction | None]) -> Iterator[dict[str, Any]]:
+def rows_to_decode(
+    prompts: int, samples: int, lams: list[Fraction | None]
+) -> Iterator[dict[str, Any]]:
     """One row a completion, prompt by prompt, so that a batch holds like prompts and many lam."""
     for prompt_id in range(prompts):
         for lam in lams:
@@ -49,10 +51,16 @@ def decode(
 def text_of(completions: Completions, tokenizer: Any) -> dict[str, list]:
     """Completions as text and token ids, and whether they ended by themselves."""
     ids = completions.token_ids()
-    return {"completion": tokenizer.batch_decode(ids), "token_ids": ids, "finished": completions.finished()}
+    return {
+        "completion": tokenizer.batch_decode(ids),
+        "token_ids": ids,
+        "finished": completions.finished(),
+    }
 
 
-def scores_of(model: Any, completions: Completions, scores: SequenceScores | None) -> dict[str, list]:
+def scores_of(
+    model: Any, completions: Completions, scores: SequenceScores | None
+) -> dict[str, list]:
     """Sequence log-probabilities, and for a pair the log importance weight toward the exact mixture."""
     if not isinstance(model, RealignedModel):
         log_prob = log_probabilities(model, completions).tolist()
@@ -67,7 +75,12 @@ def scores_of(model: Any, completions: Completions, scores: SequenceScores | Non
 
 
 def decode_policy(
-    model: Any, tokenizer: Any, prompts: list[str], rows: list[dict[str, Any]], settings: dict[str, Any], progress: job.Progress
+    model: Any,
+    tokenizer: Any,
+    prompts: list[str],
+    rows: list[dict[str, Any]],
+    settings: dict[str, Any],
+    progress: job.Progress,
 ) -> tuple[pd.DataFrame, float]:
     """Every row sampled and scored, and the seconds that sampling took."""
     decoding, tables = 0.0, []
@@ -91,13 +104,22 @@ def held_out(args: argparse.Namespace) -> list[str]:
     """
     prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: args.settings["prompts"]])
     if len(prompts) < args.settings["prompts"]:
-        raise ValueError(f"evaluation.prompts = {args.settings['prompts']}: the test split has only {len(prompts)}")
+        raise ValueError(
+            f"evaluation.prompts = {args.settings['prompts']}: the test split has only {len(prompts)}"
+        )
     return prompts
 
 
-def save(args: argparse.Namespace, completions: pd.DataFrame, policies: list[dict[str, Any]]) -> None:
+def save(
+    args: argparse.Namespace, completions: pd.DataFrame, policies: list[dict[str, Any]]
+) -> None:
     """Write completions.parquet, and sampling.json: for each policy what it cost, and what all were decoded with."""
-    record = {"policies": policies, "labels": args.labels, "seed": args.seed, "settings": args.settings}
+    record = {
+        "policies": policies,
+        "labels": args.labels,
+        "seed": args.seed,
+        "settings": args.settings,
+    }
     with job.atomic_path(args.output) as folder:
         folder.mkdir()
         completions.to_parquet(folder / "completions.parquet", index=False)
@@ -107,13 +129,27 @@ def save(args: argparse.Namespace, completions: pd.DataFrame, policies: list[dic
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--adapter", type=Path, help="folder of the adapter; none for the reference itself")
     parser.add_argument(
-        "--lams", type=lambda text: [Fraction(part) for part in text.split(",")], default=[], help="decode DeRa at these, too"
+        "--adapter", type=Path, help="folder of the adapter; none for the reference itself"
     )
-    parser.add_argument("--labels", type=json.loads, default={}, help="columns to add to every row, as JSON")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
-    parser.add_argument("--output", type=Path, required=True, help="folder for completions.parquet and sampling.json")
+    parser.add_argument(
+        "--lams",
+        type=lambda text: [Fraction(part) for part in text.split(",")],
+        default=[],
+        help="decode DeRa at these, too",
+    )
+    parser.add_argument(
+        "--labels", type=json.loads, default={}, help="columns to add to every row, as JSON"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for completions.parquet and sampling.json",
+    )
     args = parser.parse_args()
     if args.lams and args.adapter is None:
         parser.error("--lams needs an --adapter to mix the reference with")
@@ -122,12 +158,16 @@ def main() -> None:
         prompts = held_out(args)
         tokenizer = AutoTokenizer.from_pretrained(args.reference)
         if args.adapter is None:
-            model = AutoModelForCausalLM.from_pretrained(args.reference, use_safetensors=True).eval()
+            model = AutoModelForCausalLM.from_pretrained(
+                args.reference, use_safetensors=True
+            ).eval()
         else:
             model = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True)
         model.to(job.device())
         torch.manual_seed(args.seed)
-        policies = {"retrained": [None], "dera": args.lams} if args.adapter else {"reference": [None]}
+        policies = (
+            {"retrained": [None], "dera": args.lams} if args.adapter else {"reference": [None]}
+        )
         tables, records = [], []
         for policy, lams in policies.items():
             if not lams:
@@ -136,7 +176,14 @@ def main() -> None:
             rows = list(rows_to_decode(len(prompts), samples, lams))
             table, seconds = decode_policy(model, tokenizer, prompts, rows, settings, progress)
             tables.append(table.assign(policy=policy, **args.labels))
-            records.append({"policy": policy, "lams": len(lams), "completions": len(rows), "decoding_seconds": seconds})
+            records.append(
+                {
+                    "policy": policy,
+                    "lams": len(lams),
+                    "completions": len(rows),
+                    "decoding_seconds": seconds,
+                }
+            )
         found = pd.concat(tables, ignore_index=True)
         found["lam"] = [None if lam is None else str(lam) for lam in found["lam"]]
         save(args, found, records)

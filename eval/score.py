@@ -30,7 +30,9 @@ MOSTLY = 0.5
 
 def load_metric(name: str) -> evaluate.Metric:
     """Load one of this project's own `evaluate` modules by its name, or another by its file."""
-    return evaluate.load(name if name.endswith(".py") else str(METRICS / f"{name}.py"), keep_in_memory=True)
+    return evaluate.load(
+        name if name.endswith(".py") else str(METRICS / f"{name}.py"), keep_in_memory=True
+    )
 
 
 class Scorer:
@@ -51,22 +53,33 @@ class Scorer:
         metrics: Sequence[str] = (),
     ):
         self.task, self.preferences, self.learned = task, preferences, learned
-        self.metrics = {name: load_metric(name) for name in ("token_length", "sequence_kl", "repetition")}
+        self.metrics = {
+            name: load_metric(name) for name in ("token_length", "sequence_kl", "repetition")
+        }
         self.own = {file: load_metric(file) for file in metrics}
 
     def score(self, table: pd.DataFrame, prompts: list[str]) -> pd.DataFrame:
         """The table with a column for each measure, without the token ids."""
         ids, texts = [list(row) for row in table["token_ids"]], list(table["completion"])
         asked = [prompts[i] for i in table["prompt_id"]]
-        columns = {name: np.array(values, float) for name, values in tasks.judge(self.task, asked, texts, ids).items()}
+        columns = {
+            name: np.array(values, float)
+            for name, values in tasks.judge(self.task, asked, texts, ids).items()
+        }
         if self.preferences:
-            columns["labeller"] = np.array(labeller.utilities(columns["gold"], ids, self.preferences))
+            columns["labeller"] = np.array(
+                labeller.utilities(columns["gold"], ids, self.preferences)
+            )
         if self.learned:
             columns["learned"] = np.array(self.learned(asked, ids, list(table["finished"])))
         columns["length"] = self._values("token_length", predictions=ids)
-        columns["log_ratio"] = self._values("sequence_kl", predictions=table["logp_policy"], references=table["logp_reference"])
+        columns["log_ratio"] = self._values(
+            "sequence_kl", predictions=table["logp_policy"], references=table["logp_reference"]
+        )
         columns["repetition"] = self._values("repetition", predictions=texts)
-        columns["fluency"] = table["logp_reference"].to_numpy() / (columns["length"] + table["finished"])
+        columns["fluency"] = table["logp_reference"].to_numpy() / (
+            columns["length"] + table["finished"]
+        )
         whole = columns.get("wellformed", columns["repetition"] <= MOSTLY)
         columns["broken"] = 1.0 - table["finished"].to_numpy() * whole
         for file, metric in self.own.items():
@@ -77,14 +90,18 @@ class Scorer:
         return np.array(self.metrics[metric].compute(**arguments)["values"], float)
 
 
-def own_values(file: str, metric: evaluate.Metric, completions: list[str], prompts: list[str]) -> np.ndarray:
+def own_values(
+    file: str, metric: evaluate.Metric, completions: list[str], prompts: list[str]
+) -> np.ndarray:
     """What a metric of the user's own says of each completion.
 
     Raises:
         ValueError: if it raises, or does not give one finite number a completion under `values`; the message names the file.
     """
     try:
-        values = np.array(metric.compute(predictions=completions, references=prompts)["values"], float)
+        values = np.array(
+            metric.compute(predictions=completions, references=prompts)["values"], float
+        )
     except Exception as error:
         raise ValueError(f"the metric {file} raised {type(error).__name__}: {error}") from error
     if values.shape != (len(completions),) or not np.isfinite(values).all():
@@ -97,7 +114,9 @@ def own_values(file: str, metric: evaluate.Metric, completions: list[str], promp
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("samples", type=Path, nargs="+", help="folders with completions.parquet")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
     parser.add_argument("--reward-model", type=Path, help="folder of the reward model")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file for the table")
     args = parser.parse_args()
@@ -105,7 +124,10 @@ def main() -> None:
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"])
         learned = LearnedReward(args.reward_model, job.device()) if args.reward_model else None
         scorer = Scorer(
-            tasks.create(**args.settings["task"]), args.settings.get("preferences"), learned, args.settings["metrics"]
+            tasks.create(**args.settings["task"]),
+            args.settings.get("preferences"),
+            learned,
+            args.settings["metrics"],
         )
         scored = []
         for number, folder in enumerate(args.samples, start=1):

@@ -3,7 +3,7 @@
 Writes policies.csv (every measure, KL, effective sample sizes, approximation gaps), lengths.csv (distributions), and
 win_rates.csv (by gold: every policy against the reference and against the default strength; DeRa at every lam against every other).
 
-Settings: {"statistics": ..., "objectives": {name: {"reward", "betas", "grid_anchor"}}}.
+Settings: {"statistics": ..., "objectives": {name: {"reward", "betas", "default_beta"}}}.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
         "completions": policy.completions,
         "ess": policy.ess,
     }
-    columns = dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
+    columns = (
+        dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
+    )
     for name, values in columns.items():
         asked = policies.applicable(values)
         if len(asked) < 2:  # an interval needs two prompts that the measure applies to
@@ -51,26 +53,52 @@ def names_of(policy: Policy) -> dict[str, object]:
     return {"kind": policy.kind, "objective": policy.objective, **numbers}
 
 
-def win_rates(found: list[Policy], objectives: dict[str, Any], resamples: int, seed: int) -> Iterator[dict[str, object]]:
+def win_rates(
+    found: list[Policy], objectives: dict[str, Any], resamples: int, seed: int
+) -> Iterator[dict[str, object]]:
     """Every policy against the reference and the default strength; DeRa from the default strength's anchor, lam against lam."""
     for name, settings in objectives.items():
-        default = Fraction(settings["grid_anchor"])
-        rivals = find(found, "reference", objective=name) + find(found, "retrained", objective=name, beta=default)
+        default = Fraction(settings["default_beta"])
+        opponents = find(found, "reference", objective=name) + find(
+            found, "retrained", objective=name, beta=default
+        )
         grid = find(found, "dera", objective=name, anchor=default)
-        sampled = [*find(found, "reference", objective=name), *find(found, "retrained", objective=name)]
-        pairs = [(policy, rival) for policy in sampled + find(found, "dera", objective=name) for rival in rivals]
+        sampled = [
+            *find(found, "reference", objective=name),
+            *find(found, "retrained", objective=name),
+        ]
+        pairs = [
+            (policy, opponent)
+            for policy in sampled + find(found, "dera", objective=name)
+            for opponent in opponents
+        ]
         pairs += [(first, second) for first in grid for second in grid]
         for first, second in pairs:
             estimate = win_rate(first, second, resamples, seed)
-            rival = {f"against_{key}": value for key, value in names_of(second).items() if key != "objective"}
-            values = {"win_rate": estimate.value, "win_rate_low": estimate.low, "win_rate_high": estimate.high}
-            yield {**names_of(first), **rival, **values, "prompts": len(first.per_prompt["gold"])}
+            opponent = {
+                f"against_{key}": value
+                for key, value in names_of(second).items()
+                if key != "objective"
+            }
+            values = {
+                "win_rate": estimate.value,
+                "win_rate_low": estimate.low,
+                "win_rate_high": estimate.high,
+            }
+            yield {
+                **names_of(first),
+                **opponent,
+                **values,
+                "prompts": len(first.per_prompt["gold"]),
+            }
 
 
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
     """Share of completions of each length, and their mean gold, for each policy of one aligned model at most, seeds pooled."""
-    table = table[table["policy"] != "several"]
-    keys = [key for key in POLICY_KEYS if key in table]  # without comparators there is no method and no knob
+    table = table[table["policy"] != "several_rewards"]
+    keys = [
+        key for key in POLICY_KEYS if key in table
+    ]  # without baselines there is no method and no knob
     groups = table.groupby([*keys, "length"], dropna=False)["gold"]
     counts = groups.agg(count="size", gold="mean").reset_index()
     counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
@@ -84,7 +112,9 @@ def main() -> None:
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--policies", type=Path, required=True, help="CSV file for the policies")
-    parser.add_argument("--lengths", type=Path, required=True, help="CSV file for the length distributions")
+    parser.add_argument(
+        "--lengths", type=Path, required=True, help="CSV file for the length distributions"
+    )
     parser.add_argument("--win-rates", type=Path, required=True, help="CSV file for the win rates")
     args = parser.parse_args()
     with job.running(f"{args.task} summarize", args) as progress:

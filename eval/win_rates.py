@@ -23,12 +23,18 @@ def win_rate_per_prompt(first: Array, second: Array) -> Array:
     return np.where(np.abs(difference) <= TIE, 0.5, difference > 0).mean((1, 2))
 
 
-def win_rate(first: Policy, second: Policy, resamples: int, seed: int, prompts: slice = slice(None)) -> Estimate:
+def win_rate(
+    first: Policy, second: Policy, resamples: int, seed: int, prompts: slice = slice(None)
+) -> Estimate:
     """Win rate of the first policy over the second with its 95% interval over prompts.
 
     Raises:
         ValueError: if a policy was not sampled.
     """
     if first.gold is None or second.gold is None:
-        raise ValueError(f"a {first.kind} against a {second.kind}: only policies that were sampled can be compared one by one")
-    return bootstrap_mean(win_rate_per_prompt(first.gold[prompts], second.gold[prompts]), resamples, seed)
+        raise ValueError(
+            f"a {first.kind} against a {second.kind}: only policies that were sampled can be compared one by one"
+        )
+    return bootstrap_mean(
+        win_rate_per_prompt(first.gold[prompts], second.gold[prompts]), resamples, seed
+    )

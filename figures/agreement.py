@@ -28,7 +28,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     rows = [table[table["task"] == task].groupby(["objective", "anchor"]).ngroups for task in tasks]
     height = sum(rows) * ROW + len(tasks) * HEAD
     figure, grid = plt.subplots(
-        max(len(tasks), 1), 1, figsize=(style.PAGE, max(height, 1.5)), squeeze=False, height_ratios=rows or None
+        max(len(tasks), 1),
+        1,
+        figsize=(style.PAGE, max(height, 1.5)),
+        squeeze=False,
+        height_ratios=rows or None,
     )
     for axes, task in zip(grid[:, 0], tasks, strict=False):
         _matrix(axes, table[table["task"] == task])
@@ -52,13 +56,20 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     betas = sorted(set(table["beta"]) | set(table["anchor"]))
     for row in table.itertuples():
         x, y = betas.index(row.beta), pairs.index((row.objective, row.anchor))
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=_color(row), edgecolor="white"))
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=_color(row), edgecolor="white")
+        )
         text = f"{row.difference:+.3f}\n[{row.difference_low:+.3f}, {row.difference_high:+.3f}]"
         axes.text(x, y, text, ha="center", va="center", size=6)
     for y, (_, anchor) in enumerate(pairs):
-        axes.text(betas.index(anchor), y, "anchor", ha="center", va="center", size=6, color="#777777")
+        axes.text(
+            betas.index(anchor), y, "anchor", ha="center", va="center", size=6, color="#777777"
+        )
     margins = table.groupby(["objective", "anchor"])["margin"].first()
-    names = [f"{style.objective_name(name)}, β₀ = {anchor:g} (±{margins[name, anchor]:g})" for name, anchor in pairs]
+    names = [
+        f"{style.objective_name(name)}, β₀ = {anchor:g} (±{margins[name, anchor]:g})"
+        for name, anchor in pairs
+    ]
     axes.set_yticks(range(len(pairs)), names)
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     axes.set(xlim=(-0.5, len(betas) - 0.5), ylim=(len(pairs) - 0.5, -0.5), xlabel="β")

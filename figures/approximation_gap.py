@@ -38,7 +38,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axes in (trial, over_lam):
         style.wide_lam_axis(axes)
         style.mark_ends(axes)
-    foreseen.set(xlabel=style.QUANTITIES["broken"], xlim=(-0.04, 1.04), title="each task, λ outside [0, 1]")
+    foreseen.set(
+        xlabel=style.QUANTITIES["broken"], xlim=(-0.04, 1.04), title="each task, λ outside [0, 1]"
+    )
     figure.legend(*trial.get_legend_handles_labels(), loc="outside upper left")
     figure.legend(handles=_key(colors, looks), loc="outside upper right", ncols=2)
     return figure
@@ -52,9 +54,13 @@ def gap_table(policies: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for (_, objective), mine in policies.groupby(["task", "objective"], sort=False):
-        dera, mixture = (selection.of_grid_anchor(mine, objective, kind) for kind in ("dera", "mixture"))
+        dera, mixture = (
+            selection.of_default_anchor(mine, objective, kind) for kind in ("dera", "mixture")
+        )
         broken = dera[[*KEYS, "broken", "broken_low", "broken_high"]]
-        joined = mixture.drop(columns=["broken", "broken_low", "broken_high"]).merge(broken, on=KEYS)
+        joined = mixture.drop(columns=["broken", "broken_low", "broken_high"]).merge(
+            broken, on=KEYS
+        )
         each = mixture["completions"].min() / mixture["prompts"].min()
         parts.append(joined.assign(trusted=joined["gap"] <= np.log(each) / 2))
     return pd.concat(parts)
@@ -62,36 +68,59 @@ def gap_table(policies: pd.DataFrame) -> pd.DataFrame:
 
 def _trial(axes: Axes, trial: pd.DataFrame) -> None:
     true = trial.drop_duplicates("lam").sort_values("lam")
-    axes.plot(true["lam"], true["enumerated"], color="#000000", linewidth=0.9, label="true, enumerated")
+    axes.plot(
+        true["lam"], true["enumerated"], color="#000000", linewidth=0.9, label="true, enumerated"
+    )
     for (samples, rows), color in zip(trial.groupby("samples"), (FEWER, MORE), strict=False):
-        look: dict[str, Any] = dict(color=color, marker="o", markersize=3, label=f"from {samples} samples a prompt")
+        look: dict[str, Any] = dict(
+            color=color, marker="o", markersize=3, label=f"from {samples} samples a prompt"
+        )
         style.with_interval(axes, rows, "lam", "estimated", "estimate", line=False, **look)
     axes.set_yscale("log")
     axes.set(ylabel=style.QUANTITIES["gap"], title="where it can be enumerated")
 
 
 def _over_lam(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
-    axes.plot(rows["lam"], rows["gap"], color=look["color"], linestyle=look["linestyle"], linewidth=0.9, alpha=0.6)
+    axes.plot(
+        rows["lam"],
+        rows["gap"],
+        color=look["color"],
+        linestyle=look["linestyle"],
+        linewidth=0.9,
+        alpha=0.6,
+    )
     for trusted, part in rows.groupby("trusted"):
         style.with_interval(axes, part, "lam", "gap", "mixture", **_faded(look, trusted))
 
 
 def _with_broken(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
     for trusted, part in rows.groupby("trusted"):
-        style.with_interval(axes, part, "broken", "gap", "mixture", x_interval=True, **_faded(look, trusted))
+        style.with_interval(
+            axes, part, "broken", "gap", "mixture", x_interval=True, **_faded(look, trusted)
+        )
 
 
 def _faded(look: dict[str, Any], trusted: bool) -> dict[str, Any]:
     filled = look["color"] if trusted else "white"
-    return look | dict(linestyle="none", alpha=1 if trusted else 0.45, markerfacecolor=filled, label=None)
+    return look | dict(
+        linestyle="none", alpha=1 if trusted else 0.45, markerfacecolor=filled, label=None
+    )
 
 
 def _key(colors: dict[str, str], looks: dict[str, dict[str, Any]]) -> list[plt.Line2D]:
     tasks = [plt.Line2D([], [], color=color, label=task) for task, color in colors.items()]
     marks = [
-        plt.Line2D([], [], color="#555555", markersize=3, label=style.objective_name(n), **look) for n, look in looks.items()
+        plt.Line2D([], [], color="#555555", markersize=3, label=style.objective_name(n), **look)
+        for n, look in looks.items()
     ]
-    few: dict[str, Any] = dict(color="#555555", linestyle="none", marker="s", markersize=3, markerfacecolor="white", alpha=0.45)
+    few: dict[str, Any] = dict(
+        color="#555555",
+        linestyle="none",
+        marker="s",
+        markersize=3,
+        markerfacecolor="white",
+        alpha=0.45,
+    )
     return [*tasks, *marks, plt.Line2D([], [], **few, label="faded: too few samples")]
 
 

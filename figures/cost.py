@@ -17,20 +17,35 @@ BLUE, ORANGE = style.POLICIES["retrained"]["color"], style.POLICIES["dera"]["col
 ONE: dict[str, Any] = dict(color=BLUE)
 APART: dict[str, Any] = dict(color=ORANGE, alpha=0.45)
 PAIR: dict[str, Any] = dict(color=ORANGE)
-KEY = {"one model, retrained for each strength": ONE, "DeRa, one model and its adapter": APART, "DeRa, two models": PAIR}
+KEY = {
+    "one model, retrained for each strength": ONE,
+    "DeRa, one model and its adapter": APART,
+    "DeRa, two models": PAIR,
+}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A row a task and objective. Seconds are of one seed, and include decoding the held-out prompts once at each strength."""
     costs = tables["costs"].reset_index(drop=True)
-    panels = [_seconds, _decoding, _memory] if costs["runs per seed"].gt(1).any() else [_decoding, _memory]
+    panels = (
+        [_seconds, _decoding, _memory]
+        if costs["runs per seed"].gt(1).any()
+        else [_decoding, _memory]
+    )
     widths = [1.7, 1, 1.1][-len(panels) :]
     figure, grid = plt.subplots(
-        1, len(panels), figsize=(style.PAGE, 1.1 + 0.42 * len(costs)), sharey=True, gridspec_kw={"width_ratios": widths}
+        1,
+        len(panels),
+        figsize=(style.PAGE, 1.1 + 0.42 * len(costs)),
+        sharey=True,
+        gridspec_kw={"width_ratios": widths},
     )
     for axes, panel in zip(grid, panels, strict=True):
         panel(axes, costs)
-    names = [f"{task}\n{style.objective_name(name)}" for task, name in zip(costs["task"], costs["objective"], strict=True)]
+    names = [
+        f"{task}\n{style.objective_name(name)}"
+        for task, name in zip(costs["task"], costs["objective"], strict=True)
+    ]
     grid[0].set_yticks(range(len(costs)), names)
     grid[0].invert_yaxis()
     for axes in grid:
@@ -44,9 +59,17 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 def _seconds(axes: Axes, costs: pd.DataFrame) -> None:
     """Training and decoding a model for each other strength, against DeRa; an objective of one strength has no others."""
     others = (costs["runs per seed"] - 1).replace(0, np.nan)
-    retraining, dera = (costs["seconds a run"] + costs["retrained"]) * others, costs["dera"] * others
-    ratio = [f"{value:.1f} s, {times:.2g} times less" for value, times in zip(dera, retraining / dera, strict=True)]
-    _bars(axes, [(retraining, ONE, [f"{value:.0f} s" for value in retraining]), (dera, PAIR, ratio)])
+    retraining, dera = (
+        (costs["seconds a run"] + costs["retrained"]) * others,
+        costs["dera"] * others,
+    )
+    ratio = [
+        f"{value:.1f} s, {times:.2g} times less"
+        for value, times in zip(dera, retraining / dera, strict=True)
+    ]
+    _bars(
+        axes, [(retraining, ONE, [f"{value:.0f} s" for value in retraining]), (dera, PAIR, ratio)]
+    )
     both = pd.concat([retraining, dera])
     axes.set_xscale("log")
     axes.set_xlim(both.min() / 2, both.max() * 4)
@@ -84,7 +107,9 @@ def _bars(axes: Axes, groups: list[tuple[pd.Series, dict[str, Any], list[str]]])
     for number, (values, look, texts) in enumerate(groups):
         known = values.notna()
         shift = (number - (len(groups) - 1) / 2) * height
-        bars = axes.barh(values.index[known] + shift, values[known], height=0.9 * min(height, 0.5), **look)
+        bars = axes.barh(
+            values.index[known] + shift, values[known], height=0.9 * min(height, 0.5), **look
+        )
         labels = [text for text, drawn in zip(texts, known, strict=True) if drawn]
         axes.bar_label(bars, labels, padding=2, fontsize=6)
 

@@ -25,7 +25,10 @@ NAMES = {
     "speculative": "ours: two, speculative",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P")
-TICKS = {4: (0.5, 1, 1.5, 2, 3), 1000: (0.5, 1, 2, 5, 10, 20, 50, 100)}  # by the largest number shown
+TICKS = {
+    4: (0.5, 1, 1.5, 2, 3),
+    1000: (0.5, 1, 2, 5, 10, 20, 50, 100),
+}  # by the largest number shown
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -40,7 +43,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         sharey=True,
         width_ratios=[*[1.0] * len(batches), 0.8],
     )
-    looks = {lam: dict(color=plt.get_cmap("viridis")(i / len(lams)), marker=MARKERS[i]) for i, lam in enumerate(lams)}
+    looks = {
+        lam: dict(color=plt.get_cmap("viridis")(i / len(lams)), marker=MARKERS[i])
+        for i, lam in enumerate(lams)
+    }
     for row, pair in zip(grid, pairs, strict=True):
         of_pair = records[records["pair"] == pair]
         for axes, batch in zip(row, batches, strict=False):
@@ -52,8 +58,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for axes in grid[-1, :-1]:
         axes.set_xlabel("time / our loop's")
     grid[-1, -1].set_xlabel("memory / one model's")
-    handles: list[Any] = [Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look) for lam, look in looks.items()]
-    handles += [Patch(**shade, label=f"memory, batch {batch}") for batch, shade in _shades(batches).items()]
+    handles: list[Any] = [
+        Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look)
+        for lam, look in looks.items()
+    ]
+    handles += [
+        Patch(**shade, label=f"memory, batch {batch}") for batch, shade in _shades(batches).items()
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=max(len(looks), 4))
     return figure
 
@@ -65,11 +76,18 @@ def _times(axes: Axes, records: pd.DataFrame, looks: dict[float, dict]) -> None:
         rows = records[records["lam"] == lam]
         at = rows["method"].map(places) + 0.16 * (number - (len(looks) - 1) / 2)
         middle = rows["ratio_to_loop"]
-        spread = [(middle - rows["ratio_to_loop_low"]).clip(lower=0), (rows["ratio_to_loop_high"] - middle).clip(lower=0)]
-        axes.errorbar(middle, at, xerr=spread, linestyle="none", markersize=2.5, elinewidth=0.8, **look)
+        spread = [
+            (middle - rows["ratio_to_loop_low"]).clip(lower=0),
+            (rows["ratio_to_loop_high"] - middle).clip(lower=0),
+        ]
+        axes.errorbar(
+            middle, at, xerr=spread, linestyle="none", markersize=2.5, elinewidth=0.8, **look
+        )
     axes.set_xscale("log")
     _ticks(axes)
-    axes.axvline(1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0)
+    axes.axvline(
+        1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0
+    )
 
 
 def _memory(axes: Axes, records: pd.DataFrame, batches: list[int]) -> None:
@@ -80,18 +98,27 @@ def _memory(axes: Axes, records: pd.DataFrame, batches: list[int]) -> None:
         shift = (number - (len(batches) - 1) / 2) * height
         known = [method for method in NAMES if method in held]
         places = [list(NAMES).index(method) + shift for method in known]
-        axes.barh(places, held[known] / held["loop"], height=0.9 * height, **_shades(batches)[batch])
-    axes.axvline(1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0)
+        axes.barh(
+            places, held[known] / held["loop"], height=0.9 * height, **_shades(batches)[batch]
+        )
+    axes.axvline(
+        1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0
+    )
     axes.set_title("peak memory")
 
 
 def _shades(batches: list[int]) -> dict[int, dict[str, Any]]:
     """Darker for larger batches."""
-    return {batch: dict(color="#555555", alpha=0.25 + 0.75 * i / max(len(batches) - 1, 1)) for i, batch in enumerate(batches)}
+    return {
+        batch: dict(color="#555555", alpha=0.25 + 0.75 * i / max(len(batches) - 1, 1))
+        for i, batch in enumerate(batches)
+    }
 
 
 def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(next(ticks for most, ticks in TICKS.items() if axes.get_xlim()[1] < most)))
+    axes.xaxis.set_major_locator(
+        FixedLocator(next(ticks for most, ticks in TICKS.items() if axes.get_xlim()[1] < most))
+    )
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(FixedLocator([]))

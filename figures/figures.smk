@@ -3,7 +3,10 @@
 
 rule draw_figure_of_task:
     input:
-        lambda wildcards: [f"{RESULTS}/{wildcards.task}/tables/{table}.csv" for table in READS[wildcards.task][wildcards.figure]],
+        lambda wildcards: [
+            f"{RESULTS}/{wildcards.task}/tables/{table}.csv"
+            for table in READS[wildcards.task][wildcards.figure]
+        ],
     output:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
@@ -84,10 +87,16 @@ rule write_report_pages:
 
 rule write_manifest:
     input:
-        data=expand(f"{RESULTS}/{{task}}/data/{{split}}.parquet", task=TASKS, split=["train", "validation", "test"]),
+        data=expand(
+            f"{RESULTS}/{{task}}/data/{{split}}.parquet",
+            task=TASKS,
+            split=["train", "validation", "test"],
+        ),
         models=MODELS,
         tables=expand(
-            f"{RESULTS}/{{task}}/tables/{{table}}", task=TASKS, table=["completions.parquet", "policies.csv", "win_rates.csv"]
+            f"{RESULTS}/{{task}}/tables/{{table}}",
+            task=TASKS,
+            table=["completions.parquet", "policies.csv", "win_rates.csv"],
         ),
         claims=f"{RESULTS}/claims.json",
         figures=FIGURES,

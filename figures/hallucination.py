@@ -29,7 +29,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     found = {objective: selection.at_matching_lam(policies, objective) for objective in objectives}
     figure = plt.figure(figsize=(style.PAGE, 7.6))
     heights = [1] * len(PANELS) + [2.2]
-    panels = figure.subplots(len(heights), len(objectives), squeeze=False, sharey="row", height_ratios=heights)
+    panels = figure.subplots(
+        len(heights), len(objectives), squeeze=False, sharey="row", height_ratios=heights
+    )
     for column, (objective, mine) in zip(panels.T, found.items(), strict=True):
         for axes, (name, label) in zip(column, PANELS.items(), strict=False):
             for kind, rows in mine.items():
@@ -41,10 +43,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             style.mark_ends(axes)
             style.wide_lam_axis(axes)
             axes.set_xlabel("mixing weight λ" if name == "length" else "")
-        column[0].set_title(f"{style.objective_name(objective)}, β₀ = {mine['dera']['anchor'].iloc[0]:g}")
+        column[0].set_title(
+            f"{style.objective_name(objective)}, β₀ = {mine['dera']['anchor'].iloc[0]:g}"
+        )
         for kind, rows in mine.items():
             style.with_interval(
-                column[-1], rows, "coverage", "hallucinated", kind, x_interval=True, order="lam", line=kind == "dera"
+                column[-1],
+                rows,
+                "coverage",
+                "hallucinated",
+                kind,
+                x_interval=True,
+                order="lam",
+                line=kind == "dera",
             )
         column[-1].margins(x=0.12, y=0.1)  # room for the labels
         column[-1].set_xlabel("coverage (share of facts)")
@@ -62,11 +73,17 @@ def _label(axes: Axes, dera: pd.DataFrame) -> None:
     """Write lam at the ends, at 0 and at 1, then at others, as long as there is room."""
     first = [0, 1, dera["lam"].max(), dera["lam"].min()]
     rows = dera.sort_values(
-        "lam", key=lambda lams: [first.index(lam) if lam in first else len(first) for lam in lams], kind="stable"
+        "lam",
+        key=lambda lams: [first.index(lam) if lam in first else len(first) for lam in lams],
+        kind="stable",
     )
     halo = [withStroke(linewidth=2, foreground="white")]
     look: dict[str, Any] = dict(
-        textcoords="offset points", size=7, color=style.POLICIES["dera"]["color"], path_effects=halo, zorder=5
+        textcoords="offset points",
+        size=7,
+        color=style.POLICIES["dera"]["color"],
+        path_effects=halo,
+        zorder=5,
     )
     taken: list[tuple[float, float]] = []
     for lam, *point in rows[["lam", "coverage", "hallucinated"]].itertuples(index=False):

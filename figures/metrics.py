@@ -13,9 +13,15 @@ PREFIX = "metric:"
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A panel for each metric, a column for each objective that DeRa starts from."""
     policies = tables["policies"]
-    names = [name for name in policies.columns if name.startswith(PREFIX) and not name.endswith(("_low", "_high"))]
+    names = [
+        name
+        for name in policies.columns
+        if name.startswith(PREFIX) and not name.endswith(("_low", "_high"))
+    ]
     objectives = list(dict.fromkeys(policies.loc[policies["kind"] == "dera", "objective"]))
-    figure, columns = style.columns_of_panels(len(objectives), len(names), 0.6 + 1.9 * len(names), sharey="row")
+    figure, columns = style.columns_of_panels(
+        len(objectives), len(names), 0.6 + 1.9 * len(names), sharey="row"
+    )
     for column, objective in zip(columns, objectives, strict=True):
         for axes, name in zip(column, names, strict=True):
             for kind, rows in selection.at_matching_lam(policies, objective).items():

@@ -28,12 +28,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     policies = selection.realigned(tables["policies"])
     looks = style.objective_looks(policies["objective"])
     tasks = list(dict.fromkeys(policies["task"]))
-    figure, grid = plt.subplots(len(LABELS), len(tasks), figsize=(style.PAGE, 6.4), squeeze=False, sharex=True)
+    figure, grid = plt.subplots(
+        len(LABELS), len(tasks), figsize=(style.PAGE, 6.4), squeeze=False, sharex=True
+    )
     for column, task in zip(grid.T, tasks, strict=True):
         mine = policies[policies["task"] == task]
         for axes, measure in zip(column, LABELS, strict=True):
             for objective in dict.fromkeys(mine["objective"]):
-                _line(axes, selection.of_grid_anchor(mine, objective), measure, looks[objective])
+                _line(axes, selection.of_default_anchor(mine, objective), measure, looks[objective])
             axes.axvspan(0, 1, **BETWEEN, zorder=0)
             if measure in SHARES:
                 axes.set_ylim(-0.04, 1.04)
@@ -43,11 +45,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_ylabel(LABELS[measure])
     figure.align_ylabels(grid[:, 0])
     handles = [
-        plt.Line2D([], [], **_look(look), color=style.POLICIES["dera"]["color"], label=f"DeRa, {style.objective_name(name)}")
+        plt.Line2D(
+            [],
+            [],
+            **_look(look),
+            color=style.POLICIES["dera"]["color"],
+            label=f"DeRa, {style.objective_name(name)}",
+        )
         for name, look in looks.items()
     ]
     between = Patch(**BETWEEN, label="reference (λ = 0) to anchor (λ = 1)")
-    figure.legend(handles=[*handles, between], loc="outside upper center", ncols=min(len(handles) + 1, 5))
+    figure.legend(
+        handles=[*handles, between], loc="outside upper center", ncols=min(len(handles) + 1, 5)
+    )
     return figure
 
 
@@ -58,7 +68,11 @@ def _line(axes: Axes, rows: pd.DataFrame, measure: str, look: dict[str, Any]) ->
 
 def _look(look: dict[str, Any]) -> dict[str, Any]:
     """Hollow marks for all but the first objective: the colour is DeRa's in each case."""
-    return {**look, "markersize": 3, "markerfacecolor": None if look is style.OBJECTIVES[0] else "white"}
+    return {
+        **look,
+        "markersize": 3,
+        "markerfacecolor": None if look is style.OBJECTIVES[0] else "white",
+    }
 
 
 if __name__ == "__main__":

@@ -12,10 +12,13 @@ from figures import selection, style
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to selection.MOST_LAM."""
     policies = selection.realigned(tables["policies"])
-    mean = selection.readable(selection.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)]))
+    mean = selection.readable(
+        selection.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)])
+    )
     order = list(dict.fromkeys(policies["objective"].dropna()))
     anchors = sorted(
-        mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups, key=lambda pair: (order.index(pair[0]), pair[1])
+        mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups,
+        key=lambda pair: (order.index(pair[0]), pair[1]),
     )
     figure, columns = style.columns_of_panels(len(anchors), 2, 3.9)
     for column, (objective, anchor) in zip(columns, anchors, strict=True):
@@ -44,14 +47,25 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, quantity: str, mean: pd.DataFrame, policies: pd.DataFrame, anchor: float) -> None:
+def _panel(
+    axes: Axes, quantity: str, mean: pd.DataFrame, policies: pd.DataFrame, anchor: float
+) -> None:
     style.with_interval(axes, mean[mean["kind"] == "optimum"], "beta", quantity, "optimum")
     of_anchor = mean[mean["anchor"] == anchor]
     for kind in ("mixture", "dera"):
         style.with_interval(axes, of_anchor[of_anchor["kind"] == kind], "beta", quantity, kind)
-    style.with_interval(axes, mean[mean["kind"] == "retrained"], "beta", quantity, "retrained", line=False)
+    style.with_interval(
+        axes, mean[mean["kind"] == "retrained"], "beta", quantity, "retrained", line=False
+    )
     seeds = policies[(policies["kind"] == "retrained") & (policies["seed"] != "mean")]
-    axes.plot(seeds["beta"], seeds[quantity], ".", color=style.POLICIES["retrained"]["color"], alpha=0.5, markersize=3)
+    axes.plot(
+        seeds["beta"],
+        seeds[quantity],
+        ".",
+        color=style.POLICIES["retrained"]["color"],
+        alpha=0.5,
+        markersize=3,
+    )
 
 
 if __name__ == "__main__":

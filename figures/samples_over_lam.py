@@ -53,7 +53,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def contents(samples: pd.DataFrame) -> tuple[str, list[Row]]:
     """What is shown; the prompt; then by lam: the reference before DeRa's 0, the retrained anchor after its 1."""
-    harmful = samples[samples["refused_harmful"].notna()] if "refused_harmful" in samples else samples
+    harmful = (
+        samples[samples["refused_harmful"].notna()] if "refused_harmful" in samples else samples
+    )
     prompt = (harmful if len(harmful) else samples)["prompt_id"].min()
     found = samples[samples["prompt_id"] == prompt]
     objective = selection.realigned(found).groupby("objective", sort=False).size().idxmax()
@@ -65,17 +67,28 @@ def contents(samples: pd.DataFrame) -> tuple[str, list[Row]]:
     reference = found[found["policy"] == "reference"]
     ordered = [(row["lam"], "dera", f"λ = {row['lam']:g}", row) for _, row in dera.iterrows()]
     ordered += [(-1e-9, "reference", "reference", row) for _, row in reference.iterrows()]
-    ordered += [(1 + 1e-9, "retrained", f"retrained, β = {anchor:g}", row) for _, row in retrained.iterrows()]
+    ordered += [
+        (1 + 1e-9, "retrained", f"retrained, β = {anchor:g}", row)
+        for _, row in retrained.iterrows()
+    ]
     ordered.sort(key=lambda item: item[0])
     rows = [Row("prompt", "prompt", wrap(found["prompt"].iloc[0]), None)]
-    rows += [Row(kind, label, wrap(row["completion"]), row["gold"]) for _, kind, label, row in ordered]
-    return f"DeRa at each λ, {style.objective_name(objective)}, β₀ = {anchor:g}; every policy's first completion", rows
+    rows += [
+        Row(kind, label, wrap(row["completion"]), row["gold"]) for _, kind, label, row in ordered
+    ]
+    return (
+        f"DeRa at each λ, {style.objective_name(objective)}, β₀ = {anchor:g}; every policy's first completion",
+        rows,
+    )
 
 
 def wrap(text: object) -> list[str]:
     """Lines that fit, without control characters, which have no width; a table's empty text reads as NaN."""
     given = str(text).split("\n") if isinstance(text, str) else []
-    shown = ["".join(letter if letter.isprintable() else "\ufffd" for letter in line.strip(" \t\r")) for line in given]
+    shown = [
+        "".join(letter if letter.isprintable() else "\ufffd" for letter in line.strip(" \t\r"))
+        for line in given
+    ]
     return [part for line in shown for part in textwrap.wrap(line, FIT)] or ["(nothing)"]
 
 
@@ -83,18 +96,24 @@ def _height(row: Row) -> float:
     return LINE * len(row.lines) + GAP
 
 
-def _write(axes: Axes, row: Row, top: float, scale: tuple[colors.Colormap, colors.Normalize]) -> None:
+def _write(
+    axes: Axes, row: Row, top: float, scale: tuple[colors.Colormap, colors.Normalize]
+) -> None:
     """One row, whose upper edge is at `top`; what is not DeRa stands on grey."""
     color = style.POLICIES[row.kind]["color"] if row.kind in style.POLICIES else "black"
     if row.kind != "dera":
         axes.add_patch(Rectangle((0, top), WIDTH, _height(row), color="#EEEEEE", linewidth=0))
-    text: dict[str, Any] = dict(va="top", size=SIZE, parse_math=False, linespacing=LINE / SIZE / 1.2)
+    text: dict[str, Any] = dict(
+        va="top", size=SIZE, parse_math=False, linespacing=LINE / SIZE / 1.2
+    )
     axes.text(4, top + GAP / 2, row.label, color=color, weight="bold", **text)
     for number, line in enumerate(row.lines):
         axes.text(LABELS, top + GAP / 2 + number * LINE, line, family="monospace", **text)
     if row.gold is not None and not pd.isna(row.gold):
         colormap, norm = scale
-        axes.add_patch(Rectangle((WIDTH - GOLD + 4, top + GAP / 2), 8, 8, color=colormap(norm(row.gold))))
+        axes.add_patch(
+            Rectangle((WIDTH - GOLD + 4, top + GAP / 2), 8, 8, color=colormap(norm(row.gold)))
+        )
         axes.text(WIDTH - GOLD + 15, top + GAP / 2, f"{row.gold:.2f}", **text)
 
 

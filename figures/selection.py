@@ -9,21 +9,28 @@ MOST_LAM = 4  # beyond it KL and reward leave every readable axis; the figure `o
 
 def realigned(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the objectives (of a task, where the table names it) that DeRa starts from: others were trained to be compared with elsewhere."""
-    kind, keys = ("kind" if "kind" in table else "policy"), [key for key in ("task", "objective") if key in table]
+    kind, keys = (
+        ("kind" if "kind" in table else "policy"),
+        [key for key in ("task", "objective") if key in table],
+    )
     return table.groupby(keys, sort=False).filter(lambda rows: (rows[kind] == "dera").any())
 
 
-def of_grid_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
+def of_default_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
     """Rows of DeRa (or the exact mixture), averaged over seeds, from the objective's anchor with most lam; ordered by lam."""
     mean = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
     anchors = mean[mean["kind"] == "dera"].groupby("anchor")["lam"].nunique()
     rows = mean[mean["kind"] == kind]
-    return rows[rows["anchor"] == anchors.idxmax()].sort_values("lam") if len(anchors) else rows.iloc[:0]
+    return (
+        rows[rows["anchor"] == anchors.idxmax()].sort_values("lam")
+        if len(anchors)
+        else rows.iloc[:0]
+    )
 
 
 def at_matching_lam(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
     """DeRa from the grid anchor; the retrained models and the reference with the lam at which DeRa should be the same."""
-    dera = of_grid_anchor(policies, objective)
+    dera = of_default_anchor(policies, objective)
     mine = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
     retrained, reference = (mine[mine["kind"] == kind] for kind in ("retrained", "reference"))
     retrained = retrained.assign(lam=dera["anchor"].iloc[0] / retrained["beta"])

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 COLUMN, PAGE = 3.3, 6.9  # widths in inches of one column and of two
 MOST_COLUMNS = 3
 
-# Okabe and Ito's colours, and five more for the comparators: distinct with colour-blindness; each policy also has its own marker.
+# Okabe and Ito's colours, and five more for the baselines: distinct with colour-blindness; each policy also has its own marker.
 POLICIES: dict[str, dict[str, Any]] = {
     "reference": dict(color="#777777", marker="D", label="reference"),
     "retrained": dict(color="#0072B2", marker="o", label="retrained"),
@@ -42,7 +42,14 @@ QUANTITIES = {
     "repetition": "repeated trigrams (share)",
     "gap": "approximation gap (nats)",
 }
-TASKS = ("#332288", "#999933", "#CC6677", "#44AA99", "#661100", "#88CCEE")  # Tol's muted colours, of no policy
+TASKS = (
+    "#332288",
+    "#999933",
+    "#CC6677",
+    "#44AA99",
+    "#661100",
+    "#88CCEE",
+)  # Tol's muted colours, of no policy
 OBJECTIVES: tuple[dict[str, Any], ...] = (
     dict(linestyle="-", marker="s"),
     dict(linestyle="--", marker="o"),
@@ -84,7 +91,9 @@ def objective_name(name: str) -> str:
     return f"{written} ({teacher})" if teacher else written
 
 
-def columns_of_panels(count: int, rows: int, height: float, **options: Any) -> tuple[Figure, list[Any]]:
+def columns_of_panels(
+    count: int, rows: int, height: float, **options: Any
+) -> tuple[Figure, list[Any]]:
     """A figure of `count` columns of `rows` panels, `height` inches high; of more than MOST_COLUMNS, some stand below the others.
 
     Returns:
@@ -92,7 +101,9 @@ def columns_of_panels(count: int, rows: int, height: float, **options: Any) -> t
     """
     blocks = math.ceil(count / MOST_COLUMNS)
     across = math.ceil(count / blocks)
-    figure, grid = plt.subplots(rows * blocks, across, figsize=(PAGE, height * blocks), squeeze=False, **options)
+    figure, grid = plt.subplots(
+        rows * blocks, across, figsize=(PAGE, height * blocks), squeeze=False, **options
+    )
     places = [divmod(number, across) for number in range(blocks * across)]
     columns = [grid[block * rows : (block + 1) * rows, place] for block, place in places]
     for axes in (axes for column in columns[count:] for axes in column):
@@ -132,7 +143,10 @@ def mark_ends(axes: Axes) -> None:
 def beta_colors(betas: list[float]) -> dict[float, tuple]:
     """A colour for each strength, dark for weak regularisation."""
     ordered = sorted(betas)
-    return {beta: plt.get_cmap("viridis")(i / max(len(ordered), 2) * 0.95) for i, beta in enumerate(ordered)}
+    return {
+        beta: plt.get_cmap("viridis")(i / max(len(ordered), 2) * 0.95)
+        for i, beta in enumerate(ordered)
+    }
 
 
 def with_interval(
@@ -150,18 +164,29 @@ def with_interval(
     rows = rows.sort_values(order or x)
     hollow = "none" if kind in ("retrained", "mixture") else None
     own = POLICIES.get(kind, {})
-    drawn: dict[str, Any] = dict(linestyle="-" if line else "none", elinewidth=0.8, capsize=1.5, markerfacecolor=hollow)
-    errors: dict[str, Any] = {"yerr": _interval(rows, y), "xerr": _interval(rows, x) if x_interval else None}
+    drawn: dict[str, Any] = dict(
+        linestyle="-" if line else "none", elinewidth=0.8, capsize=1.5, markerfacecolor=hollow
+    )
+    errors: dict[str, Any] = {
+        "yerr": _interval(rows, y),
+        "xerr": _interval(rows, x) if x_interval else None,
+    }
     return axes.errorbar(rows[x], rows[y], **errors, **(drawn | own | look))
 
 
 def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
-    return [(rows[column] - rows[f"{column}_low"]).clip(lower=0), (rows[f"{column}_high"] - rows[column]).clip(lower=0)]
+    return [
+        (rows[column] - rows[f"{column}_low"]).clip(lower=0),
+        (rows[f"{column}_high"] - rows[column]).clip(lower=0),
+    ]
 
 
 def objective_looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """A line and a marker for each objective, in the order in which tables name them."""
-    return {name: OBJECTIVES[number % len(OBJECTIVES)] for number, name in enumerate(dict.fromkeys(names))}
+    return {
+        name: OBJECTIVES[number % len(OBJECTIVES)]
+        for number, name in enumerate(dict.fromkeys(names))
+    }
 
 
 def beta_axis(axes: Axes, betas: list[float]) -> None:
@@ -171,16 +196,25 @@ def beta_axis(axes: Axes, betas: list[float]) -> None:
     axes.minorticks_off()
 
 
-def run(draw: Callable[[dict[str, pd.DataFrame]], Figure], description: str, tables: list[str]) -> None:
+def run(
+    draw: Callable[[dict[str, pd.DataFrame]], Figure], description: str, tables: list[str]
+) -> None:
     """Command line of a figure script: one CSV or JSON file a table in, a PDF and a PNG out."""
     parser = argparse.ArgumentParser(description=description)
     for table in tables:
-        parser.add_argument(f"--{table}", type=Path, required=True, help=f"CSV or JSON file {table}")
+        parser.add_argument(
+            f"--{table}", type=Path, required=True, help=f"CSV or JSON file {table}"
+        )
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     args = parser.parse_args()
     paths = {table: getattr(args, table) for table in tables}
-    figure = draw({table: (pd.read_json if path.suffix == ".json" else pd.read_csv)(path) for table, path in paths.items()})
+    figure = draw(
+        {
+            table: (pd.read_json if path.suffix == ".json" else pd.read_csv)(path)
+            for table, path in paths.items()
+        }
+    )
     for path in (args.pdf, args.png):
         path.parent.mkdir(parents=True, exist_ok=True)
         # no creation date, so that the same tables give the same bytes

@@ -12,7 +12,12 @@ from matplotlib.figure import Figure
 
 from figures import style
 
-PANELS = {"reward": "mean reward", "kl": "KL per token (nats)", "rewards/margins": "implicit reward margin", "loss": "loss"}
+PANELS = {
+    "reward": "mean reward",
+    "kl": "KL per token (nats)",
+    "rewards/margins": "implicit reward margin",
+    "loss": "loss",
+}
 MOST_COLUMNS = 4
 
 
@@ -21,13 +26,17 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     training = tables["training"]
     aligned = training[training["stage"] == "align"]
     panels = [(None, "loss")]
-    for objective, found in sorted(aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()):
+    for objective, found in sorted(
+        aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()
+    ):
         panels += [(objective, name) for name in PANELS if name in set(found["name"])][
             : 2 if "reward" in set(found["name"]) else 1
         ]
     rows = math.ceil(len(panels) / MOST_COLUMNS)
     columns = math.ceil(len(panels) / rows)
-    figure, grid = plt.subplots(rows, columns, figsize=(style.PAGE, 0.5 + 1.8 * rows), squeeze=False)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(style.PAGE, 0.5 + 1.8 * rows), squeeze=False
+    )
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     colors = style.beta_colors(list(aligned["beta"].unique()))
@@ -36,16 +45,25 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         if objective is None:
             _reference(axes, training[training["stage"] == "sft"])
         else:
-            _objective(axes, aligned[(aligned["objective"] == objective) & (aligned["name"] == name)], colors)
+            _objective(
+                axes,
+                aligned[(aligned["objective"] == objective) & (aligned["name"] == name)],
+                colors,
+            )
             axes.set_title(style.objective_name(objective))
             axes.set_ylabel(PANELS[name])
-    handles = [plt.Line2D([], [], color=color, label=f"β = {beta:g}") for beta, color in colors.items()]
+    handles = [
+        plt.Line2D([], [], color=color, label=f"β = {beta:g}") for beta, color in colors.items()
+    ]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
 def _reference(axes: Axes, rows: pd.DataFrame) -> None:
-    for name, label, color in (("loss", "training", "#56B4E9"), ("eval_loss", "validation", "#000000")):
+    for name, label, color in (
+        ("loss", "training", "#56B4E9"),
+        ("eval_loss", "validation", "#000000"),
+    ):
         curve = rows[rows["name"] == name]
         axes.plot(curve["step"], curve["value"], color=color, label=label)
     axes.set_yscale("log")
@@ -60,9 +78,20 @@ def _reference(axes: Axes, rows: pd.DataFrame) -> None:
 def _objective(axes: Axes, rows: pd.DataFrame, colors: dict[float, tuple]) -> None:
     window = max(1, rows["step"].nunique() // 12)
     for beta, curves in rows.groupby("beta"):
-        seeds = curves.pivot(index="step", columns="seed", values="value").rolling(window, min_periods=1).mean()
+        seeds = (
+            curves.pivot(index="step", columns="seed", values="value")
+            .rolling(window, min_periods=1)
+            .mean()
+        )
         axes.plot(seeds.index, seeds.mean(axis=1), color=colors[beta])
-        axes.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=colors[beta], alpha=0.2, linewidth=0)
+        axes.fill_between(
+            seeds.index,
+            seeds.min(axis=1),
+            seeds.max(axis=1),
+            color=colors[beta],
+            alpha=0.2,
+            linewidth=0,
+        )
 
 
 if __name__ == "__main__":

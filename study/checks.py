@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks as task_modules
-from study import modules, several
+from study import modules, several_rewards
 from study.schema import ConfigError
 
 CORPUS_VARIABLE = "DERA_CORPUS"
@@ -25,7 +25,9 @@ class Objective:
     optimum: str
 
 
-def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str, dict[str, Objective]]:
+def check_task(
+    key: str, name: str, section: Mapping[str, Any]
+) -> tuple[str, str, dict[str, Objective]]:
     """Check a task's section, which stands at `key` and has passed the schema.
 
     Returns:
@@ -44,13 +46,17 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     except task_modules.TaskError as error:
         raise ConfigError(str(error)) from error
     if "preferences" in section:
-        _check_preferences(f"{key}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair"))
+        _check_preferences(
+            f"{key}.preferences", section["preferences"], writes_pairs=hasattr(task, "pair")
+        )
     _check_metrics(f"{key}.metrics", section.get("metrics", []))
     _check_sizes(key, section)
-    _check_comparators(f"{key}.dera.comparators", section["dera"].get("comparators", {}), key, section["evaluation"])
+    _check_comparators(
+        f"{key}.dera.baselines", section["dera"].get("baselines", {}), key, section["evaluation"]
+    )
     objectives = _check_alignments(key, section)
-    if "several" in section:
-        several.check(key, section)
+    if "several_rewards" in section:
+        several_rewards.check(key, section)
     return module, corpora, objectives
 
 
@@ -73,7 +79,9 @@ def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
     paths = {split: Path(folder) / name for split, name in corpus["files"].items()}
     for split, path in paths.items():
         if not path.is_file():
-            raise ConfigError(f"{key}.files.{split} = {corpus['files'][split]!r}: {path} does not exist")
+            raise ConfigError(
+                f"{key}.files.{split} = {corpus['files'][split]!r}: {path} does not exist"
+            )
     return {split: str(path) for split, path in paths.items()}
 
 
@@ -93,7 +101,11 @@ def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, 
 
 
 def _objective(key: str, name: str, section: Mapping[str, Any]) -> Objective:
-    where, value = (f"{key}.objective", section["objective"]) if "objective" in section else (key.rpartition(".")[0], name)
+    where, value = (
+        (f"{key}.objective", section["objective"])
+        if "objective" in section
+        else (key.rpartition(".")[0], name)
+    )
     try:
         module = modules.find("training.objectives", value)
         modules.require_function(module, "make_trainer")
@@ -135,22 +147,30 @@ def _check_alignments(key: str, section: Mapping[str, Any]) -> dict[str, Objecti
         objectives[name] = _objective(where, name, alignment)
         _check_objective(where, alignment, section, objectives[name].data)
     if not any(alignment["anchors"] for alignment in section["alignment"]["objectives"].values()):
-        raise ConfigError(f"{key}.alignment.objectives: all anchors are empty, so there is nothing for DeRa to start from")
+        raise ConfigError(
+            f"{key}.alignment.objectives: all anchors are empty, so there is nothing for DeRa to start from"
+        )
     return objectives
 
 
-def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, Any], data: str) -> None:
-    for name in ("anchors", "grid_anchor"):
+def _check_objective(
+    key: str, section: Mapping[str, Any], task: Mapping[str, Any], data: str
+) -> None:
+    for name in ("anchors", "default_beta"):
         values = section.get(name, [])
         for anchor in values if isinstance(values, list) else [values]:
             allowed = section["betas"] if name == "anchors" else section["anchors"]
             if Fraction(str(anchor)) not in [Fraction(str(beta)) for beta in allowed]:
                 source = f"{key}.{'betas' if name == 'anchors' else 'anchors'} = {allowed}"
-                raise ConfigError(f"{key}.{name} = {anchor}: must be one of {source}, because DeRa starts from a trained adapter")
+                raise ConfigError(
+                    f"{key}.{name} = {anchor}: must be one of {source}, because DeRa starts from a trained adapter"
+                )
     if data == "prompts":
         for name in ("samples_per_prompt", "updates_per_sample"):
             if name not in section:
-                raise ConfigError(f"{key}: {name!r} is a required property of an objective that samples")
+                raise ConfigError(
+                    f"{key}: {name!r} is a required property of an objective that samples"
+                )
         if section["batch_size"] % section["samples_per_prompt"]:
             raise ConfigError(
                 f"{key}.batch_size = {section['batch_size']}: must be a multiple of samples_per_prompt = {section['samples_per_prompt']}"
@@ -165,17 +185,25 @@ def _check_objective(key: str, section: Mapping[str, Any], task: Mapping[str, An
             f"{key}.reward = {dict(reward)}: preference pairs teach what the labeller likes; allowed: 'gold', 'labeller'"
         )
     if data == "preferences" and reward == "learned":
-        raise ConfigError(f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model")
+        raise ConfigError(
+            f"{key}.reward = 'learned': an objective that learns from preference pairs never sees the reward model"
+        )
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
-        raise ConfigError(f"{key.split('.alignment')[0]}.preferences: missing, but {key} needs preference pairs")
+        raise ConfigError(
+            f"{key.split('.alignment')[0]}.preferences: missing, but {key} needs preference pairs"
+        )
     if data == "preferences" and not pairs_are_sampled(task["preferences"]):
         raise ConfigError(
             f"{key}: learns from pairs of the reference's own completions, but {key.split('.alignment')[0]}.preferences.source = 'task'; allowed: 'reference'"
         )
     if reward == "learned" and "reward_model" not in task:
-        raise ConfigError(f"{key.split('.alignment')[0]}.reward_model: missing, but {key}.reward is 'learned'")
+        raise ConfigError(
+            f"{key.split('.alignment')[0]}.reward_model: missing, but {key}.reward is 'learned'"
+        )
     if data == "preferences" and reward == "gold" and task["preferences"].get("length_bias"):
-        raise ConfigError(f"{key}.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'")
+        raise ConfigError(
+            f"{key}.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'"
+        )
 
 
 def _check_metrics(key: str, files: Sequence[str]) -> None:
@@ -195,10 +223,14 @@ def _check_metrics(key: str, files: Sequence[str]) -> None:
             raise ConfigError(f"{key} = {file!r}: {error}") from error
 
 
-def _check_comparators(key: str, section: Mapping[str, Any], task: str, evaluation: Mapping[str, Any]) -> None:
+def _check_comparators(
+    key: str, section: Mapping[str, Any], task: str, evaluation: Mapping[str, Any]
+) -> None:
     for i, share in enumerate(section.get("weights", [])):
         if share in (0, 1):
-            raise ConfigError(f"{key}.weights[{i}] = {share}: must be neither 0 nor 1, which are the two models themselves")
+            raise ConfigError(
+                f"{key}.weights[{i}] = {share}: must be neither 0 nor 1, which are the two models themselves"
+            )
     samples = evaluation["reference_samples"]
     for i, n in enumerate(section.get("best_of", [])):
         if 2 * n > samples:
@@ -210,9 +242,15 @@ def _check_comparators(key: str, section: Mapping[str, Any], task: str, evaluati
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
     if not pairs_are_sampled(section):
         if not writes_pairs:
-            raise ConfigError(f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); allowed: 'reference'")
+            raise ConfigError(
+                f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); allowed: 'reference'"
+            )
         for name in ("sharpness", "length_bias"):
             if name in section:
-                raise ConfigError(f"{key}.{name} = {section[name]}: what the task writes needs no labeller; remove it")
+                raise ConfigError(
+                    f"{key}.{name} = {section[name]}: what the task writes needs no labeller; remove it"
+                )
     elif "sharpness" not in section:
-        raise ConfigError(f"{key}: 'sharpness' is a required property where the reference is the source")
+        raise ConfigError(
+            f"{key}: 'sharpness' is a required property where the reference is the source"
+        )

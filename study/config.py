@@ -34,7 +34,9 @@ class Checked:
 
     def plugins(self) -> list[str]:
         """Files of objectives that are not this project's own."""
-        used = {objective.module for found in self.objectives.values() for objective in found.values()}
+        used = {
+            objective.module for found in self.objectives.values() for objective in found.values()
+        }
         return sorted(module for module in used if module.endswith(".py"))
 
 
@@ -47,7 +49,9 @@ def check(config: Mapping[str, Any]) -> Checked:
     schema.check(config)
     found = Checked({}, {}, {})
     for name, section in config["tasks"].items():
-        found.task_modules[name], found.corpora[name], found.objectives[name] = check_task(f"tasks.{name}", name, section)
+        found.task_modules[name], found.corpora[name], found.objectives[name] = check_task(
+            f"tasks.{name}", name, section
+        )
     return found
 
 
@@ -77,14 +81,18 @@ def lams(task: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]
     """The mixing weights one anchor decodes: those matching every trained beta, and the fine grid if it is the grid's anchor."""
     section = task["alignment"]["objectives"][objective]
     wanted = {Fraction(anchor) / Fraction(label(beta)) for beta in section["betas"]}
-    if "grid_anchor" in section and label(section["grid_anchor"]) == anchor:
+    if "default_beta" in section and label(section["default_beta"]) == anchor:
         wanted |= {Fraction(label(lam)) for lam in task["dera"]["lams"]}
     return sorted(wanted)
 
 
 def decoded_comparators(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The comparators that must be decoded; the best of n needs the reference's completions alone."""
-    return {name: knobs for name, knobs in task["dera"].get("comparators", {}).items() if name != "best_of"}
+    """The baselines that must be decoded; the best of n needs the reference's completions alone."""
+    return {
+        name: knobs
+        for name, knobs in task["dera"].get("baselines", {}).items()
+        if name != "best_of"
+    }
 
 
 def seeds(task: Mapping[str, Any], objective: str) -> list[int]:
@@ -97,7 +105,9 @@ def trainer_settings(task: Mapping[str, Any], objective: str) -> dict[str, Any]:
     """An objective's section without its lists of strengths: another beta must not make the trained ones run again."""
     section = task["alignment"]["objectives"][objective]
     return {
-        key: value for key, value in section.items() if key not in ("betas", "anchors", "grid_anchor", "seeds", "reward_margin")
+        key: value
+        for key, value in section.items()
+        if key not in ("betas", "anchors", "default_beta", "seeds", "reward_margin")
     }
 
 

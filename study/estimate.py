@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study import several
+from study import several_rewards
 from study.checks import Objective, pairs_are_sampled
 from study.config import decoded_comparators
 from study.config import seeds as seeds_of
@@ -30,7 +30,8 @@ def seconds(config: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Obj
 def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float:
     model, evaluation = task["model"], task["evaluation"]
     size = model["hidden_size"] * (
-        model["vocab_size"] + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
+        model["vocab_size"]
+        + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
     )
     training = _training("sft", task["sft"])
     if "preferences" in task and pairs_are_sampled(task["preferences"]):
@@ -45,13 +46,18 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
         training += runs * _training(objectives[name].data, objective)
         matched = seeds * len(objective["anchors"]) * len(objective["betas"])
         decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
-    rivals = [knobs["lams"] if name == "top_k" else knobs for name, knobs in decoded_comparators(task).items()]
-    jobs += bool(rivals)
-    decoded += 2 * evaluation["samples"] * sum(map(len, rivals))
-    if "several" in task:
-        seeds = len(seeds_of(task, task["several"]["parts"][0]))
+    baselines = [
+        knobs["lams"] if name == "top_k" else knobs
+        for name, knobs in decoded_comparators(task).items()
+    ]
+    jobs += bool(baselines)
+    decoded += 2 * evaluation["samples"] * sum(map(len, baselines))
+    if "several_rewards" in task:
+        seeds = len(seeds_of(task, task["several_rewards"]["parts"][0]))
         jobs += seeds
-        decoded += evaluation["samples"] * 3 * seeds * len(several.lams(task["several"]))
+        decoded += (
+            evaluation["samples"] * 3 * seeds * len(several_rewards.lams(task["several_rewards"]))
+        )
     decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION
     return jobs * START + (training + decoding) * size / MEASURED_SIZE
 

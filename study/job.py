@@ -16,11 +16,21 @@ from typing import Any, TextIO
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser with the options every job has."""
-    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--settings", type=json.loads, default={}, help="this stage's part of the config, as JSON")
-    result.add_argument("--seed", type=int, default=0, help="seed of everything random in this job (default 0)")
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument(
+        "--settings", type=json.loads, default={}, help="this stage's part of the config, as JSON"
+    )
+    result.add_argument(
+        "--seed", type=int, default=0, help="seed of everything random in this job (default 0)"
+    )
     result.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    result.add_argument("--log", type=Path, help="write all output to this file; progress still shows on the terminal")
+    result.add_argument(
+        "--log",
+        type=Path,
+        help="write all output to this file; progress still shows on the terminal",
+    )
     return result
 
 
@@ -93,7 +103,9 @@ def gpu_present() -> bool:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; whatever was written there replaces `path` when all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a killed job left is removed by the next
+    temporary = path.with_name(
+        f".{path.name}.tmp"
+    )  # one name, so that what a killed job left is removed by the next
     _remove(temporary)
     try:
         yield temporary

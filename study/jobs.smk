@@ -9,7 +9,9 @@ from study.provenance import source_digest
 
 TASKS = config["tasks"]
 OF_TASK = f"{RESULTS}/{{task}}"  # every task has a folder of its own
-GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU; without one, jobs need none
+GPU = int(
+    gpu_present()
+)  # the profile runs one job at a time that needs the GPU; without one, jobs need none
 
 
 def section(task, *keys, **more):
@@ -25,7 +27,9 @@ def room(task):
 
 def code_of(task, *names):
     """Digest of these modules, the task's, and its corpus's if it is not the task's own."""
-    corpus = [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CHECKED.corpora[task] == "any" else []
+    corpus = (
+        [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CHECKED.corpora[task] == "any" else []
+    )
     return source_digest(*names, CHECKED.task_modules[task], *corpus)
 
 
@@ -71,9 +75,13 @@ def reward_model_settings(wildcards):
 def align_settings(wildcards):
     """What one alignment is asked to do, apart from its beta and seed."""
     task = TASKS[wildcards.task]
-    pairs = {"preferences": task["preferences"]} if made_with(wildcards).data == "preferences" else {}
+    pairs = (
+        {"preferences": task["preferences"]} if made_with(wildcards).data == "preferences" else {}
+    )
     trainer = study_config.trainer_settings(task, wildcards.objective)
-    return section(wildcards.task, "lora", max_new_tokens=room(wildcards.task), objective=trainer, **pairs)
+    return section(
+        wildcards.task, "lora", max_new_tokens=room(wildcards.task), objective=trainer, **pairs
+    )
 
 
 def align_code(wildcards):

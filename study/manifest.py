@@ -36,7 +36,9 @@ def commit() -> dict[str, object]:
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="data")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="models, tables, claims, figures")
+    parser.add_argument(
+        "--outputs", type=Path, nargs="+", required=True, help="models, tables, claims, figures"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest.json")
     args = parser.parse_args()
     with job.running("manifest", args):

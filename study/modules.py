@@ -49,18 +49,26 @@ def find(package: str, name: str) -> str:
         return name
     own, group = names(package), GROUPS[package]
     points = list(metadata.entry_points(group=group, name=name))
-    found = [f"{package}.{name}"] * (name in own) + [f"{point.dist.name}: {point.value}" for point in points if point.dist]
+    found = [f"{package}.{name}"] * (name in own) + [
+        f"{point.dist.name}: {point.value}" for point in points if point.dist
+    ]
     if len(found) > 1:
-        raise ModuleError(f"there are {len(found)} modules of this name ({', '.join(found)}): name one by the path of its file")
+        raise ModuleError(
+            f"there are {len(found)} modules of this name ({', '.join(found)}): name one by the path of its file"
+        )
     if name in own:
         return f"{package}.{name}"
     if points:
         spec = importlib.util.find_spec(points[0].module)
         if spec is None or not spec.origin:
-            raise ModuleError(f"the entry point {points[0].value!r} names no module that can be found")
+            raise ModuleError(
+                f"the entry point {points[0].value!r} names no module that can be found"
+            )
         return spec.origin
     allowed = sorted({*own, *metadata.entry_points(group=group).names})
-    raise ModuleError(f"there is no such module; allowed: {', '.join(allowed)}, or the path of a file that ends in .py")
+    raise ModuleError(
+        f"there is no such module; allowed: {', '.join(allowed)}, or the path of a file that ends in .py"
+    )
 
 
 def load(module: str) -> ModuleType:
@@ -92,13 +100,21 @@ def constant(module: str, name: str, allowed: tuple[str, ...]) -> str:
         ModuleError: if it does not parse, or declares no such constant, or another value than those allowed.
     """
     for node in _parsed(module).body:
-        targets = node.targets if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) else []
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            else []
+        )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = str(node.value.value)  # type: ignore[union-attr]
             if value in allowed:
                 return value
-            raise ModuleError(f"{file_of(module)} declares {name} = {value!r}; allowed: {', '.join(map(repr, allowed))}")
-    raise ModuleError(f"{file_of(module)} must declare {name} at its top, as {' or '.join(map(repr, allowed))}")
+            raise ModuleError(
+                f"{file_of(module)} declares {name} = {value!r}; allowed: {', '.join(map(repr, allowed))}"
+            )
+    raise ModuleError(
+        f"{file_of(module)} must declare {name} at its top, as {' or '.join(map(repr, allowed))}"
+    )
 
 
 def require_function(module: str, name: str) -> None:
@@ -107,7 +123,9 @@ def require_function(module: str, name: str) -> None:
     Raises:
         ModuleError: if it does not parse, or defines none of that name.
     """
-    if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in _parsed(module).body):
+    if not any(
+        isinstance(node, ast.FunctionDef) and node.name == name for node in _parsed(module).body
+    ):
         raise ModuleError(f"{file_of(module)} must define a function {name} at its top")
 
 
@@ -118,7 +136,11 @@ def require_class(module: str, method: str) -> None:
         ModuleError: if it does not parse, or defines none.
     """
     classes = [node for node in _parsed(module).body if isinstance(node, ast.ClassDef)]
-    if not any(isinstance(node, ast.FunctionDef) and node.name == method for found in classes for node in found.body):
+    if not any(
+        isinstance(node, ast.FunctionDef) and node.name == method
+        for found in classes
+        for node in found.body
+    ):
         raise ModuleError(f"{file_of(module)} must define a class with a method {method}")
 
 

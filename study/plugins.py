@@ -17,5 +17,7 @@ def check_or_exit(checked: Checked) -> None:
         return
     print(f"importing {', '.join(files)} ...", flush=True)
     command = [sys.executable, "-m", "training.check_objectives", *files]
-    if subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": str(modules.ROOT)}).returncode:
+    if subprocess.run(
+        command, check=False, env={**os.environ, "PYTHONPATH": str(modules.ROOT)}
+    ).returncode:
         sys.exit(1)

@@ -16,12 +16,25 @@ from study.modules import file_of
 
 # `study` is left out: it runs and records jobs and shapes no number, and every job imports it.
 PACKAGES = ("bench", "dera", "eval", "figures", "tasks", "training")
-LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "evaluate", "scipy", "matplotlib", "snakemake")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "evaluate",
+    "scipy",
+    "matplotlib",
+    "snakemake",
+)
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape results."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
 
 
 def source_digest(*modules: str) -> str:

@@ -27,13 +27,19 @@ def check(config: Mapping[str, Any]) -> None:
     for where, value in _numbers("", config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where} = {value}: must be a finite number")
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(config)
+    )
     if error is None:
         return
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+    ).lstrip(".")
     if error.validator == "additionalProperties":
         allowed = ", ".join(error.schema.get("properties", {}))
-        unknown = next(key for key in error.instance if key not in error.schema.get("properties", {}))
+        unknown = next(
+            key for key in error.instance if key not in error.schema.get("properties", {})
+        )
         raise ConfigError(
             f"{where + '.' if where else ''}{unknown} = {error.instance[unknown]!r}: unknown key; allowed here: {allowed}"
         )
@@ -59,7 +65,9 @@ def refuse_repeated_keys(path: Path) -> None:
         for key, value in node.value:
             name, line = f"{where}.{key.value}".lstrip("."), key.start_mark.line + 1
             if name in lines:
-                raise ConfigError(f"{name}: there are two of this name in {path}, lines {lines[name]} and {line}; rename one")
+                raise ConfigError(
+                    f"{name}: there are two of this name in {path}, lines {lines[name]} and {line}; rename one"
+                )
             lines[name] = line
             waiting.append((value, name))
 
@@ -82,7 +90,11 @@ def _allowed(error: jsonschema.ValidationError) -> str:
 
 def _numbers(where: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _numbers(f"{where}.{key}".lstrip("."), item)]
+        return [
+            pair
+            for key, item in value.items()
+            for pair in _numbers(f"{where}.{key}".lstrip("."), item)
+        ]
     if isinstance(value, list):
         return [pair for i, item in enumerate(value) for pair in _numbers(f"{where}[{i}]", item)]
     return [(where, value)]

@@ -30,10 +30,15 @@ class Task(Protocol):
     name: str
     version: int
 
-    def splits(self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]: ...
+    def splits(
+        self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
+    ) -> dict[str, Dataset]: ...
 
     def judge(
-        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]: ...
 
 
@@ -68,7 +73,10 @@ def create(name: str, settings: Mapping[str, Any], module: str | None = None) ->
 
 
 def judge(
-    task: Task, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+    task: Task,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    completion_ids: Sequence[Sequence[int]],
 ) -> dict[str, list[float]]:
     """`task.judge`, with its answer checked: nothing is trained on, or concluded from, a broken reward.
 
@@ -78,7 +86,9 @@ def judge(
     try:
         found = task.judge(prompts, completions, completion_ids)
     except Exception as error:
-        raise TaskError(f"task {task.name}: judge raised {type(error).__name__}: {error}") from error
+        raise TaskError(
+            f"task {task.name}: judge raised {type(error).__name__}: {error}"
+        ) from error
     if "gold" not in found:
         raise TaskError(f"task {task.name}: judge returned {sorted(found)}, without 'gold'")
     for name, values in found.items():
@@ -87,12 +97,20 @@ def judge(
                 f"task {task.name}: judge returned {len(values)} values of {name!r} for {len(completions)} completions"
             )
         for prompt, completion, value in zip(prompts, completions, values, strict=True):
-            if not isinstance(value, numbers.Real) or math.isinf(value) or (name == "gold" and math.isnan(value)):
-                raise TaskError(f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}")
+            if (
+                not isinstance(value, numbers.Real)
+                or math.isinf(value)
+                or (name == "gold" and math.isnan(value))
+            ):
+                raise TaskError(
+                    f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}"
+                )
     return found
 
 
-def weighted(task: Task, found: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> list[float]:
+def weighted(
+    task: Task, found: Mapping[str, Sequence[float]], weights: Mapping[str, float]
+) -> list[float]:
     """The weighted sum of some of a task's measures, one number a completion, from what `judge` found.
 
     Raises:
@@ -100,8 +118,15 @@ def weighted(task: Task, found: Mapping[str, Sequence[float]], weights: Mapping[
     """
     unknown = sorted(set(weights) - set(found))
     if unknown:
-        raise TaskError(f"task {task.name}: there is no measure {unknown} to reward; there are {sorted(found)}")
-    sums = [sum(weight * found[name][i] for name, weight in weights.items()) for i in range(len(found["gold"]))]
+        raise TaskError(
+            f"task {task.name}: there is no measure {unknown} to reward; there are {sorted(found)}"
+        )
+    sums = [
+        sum(weight * found[name][i] for name, weight in weights.items())
+        for i in range(len(found["gold"]))
+    ]
     if any(math.isnan(value) for value in sums):
-        raise TaskError(f"task {task.name}: a reward of {dict(weights)} does not apply to every prompt")
+        raise TaskError(
+            f"task {task.name}: a reward of {dict(weights)} does not apply to every prompt"
+        )
     return sums

@@ -46,19 +46,29 @@ class HallucinationTask:
 
     def __init__(self, facts: int = 3, others: int = 2, contamination: float = 0.3):
         kinds = len(grammar.FACT_KINDS)
-        for key, value, allowed in (("facts", facts, range(1, kinds)), ("others", others, range(kinds + 1))):
+        for key, value, allowed in (
+            ("facts", facts, range(1, kinds)),
+            ("others", others, range(kinds + 1)),
+        ):
             if not isinstance(value, int) or value not in allowed:
-                raise ValueError(f"{key} = {value} must be a whole number from {allowed[0]} to {allowed[-1]}")
+                raise ValueError(
+                    f"{key} = {value} must be a whole number from {allowed[0]} to {allowed[-1]}"
+                )
         if not 0 <= contamination < 1:
             raise ValueError(f"contamination = {contamination} must be at least 0 and below 1")
         self.facts, self.others, self.contamination = facts, others, contamination
 
-    def splits(self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    def splits(
+        self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
+    ) -> dict[str, Dataset]:
         """Passages with a question, and answers, as many as `corpus["documents"]` says; nothing is read, `files` is empty."""
         return drawn.splits(self._draw, corpus["documents"], f"{self.name} {self.version} {seed}")
 
     def judge(
-        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]:
         """Check each sentence of an answer against the passages.
 
@@ -74,7 +84,10 @@ class HallucinationTask:
         Raises:
             ValueError: if a prompt is not one of this task.
         """
-        verdicts = [_verdict(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        verdicts = [
+            _verdict(prompt, completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
         return {measure: [verdict[measure] for verdict in verdicts] for measure in MEASURES}
 
     def pair(self, prompt: str, rng: random.Random) -> tuple[str, str]:
@@ -89,11 +102,17 @@ class HallucinationTask:
         stated = [statement for statement in map(grammar.parse, sentences) if statement is not None]
         mine = [i for i, statement in enumerate(stated) if statement.subject == asked]
         kept = sorted(rng.sample(mine, rng.randint(1, len(mine))))
-        lent = [statement.fact for statement in stated if statement.subject != asked]  # in their order, which a set has not
+        lent = [
+            statement.fact for statement in stated if statement.subject != asked
+        ]  # in their order, which a set has not
         wrong = rng.choice(range(len(kept)))
         invented = _invented(rng, [stated[i].fact for i in kept], wrong, list(told[asked]), lent)
         answer = [sentences[i] for i in kept]
-        spoilt = [*answer[:wrong], f"{asked} {grammar.phrase(invented, 'document', rng)}.", *answer[wrong + 1 :]]
+        spoilt = [
+            *answer[:wrong],
+            f"{asked} {grammar.phrase(invented, 'document', rng)}.",
+            *answer[wrong + 1 :],
+        ]
         return _said(answer), _said(spoilt)
 
     def _draw(self, rng: random.Random) -> tuple[str, str]:
@@ -101,7 +120,9 @@ class HallucinationTask:
         other = rng.choice([known for known in grammar.NAMES if known != name])
         own, lent = grammar.draw_facts(rng, self.facts), grammar.draw_facts(rng, self.others)
         told = [
-            (who, fact, grammar.phrase(fact, "document", rng)) for who, facts in ((name, own), (other, lent)) for fact in facts
+            (who, fact, grammar.phrase(fact, "document", rng))
+            for who, facts in ((name, own), (other, lent))
+            for fact in facts
         ]
         rng.shuffle(told)
         passages = " ".join(f"{who} {words}." for who, _, words in told)
@@ -122,11 +143,17 @@ def _said(sentences: Iterable[str]) -> str:
     return "".join(f" {sentence}" for sentence in sentences)
 
 
-def _invented(rng: random.Random, answer: Sequence[Fact], i: int, own: Sequence[Fact], lent: Sequence[Fact]) -> Fact:
+def _invented(
+    rng: random.Random, answer: Sequence[Fact], i: int, own: Sequence[Fact], lent: Sequence[Fact]
+) -> Fact:
     """What to say instead of `answer[i]`: not true of the person, and of a kind not in the rest of the answer."""
     elsewhere = {fact.kind for j, fact in enumerate(answer) if j != i}
-    absent = [kind for kind in grammar.FACT_KINDS if kind not in elsewhere | {fact.kind for fact in own}]
-    borrowed = [fact for fact in lent if fact.kind not in elsewhere and not grammar.entailed(fact, own)]
+    absent = [
+        kind for kind in grammar.FACT_KINDS if kind not in elsewhere | {fact.kind for fact in own}
+    ]
+    borrowed = [
+        fact for fact in lent if fact.kind not in elsewhere and not grammar.entailed(fact, own)
+    ]
     [invention] = rng.choices(list(INVENTIONS), list(INVENTIONS.values()))
     if invention == "absent kind" and absent:
         return grammar.draw_fact(rng, rng.choice(absent))
@@ -139,7 +166,9 @@ def _with_wrong_value(rng: random.Random, fact: Fact) -> Fact:
     """The fact with one of its values changed."""
     values = dict(fact.values)
     slot = rng.choice(grammar.FACT_KINDS[fact.kind].slots)
-    values[slot] = rng.choice([choice for choice in grammar.CHOICES[slot] if choice != values[slot]])
+    values[slot] = rng.choice(
+        [choice for choice in grammar.CHOICES[slot] if choice != values[slot]]
+    )
     return Fact(fact.kind, frozenset(values.items()))
 
 
@@ -153,7 +182,9 @@ def _read(prompt: str) -> tuple[str, Mapping[str, Collection[Fact]]]:
         if statement is not None:
             told.setdefault(statement.subject, set()).add(statement.fact)
     if match is None or None in statements or match[2] not in told:
-        raise ValueError(f"prompt {prompt!r} is not passages and a question about one of their people")
+        raise ValueError(
+            f"prompt {prompt!r} is not passages and a question about one of their people"
+        )
     return match[2], told
 
 

@@ -34,7 +34,9 @@ CHIT_CHAT = {
     "I still cannot find my {}.": "keys|glasses|umbrella",
     "Sorry for the long post.": "",
 }
-NOISE_FORMS = tuple(tuple(form.format(word) for word in words.split("|")) for form, words in CHIT_CHAT.items())
+NOISE_FORMS = tuple(
+    tuple(form.format(word) for word in words.split("|")) for form, words in CHIT_CHAT.items()
+)
 NOISE_SENTENCES = frozenset(sentence for form in NOISE_FORMS for sentence in form)
 
 
@@ -78,16 +80,25 @@ class SummarizationTask:
     version = 1
 
     def __init__(self, *, facts: int, noise: int, word_cost: float):
-        for key, value, low, high in (("facts", facts, 1, len(grammar.FACT_KINDS)), ("noise", noise, 0, len(NOISE_FORMS))):
+        for key, value, low, high in (
+            ("facts", facts, 1, len(grammar.FACT_KINDS)),
+            ("noise", noise, 0, len(NOISE_FORMS)),
+        ):
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{key} = {value!r} must be a whole number from {low} to {high}")
         if not isinstance(word_cost, (int, float)) or not 0 <= word_cost < math.inf:
             raise ValueError(f"word_cost = {word_cost!r} must be a finite number, at least 0")
         self.facts, self.noise, self.word_cost = facts, noise, word_cost
 
-    def splits(self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    def splits(
+        self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
+    ) -> dict[str, Dataset]:
         """Posts and demonstrations of mixed quality; nothing is read, `corpus["documents"]` has the rows of each split."""
-        return drawn.splits(self.draw_pair, corpus["documents"], f"{self.name} {self.version} {self.facts} {self.noise} {seed}")
+        return drawn.splits(
+            self.draw_pair,
+            corpus["documents"],
+            f"{self.name} {self.version} {self.facts} {self.noise} {seed}",
+        )
 
     def draw_pair(self, rng: random.Random) -> tuple[str, str]:
         """Draw one prompt and one demonstration."""
@@ -96,21 +107,29 @@ class SummarizationTask:
         noise = [rng.choice(form) for form in rng.sample(NOISE_FORMS, self.noise)]
         phrases = [grammar.phrase(fact, "document", rng) for fact in facts]
         salient = grammar.split(grammar.sentences(phrases, name, pronoun))
-        summary = grammar.split(grammar.sentences(_draw_phrases(facts, phrases, rng), name, pronoun))
+        summary = grammar.split(
+            grammar.sentences(_draw_phrases(facts, phrases, rng), name, pronoun)
+        )
         for sentence in noise:
             if rng.random() < NOISY:
                 summary.insert(rng.randint(1, len(summary)), sentence)
         return f"Post: {' '.join(_scattered(noise, salient, rng))}\nTL;DR:", f" {' '.join(summary)}"
 
     def judge(
-        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]:
         """`gold` and what it is made of, see the class; `wellformed` is 1 if the grammars have every sentence.
 
         Raises:
             ValueError: if a prompt is not a post of this task.
         """
-        rows = [self._judge_one(read_post(prompt), summary) for prompt, summary in zip(prompts, completions, strict=True)]
+        rows = [
+            self._judge_one(read_post(prompt), summary)
+            for prompt, summary in zip(prompts, completions, strict=True)
+        ]
         names = ("gold", "coverage", "invented", "repeated", "noise", "words", "wellformed")
         return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
@@ -121,21 +140,38 @@ class SummarizationTask:
             return (-1.0, *[0.0] * 6)
         claims = [_read_sentence(sentence, post) for sentence in grammar.split(summary)]
         understood = [claim for claim in claims if claim]
-        repeats = [any(_same(claim, earlier) for earlier in understood[:i]) for i, claim in enumerate(understood)]
-        kept = [claim.said for claim, repeat in zip(understood, repeats, strict=True) if claim.true and not repeat]
+        repeats = [
+            any(_same(claim, earlier) for earlier in understood[:i])
+            for i, claim in enumerate(understood)
+        ]
+        kept = [
+            claim.said
+            for claim, repeat in zip(understood, repeats, strict=True)
+            if claim.true and not repeat
+        ]
         noise, repeated = sum(isinstance(said, str) for said in kept), sum(repeats)
         invented = len(claims) - sum(claim.true for claim in understood)
         coverage = (len(kept) - noise) / len(post.facts)
         gold = coverage - (invented + repeated + noise) / len(post.facts) - self.word_cost * words
         wellformed = len(understood) == len(claims)
-        return gold, coverage, float(invented), float(repeated), float(noise), float(words), float(wellformed)
+        return (
+            gold,
+            coverage,
+            float(invented),
+            float(repeated),
+            float(noise),
+            float(words),
+            float(wellformed),
+        )
 
 
 def _draw_phrases(facts: Sequence[Fact], quotes: Sequence[str], rng: random.Random) -> list[str]:
     """What a demonstration says of the facts: some of them, tersely or in the post's own words, at times one of them falsely or twice."""
     style = rng.choice(("terse", "document"))
     kept = sorted(rng.sample(range(len(facts)), rng.randint(1, len(facts))))
-    phrases = [quotes[i] if style == "document" else grammar.phrase(facts[i], style, rng) for i in kept]
+    phrases = [
+        quotes[i] if style == "document" else grammar.phrase(facts[i], style, rng) for i in kept
+    ]
     if rng.random() < UNTRUE:
         i = rng.randrange(len(kept))
         phrases[i] = untrue_phrase(facts[kept[i]], style, rng)
@@ -172,7 +208,11 @@ def read_post(prompt: str) -> Post:
     sentences = grammar.split(match[1]) if match else []
     noise = frozenset(sentence for sentence in sentences if sentence in NOISE_SENTENCES)
     statements = [statement for sentence in sentences if (statement := grammar.parse(sentence))]
-    if not statements or len(statements) + len(noise) < len(sentences) or statements[0].subject not in grammar.NAMES:
+    if (
+        not statements
+        or len(statements) + len(noise) < len(sentences)
+        or statements[0].subject not in grammar.NAMES
+    ):
         raise ValueError(f"not a post of the task summarization: {prompt!r}")
     name = statements[0].subject
     pronoun = next(pronoun for pronoun, names in grammar.PEOPLE.items() if name in names)

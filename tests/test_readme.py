@@ -36,7 +36,12 @@ def test_the_python_examples_run_in_the_order_they_are_read(tmp_path, monkeypatc
 
 
 def test_the_claims_table_is_that_of_the_published_front_page():
-    published = (ROOT / "docs" / "laptop" / "claims.md").read_text().split("## Every claim")[0].splitlines()[2:]
+    published = (
+        (ROOT / "docs" / "laptop" / "claims.md")
+        .read_text()
+        .split("## Every claim")[0]
+        .splitlines()[2:]
+    )
     assert "| claimed | our verdicts | our numbers |" in published
     assert [line for line in published if line and line not in README.splitlines()] == []
 
@@ -65,8 +70,15 @@ def test_the_map_of_the_workflow_has_every_rule():
 
 
 def test_the_commands_of_the_library_parse():
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("dera ")]
+    commands = [
+        line for block in blocks("bash") for line in block.splitlines() if line.startswith("dera ")
+    ]
     for command in commands:
         with contextlib.redirect_stderr(None):
             program.parse(shlex.split(command)[1:])
-    assert {shlex.split(command)[1] for command in commands} == {"generate", "sweep", "tune", "diagnose"}
+    assert {shlex.split(command)[1] for command in commands} == {
+        "generate",
+        "sweep",
+        "tune",
+        "diagnose",
+    }

@@ -23,11 +23,29 @@ from training import trainer as shared
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("name", help="the alignment's name in the config")
-    parser.add_argument("--beta", required=True, help="KL regularisation strength, larger stays closer to the reference")
+    parser.add_argument(
+        "--beta",
+        required=True,
+        help="KL regularisation strength, larger stays closer to the reference",
+    )
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--examples", type=Path, required=True, help="Parquet file with prompts, or preference pairs")
-    parser.add_argument("--reward-model", type=Path, help="folder of the reward model, where that is what is maximised")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder to resume from after an interruption")
+    parser.add_argument(
+        "--examples",
+        type=Path,
+        required=True,
+        help="Parquet file with prompts, or preference pairs",
+    )
+    parser.add_argument(
+        "--reward-model",
+        type=Path,
+        help="folder of the reward model, where that is what is maximised",
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        required=True,
+        help="folder to resume from after an interruption",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the adapter")
     args = parser.parse_args()
     settings = args.settings["objective"]
@@ -55,7 +73,13 @@ def main() -> None:
             )
         )
         seconds = shared.train(trainer, checkpoints, progress)
-        record = {"stage": "align", "objective": args.name, "beta": args.beta, "seed": args.seed, "seconds": seconds}
+        record = {
+            "stage": "align",
+            "objective": args.name,
+            "beta": args.beta,
+            "seed": args.seed,
+            "seconds": seconds,
+        }
         shared.save(trainer, args.output, args.checkpoints, {**record, "settings": args.settings})
 
 
@@ -68,7 +92,10 @@ def reward_of(settings: dict, reward_model: Path | None) -> objectives.Reward:
     weights = {reward: 1.0} if isinstance(reward, str) else reward
 
     def judged(
-        prompts: Sequence[str], completions: Sequence[str], ids: Sequence[Sequence[int]], _: Sequence[bool]
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        ids: Sequence[Sequence[int]],
+        _: Sequence[bool],
     ) -> list[float]:
         return tasks.weighted(task, tasks.judge(task, prompts, completions, ids), weights)
 

@@ -20,7 +20,9 @@ class ProgressCallback(TrainerCallback):
     def __init__(self, progress: Progress):
         self.progress, self.numbers = progress, {}
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         self.numbers = {name: float(logs[name]) for name in SHOWN if name in (logs or {})}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -16,7 +16,10 @@ def main() -> None:
         try:
             objectives.load(file)
         except ModuleError as error:
-            print(f"config error: {error}; the contract is in training/objectives/__init__.py", file=sys.stderr)
+            print(
+                f"config error: {error}; the contract is in training/objectives/__init__.py",
+                file=sys.stderr,
+            )
             sys.exit(1)
 
 

@@ -16,11 +16,16 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the splits")
     parser.add_argument(
-        "--files", type=json.loads, default={}, help="JSON: the corpus's own file for each split, if it reads any"
+        "--files",
+        type=json.loads,
+        default={},
+        help="JSON: the corpus's own file for each split, if it reads any",
     )
     args = parser.parse_args()
     with job.running(f"{args.settings['task']['name']} data", args) as progress:
-        splits = tasks.create(**args.settings["task"]).splits(args.settings["corpus"], args.files, args.seed)
+        splits = tasks.create(**args.settings["task"]).splits(
+            args.settings["corpus"], args.files, args.seed
+        )
         for name, split in splits.items():
             with job.atomic_path(args.output / f"{name}.parquet") as path:
                 split.to_parquet(path)

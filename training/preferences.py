@@ -32,14 +32,25 @@ def written(task: Any, prompts: list[str], tokenizer: Any, rng: random.Random) -
     rows = []
     for prompt in prompts:
         pair = task.pair(prompt, rng)
-        chosen, rejected = tasks.judge(task, [prompt] * 2, pair, tokenizer(list(pair)).input_ids)["gold"]
+        chosen, rejected = tasks.judge(task, [prompt] * 2, pair, tokenizer(list(pair)).input_ids)[
+            "gold"
+        ]
         if chosen <= rejected:
-            raise tasks.TaskError(f"task {task.name}: of the pair {pair} the second is no worse: gold {chosen} and {rejected}")
+            raise tasks.TaskError(
+                f"task {task.name}: of the pair {pair} the second is no worse: gold {chosen} and {rejected}"
+            )
         rows.append(_row(prompt, pair, (chosen, rejected)))
     return rows
 
 
-def sampled(task: Any, prompts: list[str], model: Any, tokenizer: Any, rng: random.Random, settings: dict[str, Any]) -> Rows:
+def sampled(
+    task: Any,
+    prompts: list[str],
+    model: Any,
+    tokenizer: Any,
+    rng: random.Random,
+    settings: dict[str, Any],
+) -> Rows:
     """At most a pair a prompt, sampled from the model and labelled."""
     twice = [prompt for prompt in prompts for _ in range(2)]
     completions = sample_completions(model, tokenizer, twice, settings["max_new_tokens"])
@@ -47,10 +58,14 @@ def sampled(task: Any, prompts: list[str], model: Any, tokenizer: Any, rng: rand
     texts = tokenizer.batch_decode(ids)
     gold = tasks.judge(task, twice, texts, ids)["gold"]
     worth = labeller.utilities(gold, ids, settings["preferences"])
-    again = tokenizer(texts).input_ids  # TRL tokenizes the text anew, so it must come back as the tokens that were judged
+    again = tokenizer(
+        texts
+    ).input_ids  # TRL tokenizes the text anew, so it must come back as the tokens that were judged
     rows = []
     for i in range(0, len(twice), 2):
-        usable = all(finished[j] and again[j] == ids[j] for j in (i, i + 1))  # TRL appends an end, sampled or not
+        usable = all(
+            finished[j] and again[j] == ids[j] for j in (i, i + 1)
+        )  # TRL appends an end, sampled or not
         if not usable or worth[i] == worth[i + 1]:
             continue
         first = labeller.prefers_first(rng, worth[i], worth[i + 1])
@@ -60,13 +75,21 @@ def sampled(task: Any, prompts: list[str], model: Any, tokenizer: Any, rng: rand
 
 
 def _row(prompt: str, pair: tuple[str, str], gold: tuple[float, float]) -> dict[str, Any]:
-    return {"prompt": prompt, "chosen": pair[0], "rejected": pair[1], "chosen_gold": gold[0], "rejected_gold": gold[1]}
+    return {
+        "prompt": prompt,
+        "chosen": pair[0],
+        "rejected": pair[1],
+        "chosen_gold": gold[0],
+        "rejected_gold": gold[1],
+    }
 
 
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--prompts", type=Path, required=True, help="Parquet file with a column prompt")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file for the pairs")
     args = parser.parse_args()
     settings = args.settings["preferences"]
@@ -82,11 +105,15 @@ def main() -> None:
         for start in range(0, len(chosen_prompts), settings["batch_size"]):
             batch = chosen_prompts[start : start + settings["batch_size"]]
             rows += (
-                written(task, batch, tokenizer, rng) if by_task else sampled(task, batch, model, tokenizer, rng, args.settings)
+                written(task, batch, tokenizer, rng)
+                if by_task
+                else sampled(task, batch, model, tokenizer, rng, args.settings)
             )
             progress.update(start + len(batch), len(chosen_prompts), "pairs")
         if not by_task:
-            progress.say(f"{len(rows)} of {len(chosen_prompts)} pairs kept: both ended, and the labeller is not indifferent")
+            progress.say(
+                f"{len(rows)} of {len(chosen_prompts)} pairs kept: both ended, and the labeller is not indifferent"
+            )
         if not rows:
             raise ValueError(
                 f"task {task.name}: no pair that the labeller is not indifferent to: do the reference's completions differ in gold?"

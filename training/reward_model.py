@@ -32,7 +32,10 @@ def tokenized(pairs: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     sides = {side: tokenizer(list(pairs[side])).input_ids for side in ("chosen", "rejected")}
     return Dataset.from_dict(
         {
-            f"{side}_ids": [tokens_of(tokenizer, prompt, ids, True) for prompt, ids in zip(prompts, found, strict=True)]
+            f"{side}_ids": [
+                tokens_of(tokenizer, prompt, ids, True)
+                for prompt, ids in zip(prompts, found, strict=True)
+            ]
             for side, found in sides.items()
         }
     )
@@ -53,7 +56,12 @@ def check_accuracy(correct: int, of: int, task: str) -> dict[str, float]:
             "labeller with more sharpness"
         )
     interval = stats.binomtest(correct, of).proportion_ci(method="wilson")
-    return {"accuracy": correct / of, "low": float(interval.low), "high": float(interval.high), "pairs": of}
+    return {
+        "accuracy": correct / of,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "pairs": of,
+    }
 
 
 @torch.no_grad()
@@ -63,7 +71,9 @@ def ranked_correctly(trainer: RewardTrainer, held_out: Dataset) -> int:
     model = trainer.model.eval()
     for start in range(0, len(held_out), 128):
         batch = held_out.select(range(start, min(start + 128, len(held_out)))).to_list()
-        inputs = {name: value.to(model.device) for name, value in trainer.data_collator(batch).items()}
+        inputs = {
+            name: value.to(model.device) for name, value in trainer.data_collator(batch).items()
+        }
         chosen, rejected = model(**inputs).logits[:, 0].chunk(2)
         correct += int((chosen > rejected).sum())
     return correct
@@ -73,9 +83,18 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--task", required=True, help="name of the task, for messages")
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument("--pairs", type=Path, required=True, help="Parquet file of preference pairs")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder to resume from after an interruption")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the reward model and its tokenizer")
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="Parquet file of preference pairs"
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        required=True,
+        help="folder to resume from after an interruption",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for the reward model and its tokenizer"
+    )
     args = parser.parse_args()
     settings = args.settings
     checkpoints = shared.resume_folder(args.checkpoints, [args.reference, args.pairs])
@@ -90,16 +109,28 @@ def main() -> None:
             )
         set_seed(args.seed)
         trainer = RewardTrainer(
-            model=AutoModelForSequenceClassification.from_pretrained(args.reference, num_labels=1, use_safetensors=True),
-            args=RewardConfig(**shared.common_arguments(checkpoints, settings, args.seed), max_length=None),
+            model=AutoModelForSequenceClassification.from_pretrained(
+                args.reference, num_labels=1, use_safetensors=True
+            ),
+            args=RewardConfig(
+                **shared.common_arguments(checkpoints, settings, args.seed), max_length=None
+            ),
             train_dataset=pairs.select(range(kept)),
             processing_class=tokenizer,
         )
         seconds = shared.train(trainer, checkpoints, progress)
         held_out = pairs.select(range(kept, len(pairs)))
         found = check_accuracy(ranked_correctly(trainer, held_out), len(held_out), args.task)
-        progress.say(f"ranks {found['accuracy']:.1%} of {found['pairs']} held-out pairs as the labeller did")
-        record = {"stage": "reward_model", "seed": args.seed, "seconds": seconds, "held_out": found, "settings": settings}
+        progress.say(
+            f"ranks {found['accuracy']:.1%} of {found['pairs']} held-out pairs as the labeller did"
+        )
+        record = {
+            "stage": "reward_model",
+            "seed": args.seed,
+            "seconds": seconds,
+            "held_out": found,
+            "settings": settings,
+        }
         shared.save(trainer, args.output, args.checkpoints, record)
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 from trl import SFTConfig, SFTTrainer
 
 import tasks
@@ -46,7 +52,9 @@ def new_model(settings: dict, tokenizer: PreTrainedTokenizerBase) -> LlamaForCau
     )
 
 
-def check_lengths(demonstrations: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict) -> None:
+def check_lengths(
+    demonstrations: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict
+) -> None:
     """Raise ValueError if a prompt leaves no room for a completion: it would be cut in training and misread in decoding."""
     longest = max(len(ids) for ids in tokenizer(list(demonstrations["prompt"])).input_ids)
     if longest + settings["max_new_tokens"] > settings["max_positions"]:
@@ -57,7 +65,11 @@ def check_lengths(demonstrations: Dataset, tokenizer: PreTrainedTokenizerBase, s
 
 
 def measure(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: tasks.Task, prompts: list[str], room: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: tasks.Task,
+    prompts: list[str],
+    room: int,
 ) -> dict[str, float]:
     """Mean of every measure the task has, and the share of completions that ended, over one sampled completion a prompt."""
     found: dict[str, list[float]] = {}
@@ -68,7 +80,11 @@ def measure(
         measures = tasks.judge(task, batch, tokenizer.batch_decode(ids), ids)
         for name, values in {**measures, "finished": completions.finished()}.items():
             found.setdefault(name, []).extend(map(float, values))
-    return {name: float(np.nanmean(values)) for name, values in found.items() if not np.isnan(values).all()}
+    return {
+        name: float(np.nanmean(values))
+        for name, values in found.items()
+        if not np.isnan(values).all()
+    }
 
 
 def check_learnt(task: str, learnt: dict[str, float], least: dict[str, float]) -> None:
@@ -88,9 +104,18 @@ def check_learnt(task: str, learnt: dict[str, float], least: dict[str, float]) -
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--train", type=Path, required=True, help="Parquet file of demonstrations")
-    parser.add_argument("--validation", type=Path, required=True, help="Parquet file of held-out demonstrations")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder to resume from after an interruption")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the reference and its tokenizer")
+    parser.add_argument(
+        "--validation", type=Path, required=True, help="Parquet file of held-out demonstrations"
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        required=True,
+        help="folder to resume from after an interruption",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for the reference and its tokenizer"
+    )
     args = parser.parse_args()
     settings = args.settings["sft"]
     checkpoints = shared.resume_folder(args.checkpoints, [args.train, args.validation])
@@ -101,7 +126,9 @@ def main() -> None:
         check_lengths(demonstrations, tokenizer, args.settings["model"])
         set_seed(args.seed)
         model = new_model(args.settings["model"], tokenizer)
-        progress.say(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(demonstrations)} documents")
+        progress.say(
+            f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(demonstrations)} documents"
+        )
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
@@ -119,10 +146,25 @@ def main() -> None:
         )
         seconds = shared.train(trainer, checkpoints, progress)
         task = tasks.create(**args.settings["task"])
-        learnt = measure(trainer.model, tokenizer, task, list(validation["prompt"]), args.settings["model"]["max_new_tokens"])
-        progress.say("on validation prompts: " + ", ".join(f"{name} {value:.3g}" for name, value in learnt.items()))
+        learnt = measure(
+            trainer.model,
+            tokenizer,
+            task,
+            list(validation["prompt"]),
+            args.settings["model"]["max_new_tokens"],
+        )
+        progress.say(
+            "on validation prompts: "
+            + ", ".join(f"{name} {value:.3g}" for name, value in learnt.items())
+        )
         check_learnt(task.name, learnt, settings["least"])
-        record = {"stage": "sft", "seed": args.seed, "seconds": seconds, "validation": learnt, "settings": args.settings}
+        record = {
+            "stage": "sft",
+            "seed": args.seed,
+            "seconds": seconds,
+            "validation": learnt,
+            "settings": args.settings,
+        }
         shared.save(trainer, args.output, args.checkpoints, record)
 
 

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+)
 
 from study import job, provenance
 from training.callbacks import ProgressCallback, SecondsCallback
@@ -51,7 +57,11 @@ def resume_folder(checkpoints: Path, inputs: list[Path]) -> Path:
     """A folder for this job's checkpoints that no other model or data share: a training must not resume on top of another reference."""
     digest = hashlib.sha256()
     for path in inputs:
-        for file in sorted(path.glob("*.safetensors")) + [path / "tokenizer.json"] if path.is_dir() else [path]:
+        for file in (
+            sorted(path.glob("*.safetensors")) + [path / "tokenizer.json"]
+            if path.is_dir()
+            else [path]
+        ):
             digest.update(file.read_bytes())
     return checkpoints / digest.hexdigest()[:12]
 

@@ -24,7 +24,10 @@ def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
 
 
 def sampling_trainer(
-    inputs: ObjectiveInputs, trainer: Callable[..., Trainer], config: Callable[..., Any], **choices: Any
+    inputs: ObjectiveInputs,
+    trainer: Callable[..., Trainer],
+    config: Callable[..., Any],
+    **choices: Any,
 ) -> Trainer:
     """A TRL trainer that samples from the policy as it is (temperature 1, no truncation of the distribution).
 
@@ -56,7 +59,9 @@ def _reward_function(inputs: ObjectiveInputs) -> Callable[..., list[float]]:
     """The objective's reward as these trainers call it."""
     eos = inputs.tokenizer.eos_token_id
 
-    def reward(prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def reward(
+        prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any
+    ) -> list[float]:
         kept = [[i for i in ids if i != eos] for ids in completion_ids]
         return inputs.reward(prompts, completions, kept, [eos in ids for ids in completion_ids])
 

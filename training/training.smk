@@ -10,7 +10,11 @@ rule make_data:
     input:
         lambda wildcards: list(CHECKED.corpus_files[wildcards.task].values()),
     output:
-        expand(f"{OF_TASK}/data/{{split}}.parquet", split=["train", "validation", "test"], allow_missing=True),
+        expand(
+            f"{OF_TASK}/data/{{split}}.parquet",
+            split=["train", "validation", "test"],
+            allow_missing=True,
+        ),
     log:
         f"{OF_TASK}/logs/make_data.log",
     benchmark:
@@ -48,7 +52,10 @@ rule train_reference:
         settings=reference_settings,
         code=reference_code,
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task, f"reference-{config['seed']}", reference_settings(wildcards), reference_code(wildcards)
+            wildcards.task,
+            f"reference-{config['seed']}",
+            reference_settings(wildcards),
+            reference_code(wildcards),
         ),
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed} --threads {threads} --log {log}"
@@ -72,7 +79,9 @@ rule draw_preferences:
         gpu=GPU,
     params:
         seed=config["seed"],
-        settings=lambda wildcards: section(wildcards.task, "preferences", max_new_tokens=room(wildcards.task)),
+        settings=lambda wildcards: section(
+            wildcards.task, "preferences", max_new_tokens=room(wildcards.task)
+        ),
         code=lambda wildcards: code_of(wildcards.task, "training.preferences"),
     shell:
         "python -m training.preferences --settings {params.settings:q} --seed {params.seed} --log {log}"
@@ -99,7 +108,10 @@ rule train_reward_model:
         settings=reward_model_settings,
         code=source_digest("training.reward_model"),
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task, f"reward-{config['seed']}", reward_model_settings(wildcards), source_digest("training.reward_model")
+            wildcards.task,
+            f"reward-{config['seed']}",
+            reward_model_settings(wildcards),
+            source_digest("training.reward_model"),
         ),
     shell:
         "python -m training.reward_model --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
@@ -125,7 +137,9 @@ rule align:
     params:
         settings=align_settings,
         code=align_code,
-        reward_model=lambda wildcards, input: f"--reward-model {input.reward_model}" if input.reward_model else "",
+        reward_model=lambda wildcards, input: (
+            f"--reward-model {input.reward_model}" if input.reward_model else ""
+        ),
         checkpoints=lambda wildcards: checkpoints(
             wildcards.task,
             f"{wildcards.objective}-{wildcards.beta}-{wildcards.seed}",

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this command."""
     options.add_models(parser)
     options.add_prompts(parser)
-    options.add_lams(parser, DEFAULT_LAMS, f" (default {','.join(f'{lam:g}' for lam in DEFAULT_LAMS)})")
+    options.add_lams(
+        parser, DEFAULT_LAMS, f" (default {','.join(f'{lam:g}' for lam in DEFAULT_LAMS)})"
+    )
     options.add_decoding(parser, samples=8)
     options.add_output(parser, "FILE.json", "also write the result here")
 
@@ -57,7 +59,10 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=not args.quiet,
     )
-    lines = [[f"{at.lam:g}", interval(at.gap), interval(at.kl), f"{at.ess:.1f} of {at.samples}"] for at in gaps]
+    lines = [
+        [f"{at.lam:g}", interval(at.gap), interval(at.kl), f"{at.ess:.1f} of {at.samples}"]
+        for at in gaps
+    ]
     print(table(["lam", "gap (nats)", "KL to reference (nats)", "ESS of samples"], lines))
     for at in gaps:
         if at.warning:

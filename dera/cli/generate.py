@@ -39,9 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser)
     options.add_prompts(parser)
     strength = parser.add_mutually_exclusive_group(required=True)
-    strength.add_argument("--lam", metavar="LAM", dest="lams", type=number_list, help="mixing weight, one or several: 0 0.5 1")
     strength.add_argument(
-        "--beta", metavar="BETA", dest="betas", type=number_list, help="KL strength instead, with --aligned-beta"
+        "--lam",
+        metavar="LAM",
+        dest="lams",
+        type=number_list,
+        help="mixing weight, one or several: 0 0.5 1",
+    )
+    strength.add_argument(
+        "--beta",
+        metavar="BETA",
+        dest="betas",
+        type=number_list,
+        help="KL strength instead, with --aligned-beta",
     )
     options.add_decoding(parser, samples=1)
     distribution.add_distribution(parser)
@@ -50,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="one model drafts, the other verifies: the same distribution in fewer passes, where REFERENCE and ALIGNED are two models",
     )
-    options.add_output(parser, "FILE.jsonl", "write JSON lines here (replacing the file) instead of printing")
+    options.add_output(
+        parser, "FILE.jsonl", "write JSON lines here (replacing the file) instead of printing"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,11 +73,18 @@ def run(args: argparse.Namespace) -> None:
     check_models(args)
     prompts = read_prompts(args)
     model, tokenizer = load_pair(args, prompts)
-    plan = [(p, lam, sample) for p in range(len(prompts)) for lam in lams for sample in range(args.samples)]
+    plan = [
+        (p, lam, sample)
+        for p in range(len(prompts))
+        for lam in lams
+        for sample in range(args.samples)
+    ]
     from dera.decoding import end_tokens
 
     ends = end_tokens(model, tokenizer)
-    model.generation_config = distribution.generation_config(model, args, ends, tokenizer.pad_token_id)
+    model.generation_config = distribution.generation_config(
+        model, args, ends, tokenizer.pad_token_id
+    )
     size = max(1, args.batch_size // (args.exact or 1))
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(plan), desc="decoding", unit="text", disable=args.quiet) as bar:
@@ -92,7 +111,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _decode(
-    model: RealignedModel, tokenizer: Any, prompts: list[str], lams: list[float], args: argparse.Namespace
+    model: RealignedModel,
+    tokenizer: Any,
+    prompts: list[str],
+    lams: list[float],
+    args: argparse.Namespace,
 ) -> list[list[int]]:
     """Token ids of one completion a row."""
     import torch
@@ -102,11 +125,18 @@ def _decode(
 
     weights = torch.tensor(lams)
     if args.exact:
-        found = sample_mixture(model, tokenizer, prompts, args.max_new_tokens, weights, particles=args.exact)
-        return found.completions.input_ids[found.pick(), -found.completions.completion_length :].tolist()
+        found = sample_mixture(
+            model, tokenizer, prompts, args.max_new_tokens, weights, particles=args.exact
+        )
+        return found.completions.input_ids[
+            found.pick(), -found.completions.completion_length :
+        ].tolist()
     batch = batch_of(model, tokenizer, prompts)
     ids = model.generate(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, lam=weights, speculative=args.speculative
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        lam=weights,
+        speculative=args.speculative,
     )
     return ids[:, 1 if model.config.is_encoder_decoder else batch.input_ids.shape[1] :].tolist()
 
@@ -122,6 +152,8 @@ def _show(rows: Sequence[dict[str, Any]], previous: dict[str, Any] | None) -> No
     for row in rows:
         if previous is None or previous["prompt_id"] != row["prompt_id"]:
             print(f"=== prompt {row['prompt_id'] + 1}: {row['prompt']}")
-        strength = f"lam {row['lam']:g}" + (f", beta {row['beta']:g}" if row["beta"] is not None else "")
+        strength = f"lam {row['lam']:g}" + (
+            f", beta {row['beta']:g}" if row["beta"] is not None else ""
+        )
         print(f"--- {strength}{'' if row['finished'] else ' (cut)'}\n{row['completion']}")
         previous = row

@@ -24,9 +24,12 @@ def check_models(args: argparse.Namespace) -> None:
         FileNotFoundError: if a path does not exist.
         ValueError: if a folder holds no model, or the device is not there.
     """
-    from dera.loading import must_exist
+    from dera.model.loading import must_exist
 
-    for path, configs in ((args.reference, ["config.json"]), (args.aligned, ["config.json", "adapter_config.json"])):
+    for path, configs in (
+        (args.reference, ["config.json"]),
+        (args.aligned, ["config.json", "adapter_config.json"]),
+    ):
         must_exist(path)
         if Path(path).is_dir() and not any((Path(path) / name).is_file() for name in configs):
             raise ValueError(f"{path} is not a saved model: it has no {' or '.join(configs)}")
@@ -47,8 +50,13 @@ def device_of(args: argparse.Namespace) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        raise ValueError(f"--device {args.device} cannot be used: {str(error).splitlines()[0]}") from error
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # torch says "not compiled with CUDA" by an assertion
+        raise ValueError(
+            f"--device {args.device} cannot be used: {str(error).splitlines()[0]}"
+        ) from error
     return args.device
 
 
@@ -116,7 +124,9 @@ def _tokenizer(reference: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(reference)
     except (OSError, ValueError) as error:
-        raise ValueError(f"no tokenizer could be loaded from {reference}, save it beside the model: {error}") from error
+        raise ValueError(
+            f"no tokenizer could be loaded from {reference}, save it beside the model: {error}"
+        ) from error
     if tokenizer.pad_token is None:
         # Padding is masked, so any token does, and each completion is cut at its first end of sequence.
         tokenizer.pad_token = tokenizer.eos_token

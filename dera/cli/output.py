@@ -52,13 +52,18 @@ def write_json(path: Path, value: Any) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned on the right, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def interval(estimate: Estimate, spec: str = ".3f") -> str:
     """`value [low, high]`, without negative zeros; without the interval where there is none (NaN)."""
-    value, low, high = (format(x, f"z{spec}") for x in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (
+        format(x, f"z{spec}") for x in (estimate.value, estimate.low, estimate.high)
+    )
     return value if low == "nan" else f"{value} [{low}, {high}]"
 
 

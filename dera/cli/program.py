@@ -14,10 +14,15 @@ from typing import Any
 from dera.cli import diagnose, generate, sweep, tune
 from dera.cli.values import join_numbers
 
-COMMANDS: dict[str, Any] = {"generate": generate, "sweep": sweep, "tune": tune, "diagnose": diagnose}
+COMMANDS: dict[str, Any] = {
+    "generate": generate,
+    "sweep": sweep,
+    "tune": tune,
+    "diagnose": diagnose,
+}
 
 #: Options that take one or several numbers.
-_NUMBERS = ("--lam", "--beta", "--lams", "--betas", "--anchors")
+_NUMBERS = ("--lam", "--beta", "--lams", "--betas", "--sampled-lams")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command; leaves with exit status 2 and a message when they are wrong."""
     top = argparse.ArgumentParser(
-        prog="dera", description="Decoding-time realignment: decode a reference and an aligned model together, at any strength."
+        prog="dera",
+        description="Decoding-time realignment: decode a reference and an aligned model together, at any strength.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     parsers = {}
@@ -69,7 +75,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _expected(error: Exception) -> bool:
     """Whether the message alone tells the user what to change; anything else is our mistake and keeps its traceback."""
-    return isinstance(error, (ValueError, OSError, ImportError)) or type(error).__name__ == "OutOfMemoryError"
+    return (
+        isinstance(error, (ValueError, OSError, ImportError))
+        or type(error).__name__ == "OutOfMemoryError"
+    )
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
     if args.prompts_file is not None:
         return _from_file(args.prompts_file, args.prompt_field)
     if sys.stdin.isatty():
-        raise ValueError("there are no prompts: give them as arguments, with --prompts FILE, or on standard input")
+        raise ValueError(
+            "there are no prompts: give them as arguments, with --prompts FILE, or on standard input"
+        )
     return _some(_lines(sys.stdin), "standard input")
 
 
@@ -45,12 +47,16 @@ def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
 
 def _from_file(path: Path, field: str) -> list[str]:
     if path.suffix not in (".txt", ".jsonl"):
-        raise ValueError(f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl (an object a line)")
+        raise ValueError(
+            f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl (an object a line)"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"--prompts {path}: no such file")
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return _some(_lines(file) if path.suffix == ".txt" else _objects(file, path, field), str(path))
+            return _some(
+                _lines(file) if path.suffix == ".txt" else _objects(file, path, field), str(path)
+            )
     except UnicodeDecodeError as error:
         raise ValueError(f"--prompts {path} is not UTF-8 text: {error}") from error
 
@@ -69,10 +75,18 @@ def _objects(file: Iterable[str], path: Path, field: str) -> list[str]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {i} is not JSON: {error}") from error
         if not isinstance(value, dict) or field not in value:
-            has = f"its fields are {sorted(value)}" if isinstance(value, dict) else "it is not an object"
-            raise ValueError(f"{path}, line {i} has no field {field!r} ({has}): name another with --prompt-field")
+            has = (
+                f"its fields are {sorted(value)}"
+                if isinstance(value, dict)
+                else "it is not an object"
+            )
+            raise ValueError(
+                f"{path}, line {i} has no field {field!r} ({has}): name another with --prompt-field"
+            )
         if not isinstance(value[field], str) or not value[field].strip():
-            raise ValueError(f"{path}, line {i}: {field!r} must be a text that is not blank, got {value[field]!r}")
+            raise ValueError(
+                f"{path}, line {i}: {field!r} must be a text that is not blank, got {value[field]!r}"
+            )
         found.append(value[field])
     return found
 

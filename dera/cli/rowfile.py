@@ -69,7 +69,9 @@ class RowFile:
         try:
             before = json.loads(self._meta.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise ValueError(f"{begun} exists, but its settings cannot be read from {self._meta}: {remedy}") from None
+            raise ValueError(
+                f"{begun} exists, but its settings cannot be read from {self._meta}: {remedy}"
+            ) from None
         after = json.loads(json.dumps(settings))  # as it would have been read: tuples are lists
         differing = [
             f"{name} was {before.get(name)} and is now {after.get(name)}"
@@ -77,7 +79,9 @@ class RowFile:
             if before.get(name) != after.get(name)
         ]
         if differing:
-            raise ValueError(f"{begun} was made with other settings: {'; '.join(differing)}. Use those again, {remedy}")
+            raise ValueError(
+                f"{begun} was made with other settings: {'; '.join(differing)}. Use those again, {remedy}"
+            )
 
     def _keep_whole_batches(self, batch_size: int) -> int:
         """Cut the file after its last whole batch; returns the rows that stay."""

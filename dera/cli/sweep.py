@@ -50,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_prompts(parser)
     strength = parser.add_mutually_exclusive_group(required=True)
     options.add_lams(strength)
-    strength.add_argument("--betas", metavar="LIST", type=number_list, help="KL strengths instead, with --aligned-beta")
+    strength.add_argument(
+        "--betas",
+        metavar="LIST",
+        type=number_list,
+        help="KL strengths instead, with --aligned-beta",
+    )
     options.add_decoding(parser, samples=4)
     options.add_metric(parser)
     options.add_output(parser, "FILE.jsonl", "where the completions go", required=True)
@@ -63,7 +68,12 @@ def run(args: argparse.Namespace) -> None:
     metric = load_metric(args.metric) if args.metric else None
     check_models(args)
     prompts = read_prompts(args)
-    plan = [(p, lam, sample) for p in range(len(prompts)) for lam in lams for sample in range(args.samples)]
+    plan = [
+        (p, lam, sample)
+        for p in range(len(prompts))
+        for lam in lams
+        for sample in range(args.samples)
+    ]
     rows = RowFile(args.output, _settings(args, lams, prompts), len(plan), args.batch_size)
     if rows.complete:
         note(f"{args.output} is complete already: nothing was decoded")
@@ -74,14 +84,26 @@ def run(args: argparse.Namespace) -> None:
     print(sweep_table(rows.read()))
 
 
-def _settings(args: argparse.Namespace, lams: tuple[float, ...], prompts: list[str]) -> dict[str, Any]:
+def _settings(
+    args: argparse.Namespace, lams: tuple[float, ...], prompts: list[str]
+) -> dict[str, Any]:
     """All that the rows depend on; the batch size too, because a batch is drawn from one seed."""
     import torch
     import transformers
 
     import dera
 
-    same = ("aligned_beta", "adapter_merge", "dtype", "chat", "system", "samples", "max_new_tokens", "batch_size", "seed")
+    same = (
+        "aligned_beta",
+        "adapter_merge",
+        "dtype",
+        "chat",
+        "system",
+        "samples",
+        "max_new_tokens",
+        "batch_size",
+        "seed",
+    )
     return {
         "reference": identity(args.reference),
         "aligned": identity(args.aligned),
@@ -89,18 +111,28 @@ def _settings(args: argparse.Namespace, lams: tuple[float, ...], prompts: list[s
         "prompts": f"{len(prompts)} prompts {hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]}",
         "metric": metric_identity(args.metric) if args.metric else None,
         "device": device_of(args),
-        "versions": {"dera": dera.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "dera": dera.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
         **{name: getattr(args, name) for name in same},
     }
 
 
 def _decode_missing(
-    args: argparse.Namespace, rows: RowFile, plan: list[tuple[int, float, int]], prompts: list[str], metric: Metric | None
+    args: argparse.Namespace,
+    rows: RowFile,
+    plan: list[tuple[int, float, int]],
+    prompts: list[str],
+    metric: Metric | None,
 ) -> None:
     if rows.done:
         note(f"going on with {rows.partial}: {rows.done} of {rows.total} completions are there")
     model, tokenizer = load_pair(args, prompts)
-    with tqdm(total=rows.total, initial=rows.done, desc="decoding", unit="text", disable=args.quiet) as bar:
+    with tqdm(
+        total=rows.total, initial=rows.done, desc="decoding", unit="text", disable=args.quiet
+    ) as bar:
         try:
             while rows.done < rows.total:
                 seed_batch(args.seed, rows.done // args.batch_size)
@@ -108,7 +140,9 @@ def _decode_missing(
                 rows.append(_decode(model, tokenizer, prompts, batch, args, metric))
                 bar.update(len(batch))
         except KeyboardInterrupt:
-            note(f"{rows.done} of {rows.total} completions are in {rows.partial}: the same command goes on from there")
+            note(
+                f"{rows.done} of {rows.total} completions are in {rows.partial}: the same command goes on from there"
+            )
             raise
     rows.finish()
 
@@ -125,7 +159,9 @@ def _decode(
     from dera import sample_and_score
 
     texts = [prompts[p] for p, *_ in batch]
-    drawn, scores = sample_and_score(model, tokenizer, texts, args.max_new_tokens, [lam for _, lam, _ in batch])
+    drawn, scores = sample_and_score(
+        model, tokenizer, texts, args.max_new_tokens, [lam for _, lam, _ in batch]
+    )
     completions = tokenizer.batch_decode(drawn.token_ids(), skip_special_tokens=True)
     lengths, finished = drawn.lengths(), drawn.finished()
     logs = {
@@ -140,7 +176,11 @@ def _decode(
         row: dict[str, Any] = {"prompt_id": p, "prompt": prompts[p], "lam": lam}
         if args.aligned_beta is not None:
             row["beta"] = beta_of(lam, args.aligned_beta)
-        row.update(sample=sample, completion=completions[i], tokens=lengths[i], finished=finished[i])
-        row.update({name: values[i] if math.isfinite(values[i]) else None for name, values in logs.items()})
+        row.update(
+            sample=sample, completion=completions[i], tokens=lengths[i], finished=finished[i]
+        )
+        row.update(
+            {name: values[i] if math.isfinite(values[i]) else None for name, values in logs.items()}
+        )
         rows.append(row if judged is None else {**row, "metric": judged[i]})
     return rows

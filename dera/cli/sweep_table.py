@@ -16,12 +16,26 @@ def sweep_table(rows: list[dict[str, Any]]) -> str:
     """A line a lam: completions, their mean length, KL to the reference, gap to the exact mixture, and metric."""
     lams = list(dict.fromkeys(row["lam"] for row in rows))
     with_beta, with_metric = "beta" in rows[0], "metric" in rows[0]
-    header = ["lam", *["beta"] * with_beta, "n", "tokens", "KL to reference (nats)", "gap (nats)", *["metric"] * with_metric]
+    header = [
+        "lam",
+        *["beta"] * with_beta,
+        "n",
+        "tokens",
+        "KL to reference (nats)",
+        "gap (nats)",
+        *["metric"] * with_metric,
+    ]
     lines = []
     for lam in lams:
         at = [row for row in rows if row["lam"] == lam]
-        reference, sampler, log_weight = (_per_prompt(at, name) for name in ("logp_reference", "logp_sampler", "log_weight"))
-        gap = approximation_gap(log_weight) if log_weight.shape[1] > 1 else np.full(len(log_weight), np.nan)
+        reference, sampler, log_weight = (
+            _per_prompt(at, name) for name in ("logp_reference", "logp_sampler", "log_weight")
+        )
+        gap = (
+            approximation_gap(log_weight)
+            if log_weight.shape[1] > 1
+            else np.full(len(log_weight), np.nan)
+        )
         line = [
             f"{lam:g}",
             str(len(at)),
@@ -31,7 +45,9 @@ def sweep_table(rows: list[dict[str, Any]]) -> str:
         ]
         if with_beta:
             line.insert(1, "-" if at[0]["beta"] is None else f"{at[0]['beta']:g}")
-        lines.append([*line, _mean(_per_prompt(at, "metric").mean(-1), ".4g")] if with_metric else line)
+        lines.append(
+            [*line, _mean(_per_prompt(at, "metric").mean(-1), ".4g")] if with_metric else line
+        )
     return table(header, lines)
 
 

@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_prompts(parser)
     options.add_metric(parser, required=True)
     parser.add_argument(
-        "--max-kl", metavar="NATS", type=number(float, 0), help="largest KL to the reference allowed, a completion (default none)"
+        "--max-kl",
+        metavar="NATS",
+        type=number(float, 0),
+        help="largest KL to the reference allowed, a completion (default none)",
     )
     parser.add_argument(
         "--held-out",
@@ -55,9 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="so much of the prompts confirms the choice instead",
     )
     options.add_lams(parser, said=" (default 0:2:0.1)")
-    parser.add_argument("--anchors", metavar="LIST", type=number_list, help="where to sample first (default 0,0.3,0.8,2)")
     parser.add_argument(
-        "--max-anchors", metavar="N", type=number(int, 1), default=8, help="sample at no more than so many lam (default 8)"
+        "--sampled-lams",
+        metavar="LIST",
+        type=number_list,
+        help="where to sample first (default 0,0.3,0.8,2)",
+    )
+    parser.add_argument(
+        "--max-sampled-lams",
+        metavar="N",
+        type=number(int, 1),
+        default=8,
+        help="sample at no more than so many lam (default 8)",
     )
     options.add_decoding(parser, samples=4)
     options.add_output(parser, "FILE.json", "also write the result here")
@@ -71,12 +83,16 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_prompts(args)
     options.check_enough(args, prompts)
     import dera
-    from dera.tuning import split
+    from dera.lam_curve.tuning import split
 
     split(prompts, args.held_out)  # refuses a bad share before a model is loaded
 
     model, tokenizer = load_pair(args, prompts)
-    ranges = {name: getattr(args, name) for name in ("lams", "anchors") if getattr(args, name) is not None}
+    ranges = {
+        name: getattr(args, name)
+        for name in ("lams", "sampled_lams")
+        if getattr(args, name) is not None
+    }
     tuning = dera.tune(
         model,
         tokenizer,
@@ -86,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         max_kl=args.max_kl,
         held_out=args.held_out,
         samples=args.samples,
-        max_anchors=args.max_anchors,
+        max_sampled_lams=args.max_sampled_lams,
         batch_size=args.batch_size,
         seed=args.seed,
         progress=not args.quiet,
@@ -106,7 +122,16 @@ def _table(tuning: Tuning) -> str:
         supported = "yes" if tuning.curve.supported[i] else "no"
         mark = "<- chosen" if lam == tuning.lam else ""
         metric, kl = tuning.curve.at(i), tuning.kl_curve.at(i)
-        lines.append([f"{lam:g}", interval(metric, ".4g"), interval(kl), f"{tuning.curve.ess[i]:.0%}", supported, mark])
+        lines.append(
+            [
+                f"{lam:g}",
+                interval(metric, ".4g"),
+                interval(kl),
+                f"{tuning.curve.ess[i]:.0%}",
+                supported,
+                mark,
+            ]
+        )
     return table(["lam", "metric", "KL to reference (nats)", "ESS", "supported", ""], lines)
 
 
@@ -145,7 +170,7 @@ def _as_json(tuning: Tuning, args: argparse.Namespace) -> dict[str, Any]:
         "confirmed": None if tuning.confirmed is None else vars(tuning.confirmed),
         "beta": tuning.beta,
         "max_kl": args.max_kl,
-        "anchors": list(tuning.samples.anchors),
+        "sampled_lams": list(tuning.samples.sampled_lams),
         "warnings": tuning.warnings,
         "curve": curve,
     }

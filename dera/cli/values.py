@@ -12,19 +12,25 @@ from typing import Any
 MOST_VALUES = 1000
 
 
-def number(kind: type, least: float = -math.inf, most: float = math.inf, *, positive: bool = False) -> Callable[[str], Any]:
+def number(
+    kind: type, least: float = -math.inf, most: float = math.inf, *, positive: bool = False
+) -> Callable[[str], Any]:
     """A type for argparse: a finite `int` or `float` within limits."""
 
     def convert(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {'an integer' if kind is int else 'a number'}"
+            ) from None
         if not math.isfinite(value):
             raise argparse.ArgumentTypeError(f"{text!r} is not finite")
         if not least <= value <= most or (positive and value <= 0):
             limits = "positive" if positive else f"at least {least:g}"
-            raise argparse.ArgumentTypeError(f"{text} is not {limits}{f' and at most {most:g}' if most < math.inf else ''}")
+            raise argparse.ArgumentTypeError(
+                f"{text} is not {limits}{f' and at most {most:g}' if most < math.inf else ''}"
+            )
         return value
 
     return convert
@@ -56,7 +62,9 @@ def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:
     return words
 
 
-def lams_of(lams: Sequence[float] | None, betas: Sequence[float] | None, aligned_beta: float | None) -> tuple[float, ...]:
+def lams_of(
+    lams: Sequence[float] | None, betas: Sequence[float] | None, aligned_beta: float | None
+) -> tuple[float, ...]:
     """The mixing weights asked for, as such or as KL strengths.
 
     Raises:
@@ -67,7 +75,9 @@ def lams_of(lams: Sequence[float] | None, betas: Sequence[float] | None, aligned
     if betas is None:
         return tuple(lams or ())
     if aligned_beta is None:
-        raise ValueError("a beta needs the strength the aligned model was trained at: give --aligned-beta too, or --lam instead")
+        raise ValueError(
+            "a beta needs the strength the aligned model was trained at: give --aligned-beta too, or --lam instead"
+        )
     return tuple(dict.fromkeys(_rounded(lam_from_beta(beta, aligned_beta)) for beta in betas))
 
 
@@ -84,10 +94,14 @@ def _range(text: str) -> list[Decimal]:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor start:stop:step")
     start, stop, step = parts
     if step == 0 or (stop - start) / step < 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: a step of {step} does not lead from {start} to {stop}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a step of {step} does not lead from {start} to {stop}"
+        )
     steps = int((stop - start) / step)
     if steps >= MOST_VALUES:
-        raise argparse.ArgumentTypeError(f"{text!r} is {steps + 1} values, and more than {MOST_VALUES} are surely not meant")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is {steps + 1} values, and more than {MOST_VALUES} are surely not meant"
+        )
     return [start + i * step for i in range(steps + 1)]
 
 
@@ -97,7 +111,9 @@ def _decimal(text: str, whole: str) -> Decimal:
         value = Decimal(text.strip())
     except InvalidOperation:
         raise argparse.ArgumentTypeError(
-            f"{text!r} in {whole!r} is not a number" if text != whole else f"{text!r} is not a number"
+            f"{text!r} in {whole!r} is not a number"
+            if text != whole
+            else f"{text!r} is not a number"
         ) from None
     if not value.is_finite() or not math.isfinite(float(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not finite")

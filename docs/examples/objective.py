@@ -18,7 +18,12 @@ def make_trainer(inputs: ObjectiveInputs) -> DPOTrainer:
     """TRL's DPOTrainer with label smoothing; the reference is the model with the adapter off."""
     return DPOTrainer(
         model=inputs.model,
-        args=DPOConfig(**inputs.arguments, beta=inputs.sharpness * inputs.beta, label_smoothing=0.1, max_length=None),
+        args=DPOConfig(
+            **inputs.arguments,
+            beta=inputs.sharpness * inputs.beta,
+            label_smoothing=0.1,
+            max_length=None,
+        ),
         train_dataset=inputs.dataset,
         processing_class=inputs.tokenizer,
         peft_config=inputs.adapter,

@@ -24,12 +24,17 @@ class OneSentence:
             raise ValueError(f"most_words = {most_words} must be at least 1")
         self.most_words = most_words
 
-    def splits(self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    def splits(
+        self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
+    ) -> dict[str, Dataset]:
         """The corpus's documents and summaries, as they are."""
         return corpora.load(corpus, files, seed)
 
     def judge(
-        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]]
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]:
         """`gold`, and the number of full stops."""
         stops = [float(text.count(".")) for text in completions]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dera.estimators import Array, Estimate, bootstrap_mean
 from eval.policies import Policy, applicable
-from eval.several import Point
+from eval.several_rewards import Point
 
 REPRODUCED, PARTLY, FAILED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested here"
 
@@ -51,7 +51,7 @@ class Claim:
 class Evidence:
     """What a task's claims are decided from: its policies per prompt, the settings, what was spent, and the models themselves.
 
-    `objectives` has for each alignment that DeRa starts from its `reward`, `reward_margin`, `betas`, `anchors`, `grid_anchor` and `seeds`;
+    `objectives` has for each alignment that DeRa starts from its `reward`, `reward_margin`, `betas`, `anchors`, `default_beta` and `seeds`;
     `several` the points in the plane of two rewards, where the task has a section of that name.
     """
 
@@ -65,13 +65,17 @@ class Evidence:
     reference: Path = Path()
     anchor: Path = Path()
     prompts: list[str] = field(default_factory=list)
-    several: list[Point] = field(default_factory=list)
+    several_rewards: list[Point] = field(default_factory=list)
 
     def estimate(self, per_prompt: Array) -> Estimate:
         """Mean over the prompts that the numbers apply to, with its 95% interval."""
-        return bootstrap_mean(applicable(per_prompt), self.statistics["bootstrap_resamples"], self.seed)
+        return bootstrap_mean(
+            applicable(per_prompt), self.statistics["bootstrap_resamples"], self.seed
+        )
 
-    def difference(self, first: Policy, second: Policy, quantity: str = "reward") -> dict[str, float]:
+    def difference(
+        self, first: Policy, second: Policy, quantity: str = "reward"
+    ) -> dict[str, float]:
         """Mean difference, with the ends of its 95% interval over prompts (paired)."""
         return asdict(self.estimate(first.per_prompt[quantity] - second.per_prompt[quantity]))
 

@@ -13,8 +13,20 @@ from scipy import stats
 from eval.claims import Claim, Evidence, mean, of_task, untested, verdict, within
 from eval.policies import Policy, find
 
-TABLE = ["objective", "anchor", "margin", "beta", "equivalent", "informative", "difference", "difference_low", "difference_high"]
-LEAST_EFFECTIVE = 2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
+TABLE = [
+    "objective",
+    "anchor",
+    "margin",
+    "beta",
+    "equivalent",
+    "informative",
+    "difference",
+    "difference_low",
+    "difference_high",
+]
+LEAST_EFFECTIVE = (
+    2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
+)
 
 
 def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[str, Any]]:
@@ -32,7 +44,9 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
         chosen = dict(objective=objective, anchor=anchor, beta=beta)
         (dera,) = find(evidence.policies, "dera", **chosen)
         (mixture,) = find(evidence.policies, "mixture", **chosen)
-        optimum = next(iter(find(evidence.policies, "optimum", objective=objective, beta=beta)), None)
+        optimum = next(
+            iter(find(evidence.policies, "optimum", objective=objective, beta=beta)), None
+        )
         difference = evidence.difference(retrained, dera)
         rows.append(
             {
@@ -64,9 +78,15 @@ def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]
     return differences
 
 
-def _part(evidence: Evidence, first: Policy | None, second: Policy | None, retrained: Policy) -> dict[str, float] | None:
+def _part(
+    evidence: Evidence, first: Policy | None, second: Policy | None, retrained: Policy
+) -> dict[str, float] | None:
     """A part of the difference; None where one side is an optimum nobody knows, or reweighted from samples that do not reach it."""
-    if first is None or second is None or not (_reached(first, retrained) and _reached(second, retrained)):
+    if (
+        first is None
+        or second is None
+        or not (_reached(first, retrained) and _reached(second, retrained))
+    ):
         return None
     return evidence.difference(first, second)
 
@@ -91,18 +111,32 @@ def table(evidence: Evidence) -> pd.DataFrame:
         margin = evidence.objectives[objective]["reward_margin"]
         for row in compare(evidence, objective, anchor):
             numbers = [row[name] for name in ("beta", "equivalent", "informative")]
-            rows.append(dict(zip(TABLE, [objective, float(anchor), margin, *numbers, *row["difference"].values()], strict=True)))
+            rows.append(
+                dict(
+                    zip(
+                        TABLE,
+                        [objective, float(anchor), margin, *numbers, *row["difference"].values()],
+                        strict=True,
+                    )
+                )
+            )
     return pd.DataFrame(rows, columns=TABLE)
 
 
 def _anchors(evidence: Evidence) -> list[tuple[str, Fraction]]:
-    pairs = {(p.objective, p.anchor) for p in evidence.policies if p.kind == "dera" and p.anchor is not None}
+    pairs = {
+        (p.objective, p.anchor)
+        for p in evidence.policies
+        if p.kind == "dera" and p.anchor is not None
+    }
     return sorted(pair for pair in pairs if pair[0] in evidence.objectives)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
     """One check for each objective, that training reached its optimum, and one claim for each objective and anchor."""
-    return [_converged(evidence, name) for name in evidence.objectives] + [_agrees(evidence, *a) for a in _anchors(evidence)]
+    return [_converged(evidence, name) for name in evidence.objectives] + [
+        _agrees(evidence, *a) for a in _anchors(evidence)
+    ]
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
@@ -141,12 +175,18 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
     parts = [row["equivalent"] for row in rows if row["decides"]]
     counted = f"equivalent at {sum(parts)} of {len(parts)} beta"
     return Claim(
-        **text, verdict=verdict(sum(parts), len(parts)), headline=counted, evidence={"equivalent": counted, "by beta": rows}
+        **text,
+        verdict=verdict(sum(parts), len(parts)),
+        headline=counted,
+        evidence={"equivalent": counted, "by beta": rows},
     )
 
 
 def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
-    margin, least = evidence.objectives[objective]["reward_margin"], evidence.statistics["rank_correlation"]
+    margin, least = (
+        evidence.objectives[objective]["reward_margin"],
+        evidence.statistics["rank_correlation"],
+    )
     rows = compare(evidence, objective, anchor)
     parts = [row["equivalent"] for row in rows if row["informative"]]
     found: dict[str, Any] = {"equivalent": f"at {sum(parts)} of {len(parts)} informative beta"}
@@ -155,9 +195,17 @@ def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
         found["largest difference"] = max((row["difference"]["value"] for row in rows), key=abs)
         headline.append(f"largest difference in reward {found['largest difference']:+.3f}")
     if len(rows) >= 3 and parts:
-        correlation = float(stats.spearmanr([row["retrained"] for row in rows], [row["DeRa"] for row in rows]).statistic)
-        found["rank correlation"] = correlation if np.isfinite(correlation) else None  # None where all rewards are equal
-        headline.append(f"rank correlation {'none' if found['rank correlation'] is None else f'{correlation:.2f}'}")
+        correlation = float(
+            stats.spearmanr(
+                [row["retrained"] for row in rows], [row["DeRa"] for row in rows]
+            ).statistic
+        )
+        found["rank correlation"] = (
+            correlation if np.isfinite(correlation) else None
+        )  # None where all rewards are equal
+        headline.append(
+            f"rank correlation {'none' if found['rank correlation'] is None else f'{correlation:.2f}'}"
+        )
         parts.append(bool(correlation >= least))
     seeds = evidence.objectives[objective]["seeds"]
     return Claim(

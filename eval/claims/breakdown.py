@@ -18,7 +18,11 @@ MEASURES = ("broken", "fluency", "repetition", "length", "gold")
 
 def decide(evidence: Evidence) -> list[Claim]:
     """Two claims for each objective whose grid leaves [0, 1]."""
-    return [claim for name in evidence.objectives for claim in (_breaks(evidence, name), _foreseen(evidence, name))]
+    return [
+        claim
+        for name in evidence.objectives
+        for claim in (_breaks(evidence, name), _foreseen(evidence, name))
+    ]
 
 
 def breaking_points(evidence: Evidence, grid: list[Policy]) -> tuple[float | None, float | None]:
@@ -26,15 +30,26 @@ def breaking_points(evidence: Evidence, grid: list[Policy]) -> tuple[float | Non
     ends = [policy for policy in grid if policy.lam in (0, 1)]
     worst = max(ends, key=lambda policy: mean(policy, "broken"))
     broken = [float(p.lam) for p in grid if evidence.difference(p, worst, "broken")["low"] > EXCESS]
-    return max((lam for lam in broken if lam < 0), default=None), min((lam for lam in broken if lam > 1), default=None)
+    return max((lam for lam in broken if lam < 0), default=None), min(
+        (lam for lam in broken if lam > 1), default=None
+    )
 
 
 def _rows(evidence: Evidence, objective: str, grid: list[Policy]) -> list[dict[str, Any]]:
     rows = []
     for policy in grid:
-        (mixture,) = find(evidence.policies, "mixture", objective=objective, anchor=policy.anchor, lam=policy.lam)
+        (mixture,) = find(
+            evidence.policies, "mixture", objective=objective, anchor=policy.anchor, lam=policy.lam
+        )
         gap = None if mixture.gap is None else float(mixture.gap.mean())
-        rows.append({"lam": float(policy.lam), **{name: mean(policy, name) for name in MEASURES}, "gap": gap, "ESS": mixture.ess})
+        rows.append(
+            {
+                "lam": float(policy.lam),
+                **{name: mean(policy, name) for name in MEASURES},
+                "gap": gap,
+                "ESS": mixture.ess,
+            }
+        )
     return rows
 
 
@@ -65,7 +80,11 @@ def _breaks(evidence: Evidence, objective: str) -> Claim:
         **text,
         verdict=REPRODUCED if (below, above) != (None, None) else FAILED,
         headline="; ".join(headline),
-        evidence={"breaks below 0 at": below, "breaks above 1 at": above, "by lam": _rows(evidence, objective, grid)},
+        evidence={
+            "breaks below 0 at": below,
+            "breaks above 1 at": above,
+            "by lam": _rows(evidence, objective, grid),
+        },
     )
 
 

@@ -25,7 +25,9 @@ def fall_from_best(evidence: Evidence, ordered: list[Policy]) -> tuple[Policy, d
 
 
 def _hacked(evidence: Evidence, objective: str) -> Claim:
-    retrained = find(evidence.policies, "retrained", objective=objective)  # weakest regularisation last
+    retrained = find(
+        evidence.policies, "retrained", objective=objective
+    )  # weakest regularisation last
     dera = [policy for policy in grid_of(evidence, objective) if policy.lam >= 1]
     best, fall = fall_from_best(evidence, retrained)
     best_dera, fall_dera = fall_from_best(evidence, dera)
@@ -38,7 +40,13 @@ def _hacked(evidence: Evidence, objective: str) -> Claim:
         "DeRa, largest lam: gold below DeRa's best": fall_dera["high"] < 0,
     }
     rows: list[dict[str, Any]] = [
-        {"policy": p.kind, "beta": float(p.beta), "reward": mean(p, "reward"), "gold": mean(p, "gold"), "KL": mean(p, "kl")}
+        {
+            "policy": p.kind,
+            "beta": float(p.beta),
+            "reward": mean(p, "reward"),
+            "gold": mean(p, "gold"),
+            "KL": mean(p, "kl"),
+        }
         for p in [*retrained, *dera]
     ]
     return Claim(

@@ -42,7 +42,13 @@ def _controlled(evidence: Evidence, objective: str) -> Claim:
     parts += [found["largest step"] <= LARGEST_STEP, fall["high"] < 0]
     rows = []
     for retrained in find(evidence.policies, "retrained", objective=objective):
-        matching = find(evidence.policies, "dera", objective=objective, anchor=grid[0].anchor, beta=retrained.beta)
+        matching = find(
+            evidence.policies,
+            "dera",
+            objective=objective,
+            anchor=grid[0].anchor,
+            beta=retrained.beta,
+        )
         if retrained.beta == grid[0].anchor or not matching:
             continue
         difference = evidence.difference(retrained, matching[0], "hallucinated")

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dera.decoding import sample_completions
-from dera.model import RealignedModel
+from dera.model.realigned import RealignedModel
 from eval.claims import FAILED, REPRODUCED, Claim, Evidence, of_task
 
 VOCABULARY, LENGTH = 3, 4
@@ -48,13 +48,17 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     the study itself decodes: the adapter merged into a second copy of the base. Weights are in float64, because merging rounds
     them, and that is no question of mixing.
     """
-    model = RealignedModel.from_pretrained(evidence.reference, evidence.anchor, merge_adapter=merged, dtype=torch.float64)
+    model = RealignedModel.from_pretrained(
+        evidence.reference, evidence.anchor, merge_adapter=merged, dtype=torch.float64
+    )
     tokenizer = AutoTokenizer.from_pretrained(evidence.reference)
     torch.manual_seed(evidence.seed)
     drawn = sample_completions(model, tokenizer, evidence.prompts[:16], 16, lam=lam)
     inputs = {"input_ids": drawn.input_ids, "attention_mask": drawn.attention_mask}
     positions = (drawn.attention_mask.cumsum(-1) - 1).clamp(min=0)
-    apart = AutoModelForCausalLM.from_pretrained(evidence.reference, use_safetensors=True, dtype=torch.float64)
+    apart = AutoModelForCausalLM.from_pretrained(
+        evidence.reference, use_safetensors=True, dtype=torch.float64
+    )
     with torch.no_grad():
         ours = model(**inputs, lam=lam).logits.double().softmax(-1)
         reference = apart(**inputs, position_ids=positions).logits.double().softmax(-1)
@@ -78,14 +82,23 @@ def exact(seed: int) -> Claim:
         criterion=f"largest difference in probability at most {EXACT_TOLERANCE:g}, over every sequence of an enumerated space, in float64",
         verdict=REPRODUCED if largest <= EXACT_TOLERANCE else FAILED,
         headline=f"largest difference in probability {largest:.0e}",
-        evidence={"largest difference": largest, "sequences": VOCABULARY**LENGTH, "betas": BETAS, "lams": LAMS},
+        evidence={
+            "largest difference": largest,
+            "sequences": VOCABULARY**LENGTH,
+            "betas": BETAS,
+            "lams": LAMS,
+        },
         must_hold=True,
     )
 
 
 def decide(evidence: Evidence) -> list[Claim]:
     """The per-token identity on the task's own models."""
-    checked = {(lam, merged): per_token_identity_error(evidence, lam, merged) for lam in CHECKED_LAMS for merged in (False, True)}
+    checked = {
+        (lam, merged): per_token_identity_error(evidence, lam, merged)
+        for lam in CHECKED_LAMS
+        for merged in (False, True)
+    }
     largest = max(error for error, _ in checked.values())
     return [
         Claim(
@@ -97,7 +110,11 @@ def decide(evidence: Evidence) -> list[Claim]:
             criterion=f"largest difference in probability at most {MIXED_TOLERANCE:g} on the task's reference and anchor (weights in float64, mixed in float32)",
             verdict=REPRODUCED if largest <= MIXED_TOLERANCE else FAILED,
             headline=f"largest difference in probability {largest:.0e}",
-            evidence={"largest difference": largest, "tokens": sum(count for _, count in checked.values()), "lams": CHECKED_LAMS},
+            evidence={
+                "largest difference": largest,
+                "tokens": sum(count for _, count in checked.values()),
+                "lams": CHECKED_LAMS,
+            },
             must_hold=True,
         )
     ]

@@ -24,48 +24,63 @@ def decide(evidence: Evidence) -> list[Claim]:
     claims = []
     for name, settings in evidence.objectives.items():
         if settings["reward"] != "gold" and len(settings["betas"]) > 1:
-            default = Fraction(settings["grid_anchor"])
-            (rival,) = find(evidence.policies, "retrained", objective=name, beta=default)
-            claims += [_better(evidence, name, rival), _highest(evidence, name, rival)]
+            default = Fraction(settings["default_beta"])
+            (opponent,) = find(evidence.policies, "retrained", objective=name, beta=default)
+            claims += [_better(evidence, name, opponent), _highest(evidence, name, opponent)]
     return claims
 
 
-def _halves(rival: Policy) -> tuple[slice, slice]:
-    half = len(rival.per_prompt["gold"]) // 2
+def _halves(opponent: Policy) -> tuple[slice, slice]:
+    half = len(opponent.per_prompt["gold"]) // 2
     return slice(0, half), slice(half, None)
 
 
-def _best(candidates: list[Policy], rival: Policy) -> Policy:
+def _best(candidates: list[Policy], opponent: Policy) -> Policy:
     """The candidate that wins most on the first half of the prompts."""
-    choosing, _ = _halves(rival)
-    return max(candidates, key=lambda policy: win_rate_per_prompt(policy.gold[choosing], rival.gold[choosing]).mean())
+    choosing, _ = _halves(opponent)
+    return max(
+        candidates,
+        key=lambda policy: win_rate_per_prompt(
+            policy.gold[choosing], opponent.gold[choosing]
+        ).mean(),
+    )
 
 
-def _confirmed(evidence: Evidence, policy: Policy, rival: Policy) -> Estimate:
+def _confirmed(evidence: Evidence, policy: Policy, opponent: Policy) -> Estimate:
     """Its win rate on the second half."""
-    return win_rate(policy, rival, evidence.statistics["bootstrap_resamples"], evidence.seed, _halves(rival)[1])
+    return win_rate(
+        policy,
+        opponent,
+        evidence.statistics["bootstrap_resamples"],
+        evidence.seed,
+        _halves(opponent)[1],
+    )
 
 
 def _shown(found: Estimate) -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
+def _better(evidence: Evidence, objective: str, opponent: Policy) -> Claim:
     candidates = [
         policy
         for policy in grid_of(evidence, objective)
-        if policy.lam != 1 and find(evidence.policies, "retrained", objective=objective, beta=policy.beta)
+        if policy.lam != 1
+        and find(evidence.policies, "retrained", objective=objective, beta=policy.beta)
     ]
-    chosen = _best(candidates, rival)
+    chosen = _best(candidates, opponent)
     (retrained,) = find(evidence.policies, "retrained", objective=objective, beta=chosen.beta)
-    wins = {"DeRa": _confirmed(evidence, chosen, rival), "retrained": _confirmed(evidence, retrained, rival)}
+    wins = {
+        "DeRa": _confirmed(evidence, chosen, opponent),
+        "retrained": _confirmed(evidence, retrained, opponent),
+    }
     parts = [found.low > 0.5 for found in wins.values()]
     return Claim(
         id=of_task(evidence, f"better-strength-{objective}"),
         about="strength",
         task=evidence.task,
         claim=(
-            f"DeRa finds a strength that beats the default beta = {float(rival.beta):g} ({objective.upper()}), and the model retrained there beats it too."
+            f"DeRa finds a strength that beats the default beta = {float(opponent.beta):g} ({objective.upper()}), and the model retrained there beats it too."
         ),
         source="paper, summarisation",
         criterion=(
@@ -79,21 +94,21 @@ def _better(evidence: Evidence, objective: str, rival: Policy) -> Claim:
             "chosen lam": str(chosen.lam),
             "beta": float(chosen.beta),
             **{f"win rate of {name}": asdict(f) for name, f in wins.items()},
-            "prompts that confirm": len(rival.per_prompt["gold"]) - _halves(rival)[0].stop,
+            "prompts that confirm": len(opponent.per_prompt["gold"]) - _halves(opponent)[0].stop,
         },
     )
 
 
-def _highest(evidence: Evidence, objective: str, rival: Policy) -> Claim:
+def _highest(evidence: Evidence, objective: str, opponent: Policy) -> Claim:
     grid = grid_of(evidence, objective)
-    chosen = _best(grid, rival)
-    found = _confirmed(evidence, chosen, rival)
+    chosen = _best(grid, opponent)
+    found = _confirmed(evidence, chosen, opponent)
     (reference,) = find(evidence.policies, "reference", objective=objective)
     over_reference = _confirmed(evidence, chosen, reference)
     held = REPRODUCED if found.high >= PAPERS_HIGHEST else PARTLY if found.low > 0.5 else FAILED
     # the most that any policy could reach: the default's own ties and near-perfect completions cannot be beaten
     best = np.concatenate([policy.gold for policy in grid], axis=1).max(1, keepdims=True)
-    ceiling = float(win_rate_per_prompt(best, rival.gold)[_halves(rival)[1]].mean())
+    ceiling = float(win_rate_per_prompt(best, opponent.gold)[_halves(opponent)[1]].mean())
     return Claim(
         id=of_task(evidence, f"highest-win-rate-{objective}"),
         about="strength",

@@ -18,8 +18,11 @@ COARSE = "the grid has gaps wider than 1/4 in [0, 1]"
 
 def grid_of(evidence: Evidence, objective: str) -> list[Policy]:
     """DeRa from the default strength's anchor at every lam that was decoded, lam ascending."""
-    anchor = Fraction(evidence.objectives[objective]["grid_anchor"])
-    return sorted(find(evidence.policies, "dera", objective=objective, anchor=anchor), key=lambda policy: policy.lam)
+    anchor = Fraction(evidence.objectives[objective]["default_beta"])
+    return sorted(
+        find(evidence.policies, "dera", objective=objective, anchor=anchor),
+        key=lambda policy: policy.lam,
+    )
 
 
 def inside(evidence: Evidence, objective: str) -> list[Policy]:
@@ -61,7 +64,10 @@ def _smooth(evidence: Evidence, objective: str) -> Claim:
     if not grid:
         return untested(text, COARSE)
     found = {quantity: smoothness(grid, quantity) for quantity in ("reward", "kl")}
-    parts = [value["Spearman"] is not None and value["Spearman"] >= LEAST_MONOTONE for value in found.values()]
+    parts = [
+        value["Spearman"] is not None and value["Spearman"] >= LEAST_MONOTONE
+        for value in found.values()
+    ]
     parts += [value["largest step"] <= LARGEST_STEP for value in found.values()]
     reward, kl = found["reward"], found["kl"]
     headline = (
@@ -69,7 +75,12 @@ def _smooth(evidence: Evidence, objective: str) -> Claim:
         f"KL {kl['values'][-1]:.2f} nats, Spearman {_number(kl['Spearman'])}"
     )
     lams = [float(policy.lam) for policy in grid]
-    return Claim(**text, verdict=verdict(sum(parts), len(parts)), headline=headline, evidence={"lams": lams, **found})
+    return Claim(
+        **text,
+        verdict=verdict(sum(parts), len(parts)),
+        headline=headline,
+        evidence={"lams": lams, **found},
+    )
 
 
 def _number(value: float | None) -> str:

@@ -15,9 +15,13 @@ class SequenceKL(evaluate.Metric):
                 "predictions: log-probability of each completion under the policy that drew it; "
                 "references: log-probability of the same completion under the reference."
             ),
-            features=datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")}),
+            features=datasets.Features(
+                {"predictions": datasets.Value("float64"), "references": datasets.Value("float64")}
+            ),
         )
 
     def _compute(self, predictions, references):
-        ratios = [policy - reference for policy, reference in zip(predictions, references, strict=True)]
+        ratios = [
+            policy - reference for policy, reference in zip(predictions, references, strict=True)
+        ]
         return {"sequence_kl": sum(ratios) / len(ratios), "values": ratios}

@@ -29,15 +29,21 @@ def _read(path: Path, settings: dict[str, Any]) -> Dataset:
     columns = settings["columns"]
     for column in columns.values():
         if column not in rows.column_names:
-            raise ValueError(f"corpus.columns: {path.name} has no column {column!r}; it has {sorted(rows.column_names)}")
+            raise ValueError(
+                f"corpus.columns: {path.name} has no column {column!r}; it has {sorted(rows.column_names)}"
+            )
     limit = settings.get("max_prompt_words")
     pairs = [
         (_first_words(str(prompt or ""), limit), str(completion or "").strip())
-        for prompt, completion in zip(rows[columns["prompt"]], rows[columns["completion"]], strict=True)
+        for prompt, completion in zip(
+            rows[columns["prompt"]], rows[columns["completion"]], strict=True
+        )
     ]
     pairs = [pair for pair in pairs if all(pair)]
     if not pairs:
-        raise ValueError(f"corpus.files: {path.name} has no row with both a prompt and a completion")
+        raise ValueError(
+            f"corpus.files: {path.name} has no row with both a prompt and a completion"
+        )
     prompts, completions = zip(*pairs, strict=True)
     return Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)})
 

@@ -23,10 +23,14 @@ def draw_pair(rng: random.Random) -> tuple[str, str]:
     """
     name, pronoun = grammar.draw_person(rng)
     facts = grammar.draw_facts(rng, FACTS_PER_DOCUMENT)
-    document = grammar.sentences([grammar.phrase(fact, "document", rng) for fact in facts], name, pronoun)
+    document = grammar.sentences(
+        [grammar.phrase(fact, "document", rng) for fact in facts], name, pronoun
+    )
     kept = sorted(rng.sample(range(FACTS_PER_DOCUMENT), rng.randint(1, FACTS_PER_DOCUMENT)))
     style = rng.choice(("terse", "detailed"))
-    return document, grammar.sentences([grammar.phrase(facts[i], style, rng) for i in kept], name, pronoun)
+    return document, grammar.sentences(
+        [grammar.phrase(facts[i], style, rng) for i in kept], name, pronoun
+    )
 
 
 def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 TRIES = 1000
 
 
-def splits(draw: Callable[[random.Random], tuple[str, str]], sizes: Mapping[str, int], seed: str) -> dict[str, Dataset]:
+def splits(
+    draw: Callable[[random.Random], tuple[str, str]], sizes: Mapping[str, int], seed: str
+) -> dict[str, Dataset]:
     """One Dataset with columns `prompt` and `completion` for each split.
 
     Args:

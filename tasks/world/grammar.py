@@ -100,7 +100,10 @@ FACT_KINDS = {
     ),
     "pet": FactKind(
         ("colour", "animal", "pet_name"),
-        ("keeps a {colour} {animal} named {pet_name}", "looks after a {colour} {animal} named {pet_name}"),
+        (
+            "keeps a {colour} {animal} named {pet_name}",
+            "looks after a {colour} {animal} named {pet_name}",
+        ),
         "has a {colour} {animal} named {pet_name} at home",
         "has a {animal}",
     ),
@@ -118,7 +121,10 @@ FACT_KINDS = {
     ),
     "journey": FactKind(
         ("country", "vehicle", "season"),
-        ("took a {vehicle} to {country} last {season}", "travelled to {country} by {vehicle} last {season}"),
+        (
+            "took a {vehicle} to {country} last {season}",
+            "travelled to {country} by {vehicle} last {season}",
+        ),
         "went to {country} by {vehicle} late last {season}",
         "went to {country}",
     ),
@@ -165,7 +171,9 @@ def draw_person(rng: random.Random) -> tuple[str, str]:
 
 def draw_fact(rng: random.Random, kind: str) -> Fact:
     """A fact of this kind with values drawn for all its slots."""
-    return Fact(kind, frozenset((slot, rng.choice(CHOICES[slot])) for slot in FACT_KINDS[kind].slots))
+    return Fact(
+        kind, frozenset((slot, rng.choice(CHOICES[slot])) for slot in FACT_KINDS[kind].slots)
+    )
 
 
 def draw_facts(rng: random.Random, count: int) -> list[Fact]:
@@ -176,7 +184,9 @@ def draw_facts(rng: random.Random, count: int) -> list[Fact]:
 def phrase(fact: Fact, style: str, rng: random.Random) -> str:
     """The predicate that states a fact; style is "document", "detailed" or "terse"."""
     template = getattr(FACT_KINDS[fact.kind], style)
-    return (rng.choice(template) if isinstance(template, tuple) else template).format(**dict(fact.values))
+    return (rng.choice(template) if isinstance(template, tuple) else template).format(
+        **dict(fact.values)
+    )
 
 
 def sentences(phrases: Iterable[str], name: str, pronoun: str) -> str:
@@ -191,9 +201,15 @@ def split(text: str) -> list[str]:
 
 @functools.lru_cache(maxsize=1)
 def _patterns() -> dict[str, list[re.Pattern[str]]]:
-    slots = {slot: f"(?P<{slot}>{'|'.join(map(re.escape, choices))})" for slot, choices in CHOICES.items()}
+    slots = {
+        slot: f"(?P<{slot}>{'|'.join(map(re.escape, choices))})"
+        for slot, choices in CHOICES.items()
+    }
     return {
-        name: [re.compile(template.format(**slots)) for template in (*kind.document, kind.detailed, kind.terse)]
+        name: [
+            re.compile(template.format(**slots))
+            for template in (*kind.document, kind.detailed, kind.terse)
+        ]
         for name, kind in FACT_KINDS.items()
     }
 

@@ -29,12 +29,17 @@ def bench():
     adapter = tiny_adapter(tiny("llama", 1, initializer_range=0.3), 2)
     aligned = copy.deepcopy(adapter).merge_and_unload()
     reference = tiny("llama", 1, initializer_range=0.3)
-    return Bench(word_tokenizer(), RealignedModel(reference, aligned), RealignedModel(None, adapter), LENGTH)
+    return Bench(
+        word_tokenizer(), RealignedModel(reference, aligned), RealignedModel(None, adapter), LENGTH
+    )
 
 
 def sample_of(method, bench):
     """Completions of one prompt, many times, by this method."""
-    inputs = {"input_ids": torch.tensor([PROMPT] * DRAWS), "attention_mask": torch.ones(DRAWS, len(PROMPT), dtype=torch.long)}
+    inputs = {
+        "input_ids": torch.tensor([PROMPT] * DRAWS),
+        "attention_mask": torch.ones(DRAWS, len(PROMPT), dtype=torch.long),
+    }
     both, room = (bench.whole.reference, bench.whole.aligned), LENGTH
     torch.manual_seed(0)
     if method == "two caches":
@@ -48,7 +53,9 @@ def sample_of(method, bench):
 def test_what_ours_is_compared_with_samples_the_same_mixture(method, bench):
     """Chi-square at level 1e-4 against every completion's probability."""
     space = Space(bench.whole.reference, bench.whole.aligned, PROMPT, LENGTH, EOS)
-    rows = [tuple(row[:1]) if row[0] == EOS else tuple(row) for row in sample_of(method, bench).tolist()]
+    rows = [
+        tuple(row[:1]) if row[0] == EOS else tuple(row) for row in sample_of(method, bench).tolist()
+    ]
     counts = np.bincount([space.index[row] for row in rows], minlength=len(space.sequences))
     assert p_value(counts, space.sampler(LAM)) > 1e-4
     assert p_value(counts, np.exp(space.aligned)) < 1e-4
@@ -71,7 +78,10 @@ def test_the_most_memory_at_one_time():
     weights = 4 * (100 + 10 + 10)
     assert peak_bytes(run, [first, second]) == weights + 12_000
     x = torch.zeros(5, 10)
-    assert peak_bytes(lambda: second(first(x)), [first, second]) - weights in (400, 200 * 2)  # two results of 5 x 10 numbers
+    assert peak_bytes(lambda: second(first(x)), [first, second]) - weights in (
+        400,
+        200 * 2,
+    )  # two results of 5 x 10 numbers
 
 
 def test_memory_is_that_of_the_modules_a_method_needs(bench):
@@ -97,7 +107,9 @@ def test_ratios_are_within_a_repeat_and_slow_methods_run_once(bench, monkeypatch
     methods = Bench.methods(bench) | {"no cache": slow}
     monkeypatch.setattr(Bench, "methods", lambda self: methods)
     monkeypatch.setattr(decoding.time, "perf_counter", clock)
-    first, second = decoding.time_methods(bench, ["w3 w4"] * 4, batch=2, lams=[0.5, 2.0], repeats=3, once_above=10, seed=0)
+    first, second = decoding.time_methods(
+        bench, ["w3 w4"] * 4, batch=2, lams=[0.5, 2.0], repeats=3, once_above=10, seed=0
+    )
     by_method = {each["method"]: each for each in first}
     assert {name: each["repeats"] for name, each in by_method.items()} == {
         name: 1 if name == "no cache" else 3 for name in METHODS
@@ -112,11 +124,28 @@ def test_ratios_are_within_a_repeat_and_slow_methods_run_once(bench, monkeypatch
 
 def test_the_whole_of_it_on_two_small_pairs(tmp_path, monkeypatch):
     """Makes a pair, times it beside itself, and draws what came out."""
-    shape = dict(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
+    shape = dict(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
     lora = dict(r=2, lora_alpha=4, target_modules="all-linear")
-    make = dict(shape=shape, lora=lora, training=dict(steps=3, batch_size=2, tokens=6, learning_rate=0.01))
+    make = dict(
+        shape=shape, lora=lora, training=dict(steps=3, batch_size=2, tokens=6, learning_rate=0.01)
+    )
     folders = [str(tmp_path / name) for name in ("reference", "adapter")]
-    run(monkeypatch, larger_pair, "--settings", json.dumps(make), "--reference", folders[0], "--adapter", folders[1])
+    run(
+        monkeypatch,
+        larger_pair,
+        "--settings",
+        json.dumps(make),
+        "--reference",
+        folders[0],
+        "--adapter",
+        folders[1],
+    )
     prompts = tmp_path / "prompts.parquet"
     pd.DataFrame({"prompt": [f"w{2 + i} w7 w9" for i in range(8)]}).to_parquet(prompts)
     pair = dict(rows={1: 2, 2: 4}, repeats=2)
@@ -134,7 +163,17 @@ def test_the_whole_of_it_on_two_small_pairs(tmp_path, monkeypatch):
         "--provenance", str(tmp_path / "p.json"),
     )  # fmt: skip
     records = json.loads((tmp_path / "d.json").read_text())
-    keys = {"method", "batch", "lam", "pair", "ratio_to_generate", "ratio_to_loop", "peak_bytes", "acceptance", "repeats"}
+    keys = {
+        "method",
+        "batch",
+        "lam",
+        "pair",
+        "ratio_to_generate",
+        "ratio_to_loop",
+        "peak_bytes",
+        "acceptance",
+        "repeats",
+    }
     assert all(keys <= set(each) for each in records)
     assert len(records) == 2 * 2 * 2 * len(METHODS)
     assert {each["method"] for each in records if each["acceptance"] is not None} <= {"speculative"}
@@ -145,7 +184,9 @@ def test_the_whole_of_it_on_two_small_pairs(tmp_path, monkeypatch):
     drawn = figure.draw({"decoding": pd.read_json(tmp_path / "d.json")})
     titles = [axes.get_title() for axes in drawn.axes]
     assert titles == [
-        f"{pair}, batch {batch}" if batch else "peak memory" for pair in ("study", "larger") for batch in (1, 2, None)
+        f"{pair}, batch {batch}" if batch else "peak memory"
+        for pair in ("study", "larger")
+        for batch in (1, 2, None)
     ]
     assert set(figure.NAMES) == set(METHODS)
     plt.close(drawn)

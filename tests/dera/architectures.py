@@ -10,20 +10,54 @@ from transformers import PreTrainedModel
 VOCABULARY, EOS, PAD = 13, 0, 1
 _COMMON = dict(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=EOS, pad_token_id=PAD)
 _DECODER = dict(
-    hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, initializer_range=0.6
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    initializer_range=0.6,
 )
-_T5 = dict(d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=PAD, initializer_factor=3.0)
-_BART = dict(d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2)
-_BART_REST = dict(encoder_ffn_dim=24, decoder_ffn_dim=24, decoder_start_token_id=PAD, forced_eos_token_id=None, init_std=0.6)
+_T5 = dict(
+    d_model=16,
+    d_kv=8,
+    d_ff=24,
+    num_layers=2,
+    num_heads=2,
+    decoder_start_token_id=PAD,
+    initializer_factor=3.0,
+)
+_BART = dict(
+    d_model=16,
+    encoder_layers=1,
+    decoder_layers=2,
+    encoder_attention_heads=2,
+    decoder_attention_heads=2,
+)
+_BART_REST = dict(
+    encoder_ffn_dim=24,
+    decoder_ffn_dim=24,
+    decoder_start_token_id=PAD,
+    forced_eos_token_id=None,
+    init_std=0.6,
+)
 
 CONFIGS = {
     "llama": lambda: tf.LlamaConfig(**_COMMON, **_DECODER),
     "qwen": lambda: tf.Qwen2Config(**_COMMON, **_DECODER),
     "mistral": lambda: tf.MistralConfig(**_COMMON, **_DECODER, sliding_window=4),
-    "mixtral": lambda: tf.MixtralConfig(**_COMMON, **_DECODER, num_local_experts=3, num_experts_per_tok=2, sliding_window=None),
-    "gpt2": lambda: tf.GPT2Config(**_COMMON, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.6),
+    "mixtral": lambda: tf.MixtralConfig(
+        **_COMMON, **_DECODER, num_local_experts=3, num_experts_per_tok=2, sliding_window=None
+    ),
+    "gpt2": lambda: tf.GPT2Config(
+        **_COMMON, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.6
+    ),
     "gemma": lambda: tf.Gemma2Config(
-        **_COMMON, **_DECODER, head_dim=8, sliding_window=4, final_logit_softcapping=5.0, attn_logit_softcapping=5.0
+        **_COMMON,
+        **_DECODER,
+        head_dim=8,
+        sliding_window=4,
+        final_logit_softcapping=5.0,
+        attn_logit_softcapping=5.0,
     ),
     "t5": lambda: tf.T5Config(**_COMMON, **_T5),
     "bart": lambda: tf.BartConfig(**_COMMON, **_BART, **_BART_REST),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dera import AnchorSamples
+from dera import LamSamples
 
 
 class Dice:
@@ -24,15 +24,34 @@ class Dice:
         """Probabilities of the faces at lam."""
         return self.unnormalised(lam) / self.unnormalised(lam).sum()
 
-    def roll(self, anchors, grid, prompts: int, samples: int, seed: int = 0) -> tuple[AnchorSamples, np.ndarray]:
+    def roll(
+        self, anchors, grid, prompts: int, samples: int, seed: int = 0
+    ) -> tuple[LamSamples, np.ndarray]:
         """Samples at the anchors, and the faces that came up, shape (prompts, anchors, samples)."""
         rng = np.random.default_rng(seed)
-        faces = np.stack([rng.choice(len(self.reference), p=self.at(lam), size=(prompts, samples)) for lam in anchors], 1)
+        faces = np.stack(
+            [
+                rng.choice(len(self.reference), p=self.at(lam), size=(prompts, samples))
+                for lam in anchors
+            ],
+            1,
+        )
         with np.errstate(divide="ignore"):
             logs = [np.log(die)[faces] for die in (self.reference, self.aligned)]
-        log_z = np.stack([np.full(faces.shape, np.log(self.unnormalised(lam).sum())) for lam in grid])
+        log_z = np.stack(
+            [np.full(faces.shape, np.log(self.unnormalised(lam).sum())) for lam in grid]
+        )
         texts = [str(face) for face in faces.ravel()]
-        return AnchorSamples([""] * prompts, tuple(anchors), tuple(grid), texts, [], np.ones(faces.shape), *logs, log_z), faces
+        return LamSamples(
+            [""] * prompts,
+            tuple(anchors),
+            tuple(grid),
+            texts,
+            [],
+            np.ones(faces.shape),
+            *logs,
+            log_z,
+        ), faces
 
     def _between(self, lam: float) -> np.ndarray:
         both = (self.reference > 0) & (self.aligned > 0)

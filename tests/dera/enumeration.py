@@ -18,19 +18,28 @@ class Space:
     def __init__(self, reference, aligned, prompt: list[int], length: int, eos: int):
         vocabulary = reference.config.vocab_size
         self.sequences: list[tuple[int, ...]] = []
-        self._next: dict[tuple[int, ...], np.ndarray] = {}  # prefix to next-token log-probabilities, shape (2, vocabulary)
+        self._next: dict[
+            tuple[int, ...], np.ndarray
+        ] = {}  # prefix to next-token log-probabilities, shape (2, vocabulary)
         prefixes: list[tuple[int, ...]] = [()]
         for step in range(length):
             ids = torch.tensor([[*prompt, *prefix] for prefix in prefixes])
             with torch.no_grad():
-                logs = [m(input_ids=ids).logits[:, -1].double().log_softmax(-1).numpy() for m in (reference, aligned)]
-            self._next |= {prefix: np.stack([log[i] for log in logs]) for i, prefix in enumerate(prefixes)}
+                logs = [
+                    m(input_ids=ids).logits[:, -1].double().log_softmax(-1).numpy()
+                    for m in (reference, aligned)
+                ]
+            self._next |= {
+                prefix: np.stack([log[i] for log in logs]) for i, prefix in enumerate(prefixes)
+            }
             grown = [(*prefix, token) for prefix in prefixes for token in range(vocabulary)]
             ended = [sequence for sequence in grown if sequence[-1] == eos or step == length - 1]
             self.sequences += ended
             prefixes = [sequence for sequence in grown if sequence[-1] != eos]
         self.index = {sequence: i for i, sequence in enumerate(self.sequences)}
-        self.reference, self.aligned = (self._totals({p: logs[i] for p, logs in self._next.items()}) for i in (0, 1))
+        self.reference, self.aligned = (
+            self._totals({p: logs[i] for p, logs in self._next.items()}) for i in (0, 1)
+        )
 
     def mixture(self, lam: float) -> tuple[np.ndarray, float]:
         """Probabilities of the exact mixture, and the log of its normaliser."""
@@ -41,7 +50,11 @@ class Space:
     def sampler(self, lam: float) -> np.ndarray:
         """Probabilities under per-token mixing: products of normalised per-token mixtures."""
         mixed = {prefix: (1 - lam) * logs[0] + lam * logs[1] for prefix, logs in self._next.items()}
-        return np.exp(self._totals({prefix: logits - np.logaddexp.reduce(logits) for prefix, logits in mixed.items()}))
+        return np.exp(
+            self._totals(
+                {prefix: logits - np.logaddexp.reduce(logits) for prefix, logits in mixed.items()}
+            )
+        )
 
     def gap(self, lam: float) -> float:
         """KL(sampler || mixture) in nats."""
@@ -54,7 +67,9 @@ class Space:
         return float(sampler @ (np.log(sampler) - self.reference))
 
     def _totals(self, next_logs: dict[tuple[int, ...], np.ndarray]) -> np.ndarray:
-        return np.array([sum(next_logs[s[:t]][token] for t, token in enumerate(s)) for s in self.sequences])
+        return np.array(
+            [sum(next_logs[s[:t]][token] for t, token in enumerate(s)) for s in self.sequences]
+        )
 
 
 def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:

@@ -26,11 +26,15 @@ def next_logits(parts, lam, ids, source=None) -> torch.Tensor:
     """
     ids = torch.as_tensor(ids).reshape(1, -1)
     inputs = (
-        {"input_ids": ids} if source is None else {"input_ids": torch.as_tensor(source).reshape(1, -1), "decoder_input_ids": ids}
+        {"input_ids": ids}
+        if source is None
+        else {"input_ids": torch.as_tensor(source).reshape(1, -1), "decoder_input_ids": ids}
     )
     with torch.no_grad():
         logs = [part(**inputs, use_cache=False).logits[0].double() for part in parts]
-    return (1 - sum(lam)) * logs[0] + sum(weight * log for weight, log in zip(lam, logs[1:], strict=True))
+    return (1 - sum(lam)) * logs[0] + sum(
+        weight * log for weight, log in zip(lam, logs[1:], strict=True)
+    )
 
 
 def greedy(parts, lam, ids, steps, eos, source=None, margin=1e-3) -> list[int]:
@@ -70,10 +74,14 @@ def same_beams(parts, lams, batch, got, expected, tolerance=1e-3) -> bool:
     def score(ids, row):
         prompt = batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist()
         before, source = (expected[0, :1].tolist(), prompt) if seq2seq else (prompt, None)
-        logs = next_logits(parts, lams[row], [*before, *ids], source).log_softmax(-1)[len(before) - 1 : -1]
+        logs = next_logits(parts, lams[row], [*before, *ids], source).log_softmax(-1)[
+            len(before) - 1 : -1
+        ]
         return logs.gather(1, torch.tensor(ids)[:, None]).mean().item()
 
-    pairs = [(added(a), added(b), i // beams) for i, (a, b) in enumerate(zip(got, expected, strict=True))]
+    pairs = [
+        (added(a), added(b), i // beams) for i, (a, b) in enumerate(zip(got, expected, strict=True))
+    ]
     return all(a == b or abs(score(a, row) - score(b, row)) < tolerance for a, b, row in pairs)
 
 
@@ -93,7 +101,15 @@ class Oracle(PreTrainedModel, GenerationMixin):
     def get_encoder(self, modality=None):
         return _Source()
 
-    def forward(self, input_ids=None, attention_mask=None, decoder_input_ids=None, encoder_outputs=None, lam=None, **_):
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        decoder_input_ids=None,
+        encoder_outputs=None,
+        lam=None,
+        **_,
+    ):
         tokens = input_ids if encoder_outputs is None else decoder_input_ids
         logits = torch.zeros(*tokens.shape, self.config.vocab_size, dtype=torch.double)
         for row, ids in enumerate(tokens):
@@ -102,7 +118,9 @@ class Oracle(PreTrainedModel, GenerationMixin):
             if encoder_outputs is None:
                 logits[row, real] = next_logits(self.parts, weights, ids[real])
             else:
-                logits[row] = next_logits(self.parts, weights, ids, encoder_outputs[0][row, :, 0][real])
+                logits[row] = next_logits(
+                    self.parts, weights, ids, encoder_outputs[0][row, :, 0][real]
+                )
         return CausalLMOutput(logits=logits)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dera import RealignedModel, diagnose, lam_curve, reweight, reweighted_kl, sample_anchors, tune
-from dera.curve import MASS_TOLERANCE
-from dera.tuning import choose
+from dera import RealignedModel, diagnose, lam_curve, reweight, reweighted_kl, sample_at_lams, tune
+from dera.lam_curve.curve import MASS_TOLERANCE
+from dera.lam_curve.tuning import choose
 from tests.dera.architectures import EOS, tiny
 from tests.dera.enumeration import Space
 from tests.dera.tokenizers import word_tokenizer
@@ -19,7 +19,10 @@ COPIES = 40  # of each prompt, so that intervals over prompts have something to 
 
 def count_w5(prompts, completions):
     """How often w5 occurs, plus a number that depends on the prompt alone."""
-    return [text.split().count("w5") + len(prompt) / 10 for prompt, text in zip(prompts, completions, strict=True)]
+    return [
+        text.split().count("w5") + len(prompt) / 10
+        for prompt, text in zip(prompts, completions, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def spaces() -> list[Space]:
 
 @pytest.fixture(scope="module")
 def samples():
-    return sample_anchors(
+    return sample_at_lams(
         RealignedModel(*PARTS),
         word_tokenizer(),
         PROMPTS * COPIES,
@@ -49,7 +52,15 @@ def metric_of(space: Space, prompt: str) -> np.ndarray:
 def expectations(spaces, distribution) -> np.ndarray:
     """True mean of the metric over prompts at each lam of the grid."""
     return np.array(
-        [np.mean([distribution(s, lam) @ metric_of(s, p) for s, p in zip(spaces, PROMPTS, strict=True)]) for lam in GRID]
+        [
+            np.mean(
+                [
+                    distribution(s, lam) @ metric_of(s, p)
+                    for s, p in zip(spaces, PROMPTS, strict=True)
+                ]
+            )
+            for lam in GRID
+        ]
     )
 
 
@@ -64,9 +75,14 @@ def test_log_probabilities_of_the_samples_are_the_enumerated_ones(spaces, sample
     sampler, compared = samples.log_sampler(), 0
     for row in range(0, len(samples.texts), 97):
         p, j, s = np.unravel_index(row, samples.lengths.shape)
-        space, ids = spaces[p % len(PROMPTS)], tuple(words[word] for word in samples.texts[row].split())
+        space, ids = (
+            spaces[p % len(PROMPTS)],
+            tuple(words[word] for word in samples.texts[row].split()),
+        )
         length = samples.lengths[p, j, s]
-        if len(ids) not in (length, length - 1) or len(ids) == LENGTH - 1:  # the text leaves out padding tokens that were drawn
+        if (
+            len(ids) not in (length, length - 1) or len(ids) == LENGTH - 1
+        ):  # the text leaves out padding tokens that were drawn
             continue
         sequence = ids if len(ids) == LENGTH else (*ids, EOS)
         compared += 1
@@ -82,11 +98,15 @@ def test_log_probabilities_of_the_samples_are_the_enumerated_ones(spaces, sample
 def test_the_curve_is_the_enumerated_expectation_at_every_lam(spaces, samples, target):
     """Each of nine z-tests at level 1e-4; 240 prompts, three anchors, lam in between never sampled."""
     curve = reweight(samples, samples.judge(count_w5), target=target)
-    truth = expectations(spaces, Space.sampler if target == "sampler" else lambda s, lam: s.mixture(lam)[0])
+    truth = expectations(
+        spaces, Space.sampler if target == "sampler" else lambda s, lam: s.mixture(lam)[0]
+    )
     assert np.ptp(truth) > 0.2
     assert curve.supported.all()
     error = standard_error(curve.per_prompt)
-    bias = 0 if target == "sampler" else 0.01  # self-normalised within a prompt's twelve samples, jackknifed
+    bias = (
+        0 if target == "sampler" else 0.01
+    )  # self-normalised within a prompt's twelve samples, jackknifed
     assert (np.abs(curve.mean - truth) < 3.9 * error + bias).all()
     assert (error < 0.05).all()
     assert ((curve.low < curve.mean) & (curve.mean < curve.high)).all()
@@ -106,30 +126,46 @@ def test_control_variates_beat_the_plain_weighted_mean(samples):
     weights = np.exp(samples.log_sampler() - samples.log_proposal())
     plain = (weights * values).mean((2, 3)).T
     controlled = reweight(samples, values).per_prompt
-    assert standard_error(controlled)[[1, 2, 4, 5]].mean() < 0.8 * standard_error(plain)[[1, 2, 4, 5]].mean()
+    assert (
+        standard_error(controlled)[[1, 2, 4, 5]].mean()
+        < 0.8 * standard_error(plain)[[1, 2, 4, 5]].mean()
+    )
 
 
 def test_lams_the_samples_do_not_reach_are_flagged_and_sampled_next():
     model, options = RealignedModel(*PARTS), dict(samples=4, batch_size=480)
     far = (0.0, 4.0, 8.0)
-    drawn = sample_anchors(model, word_tokenizer(), PROMPTS * 8, [-3.0], LENGTH, far, **options)
+    drawn = sample_at_lams(model, word_tokenizer(), PROMPTS * 8, [-3.0], LENGTH, far, **options)
     curve = reweight(drawn, drawn.judge(count_w5))
     reached = dict(zip(curve.lams, curve.supported, strict=True))
     assert reached[-3.0]
     assert not reached[8.0]
     assert curve.sample_next() in far
     curve, drawn = lam_curve(
-        model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, far, anchors=[-3.0], max_anchors=4, **options
+        model,
+        word_tokenizer(),
+        PROMPTS * 8,
+        count_w5,
+        LENGTH,
+        far,
+        sampled_lams=[-3.0],
+        max_sampled_lams=4,
+        **options,
     )
     assert curve.supported.all()
-    assert set(drawn.anchors) <= {-3.0, *far}
+    assert set(drawn.sampled_lams) <= {-3.0, *far}
     assert (np.abs(curve.mass - 1) <= MASS_TOLERANCE).all()
 
 
 def test_the_gap_is_the_enumerated_divergence_and_its_warning_comes_where_it_fails(spaces):
     """z-tests at level 1e-4 where the sample supports the estimate; elsewhere the warning must be there."""
     lams = (0.0, 0.5, 1.0, 1.5, -6.0)
-    found = {g.lam: g for g in diagnose(RealignedModel(*PARTS), word_tokenizer(), PROMPTS * COPIES, lams, LENGTH, 8, 480)}
+    found = {
+        g.lam: g
+        for g in diagnose(
+            RealignedModel(*PARTS), word_tokenizer(), PROMPTS * COPIES, lams, LENGTH, 8, 480
+        )
+    }
     assert np.mean([s.gap(-6.0) for s in spaces]) > found[-6.0].gap.high + 1
     assert "-6" in found[-6.0].warning
     for lam in (0.0, 0.5, 1.0, 1.5):
@@ -144,7 +180,10 @@ def test_the_gap_is_the_enumerated_divergence_and_its_warning_comes_where_it_fai
 def test_the_same_seed_gives_the_same_samples():
     model = RealignedModel(*PARTS)
     first, second, other = (
-        sample_anchors(model, word_tokenizer(), PROMPTS, [0.0, 1.0], LENGTH, seed=seed, batch_size=5) for seed in (1, 1, 2)
+        sample_at_lams(
+            model, word_tokenizer(), PROMPTS, [0.0, 1.0], LENGTH, seed=seed, batch_size=5
+        )
+        for seed in (1, 1, 2)
     )
     assert first.texts == second.texts
     assert np.array_equal(first.log_z, second.log_z)
@@ -160,7 +199,16 @@ def test_tune_finds_the_enumerated_optimum_and_warns_that_it_extrapolates(spaces
         return [sign * value for value in count_w5(prompts, completions)]
 
     model = RealignedModel(*PARTS, aligned_beta=0.3)
-    result = tune(model, word_tokenizer(), PROMPTS * COPIES, sought, LENGTH, lams=GRID, samples=4, batch_size=480)
+    result = tune(
+        model,
+        word_tokenizer(),
+        PROMPTS * COPIES,
+        sought,
+        LENGTH,
+        lams=GRID,
+        samples=4,
+        batch_size=480,
+    )
     assert result.low <= GRID[int((sign * truth).argmax())] <= result.high
     assert result.lam > 1
     assert any("extrapolates" in text for text in result.warnings)
@@ -179,11 +227,20 @@ def test_prompts_held_out_confirm_the_choice_and_have_no_part_in_it(spaces):
         return count_w5(prompts, completions)
 
     prompts = PROMPTS[:4] * COPIES + PROMPTS[4:] * COPIES
-    result = tune(model, word_tokenizer(), prompts, judge, LENGTH, lams=GRID, held_out=1 / 3, batch_size=480)
+    result = tune(
+        model, word_tokenizer(), prompts, judge, LENGTH, lams=GRID, held_out=1 / 3, batch_size=480
+    )
     assert judged[-1] == set(PROMPTS[4:])
     assert not any(seen & set(PROMPTS[4:]) for seen in judged[:-1])
-    truth = np.mean([s.sampler(result.lam) @ metric_of(s, p) for s, p in zip(spaces[4:], PROMPTS[4:], strict=True)])
-    assert abs(result.confirmed.value - truth) < result.confirmed.high - result.confirmed.low  # four standard errors
+    truth = np.mean(
+        [
+            s.sampler(result.lam) @ metric_of(s, p)
+            for s, p in zip(spaces[4:], PROMPTS[4:], strict=True)
+        ]
+    )
+    assert (
+        abs(result.confirmed.value - truth) < result.confirmed.high - result.confirmed.low
+    )  # four standard errors
     for share in (1.0, -0.1, 0.001):
         with pytest.raises(ValueError, match="held_out"):
             tune(model, word_tokenizer(), prompts, judge, LENGTH, held_out=share)
@@ -191,7 +248,7 @@ def test_prompts_held_out_confirm_the_choice_and_have_no_part_in_it(spaces):
 
 def test_tune_says_when_nothing_beats_the_reference_and_when_the_range_ends_too_early():
     model = RealignedModel(*PARTS)
-    options = dict(lams=(0.0, 0.5, 1.0), anchors=(0.0, 1.0), samples=4, batch_size=480)
+    options = dict(lams=(0.0, 0.5, 1.0), sampled_lams=(0.0, 1.0), samples=4, batch_size=480)
     nothing = tune(model, word_tokenizer(), PROMPTS * 8, count_w5, LENGTH, max_kl=0.0, **options)
     assert nothing.lam == 0
     assert nothing.beta is None
@@ -209,12 +266,12 @@ def test_bad_arguments_are_refused_before_decoding():
     with pytest.raises(ValueError, match="max_kl must be 0 or more"):
         tune(*arguments, count_w5, LENGTH, max_kl=-1.0)
     with pytest.raises(ValueError, match="finite"):
-        sample_anchors(*arguments, [float("nan")], LENGTH)
+        sample_at_lams(*arguments, [float("nan")], LENGTH)
     with pytest.raises(ValueError, match="at least one prompt"):
-        sample_anchors(model, word_tokenizer(), [], [0.0], LENGTH)
+        sample_at_lams(model, word_tokenizer(), [], [0.0], LENGTH)
     with pytest.raises(ValueError, match="two prompts"):
         diagnose(model, word_tokenizer(), PROMPTS[:1], [0.5], LENGTH)
-    drawn = sample_anchors(*arguments, [0.0, 1.0], LENGTH, samples=2)
+    drawn = sample_at_lams(*arguments, [0.0, 1.0], LENGTH, samples=2)
     with pytest.raises(ValueError, match="one for each"):
         drawn.judge(lambda prompts, completions: [1.0])
     with pytest.raises(ValueError, match="must be finite"):

@@ -12,10 +12,16 @@ from dera import RealignedModel
 from tests.dera.architectures import PAD, VOCABULARY, tiny
 from tests.dera.oracle import Oracle, next_logits
 
-ALONE = dict(input_ids=torch.tensor([[3, 4, 5, 6, 7]]), attention_mask=torch.ones(1, 5, dtype=torch.long))
+ALONE = dict(
+    input_ids=torch.tensor([[3, 4, 5, 6, 7]]), attention_mask=torch.ones(1, 5, dtype=torch.long)
+)
 RAGGED = dict(
-    input_ids=torch.tensor([[3, 4, 5, 6, 7], [PAD, PAD, PAD, 8, 2], [PAD, PAD, 9, 3, 9], [PAD, 2, 2, 2, 2]]),
-    attention_mask=torch.tensor([[1, 1, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1]]),
+    input_ids=torch.tensor(
+        [[3, 4, 5, 6, 7], [PAD, PAD, PAD, 8, 2], [PAD, PAD, 9, 3, 9], [PAD, 2, 2, 2, 2]]
+    ),
+    attention_mask=torch.tensor(
+        [[1, 1, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1]]
+    ),
 )
 GREEDY = dict(do_sample=False, max_new_tokens=8, eos_token_id=None)
 
@@ -27,7 +33,12 @@ class ReferenceInTheProcessor(LogitsProcessor):
     """
 
     def __init__(self, reference, lam, repaired=frozenset()):
-        self.reference, self.lam, self.repaired, self.cache = reference, lam, repaired, DynamicCache()
+        self.reference, self.lam, self.repaired, self.cache = (
+            reference,
+            lam,
+            repaired,
+            DynamicCache(),
+        )
         self.source, self.in_beams = None, False
 
     def __call__(self, input_ids, scores):
@@ -36,20 +47,28 @@ class ReferenceInTheProcessor(LogitsProcessor):
         mixed = (1 - self.lam) * logits.to(dtype) + self.lam * scores.to(dtype)
         if "exclusion" in self.repaired:
             mixed = mixed.masked_fill(scores.isneginf(), -torch.inf)
-        return mixed.float().log_softmax(-1) if self.in_beams else mixed.float()  # beams add up log-probabilities
+        return (
+            mixed.float().log_softmax(-1) if self.in_beams else mixed.float()
+        )  # beams add up log-probabilities
 
     def reference_logits(self, input_ids):
         if "encoder" in self.repaired:
-            return self.reference(input_ids=self.source, decoder_input_ids=input_ids, use_cache=False).logits[:, -1]
+            return self.reference(
+                input_ids=self.source, decoder_input_ids=input_ids, use_cache=False
+            ).logits[:, -1]
         mask, more = torch.ones_like(input_ids), {}
         if "padding" in self.repaired:
             mask = (input_ids != PAD).long().cummax(-1).values
             more["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         if "beams" in self.repaired:
-            return self.reference(input_ids, attention_mask=mask, use_cache=False, **more).logits[:, -1]
+            return self.reference(input_ids, attention_mask=mask, use_cache=False, **more).logits[
+                :, -1
+            ]
         new = input_ids[:, self.cache.get_seq_length() :]
         more = {name: value[:, -new.shape[1] :] for name, value in more.items()}
-        return self.reference(new, attention_mask=mask, past_key_values=self.cache, **more).logits[:, -1]
+        return self.reference(new, attention_mask=mask, past_key_values=self.cache, **more).logits[
+            :, -1
+        ]
 
 
 def naive(parts, *repaired):
@@ -58,7 +77,11 @@ def naive(parts, *repaired):
 
     def generate(lam, **kwargs):
         fresh = ReferenceInTheProcessor(parts[0], lam, set(repaired))
-        processor = fresh if "state" in repaired or isinstance(lam, torch.Tensor) else kept.setdefault(lam, fresh)
+        processor = (
+            fresh
+            if "state" in repaired or isinstance(lam, torch.Tensor)
+            else kept.setdefault(lam, fresh)
+        )
         processor.source, processor.in_beams = kwargs["input_ids"], "num_beams" in kwargs
         return parts[1].generate(**kwargs, logits_processor=[processor])
 
@@ -84,7 +107,9 @@ def agrees(generate, lam, parts=None, **kwargs):
     torch.manual_seed(0)
     got = generate(lam=lam, **kwargs)
     torch.manual_seed(0)
-    assert torch.equal(got, truth(parts or pair(), lam, **kwargs)), f"not the realigned model's at lam={lam}"
+    assert torch.equal(got, truth(parts or pair(), lam, **kwargs)), (
+        f"not the realigned model's at lam={lam}"
+    )
 
 
 @pytest.mark.parametrize("lam", [-0.5, 0.0, 0.4, 1.0, 3.0])
@@ -108,7 +133,10 @@ def test_padding_on_the_left():
 
 def test_a_second_call():
     """The reference's cache survives the call: the next prompt is read as the first one's continuation."""
-    longer = dict(input_ids=ALONE["input_ids"].flip(1).repeat(1, 4), attention_mask=torch.ones(1, 20, dtype=torch.long))
+    longer = dict(
+        input_ids=ALONE["input_ids"].flip(1).repeat(1, 4),
+        attention_mask=torch.ones(1, 20, dtype=torch.long),
+    )
 
     def check(generate):
         for lam, prompt in itertools.product((0.0, 0.4, 3.0), (ALONE, longer)):
@@ -136,7 +164,12 @@ def test_beams():
 @pytest.mark.parametrize(("lam", "wrong"), [(0.0, "is nan"), (-0.5, "is infinite")])
 def test_processors_that_exclude_tokens(lam, wrong):
     """They run before the mixing, which makes 0 * -inf = NaN, and +inf of the token that was to be excluded."""
-    arguments = GREEDY | dict(bad_words_ids=[[4], [5], [6]], max_new_tokens=6, output_scores=True, return_dict_in_generate=True)
+    arguments = GREEDY | dict(
+        bad_words_ids=[[4], [5], [6]],
+        max_new_tokens=6,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
 
     def check(generate):
         got = generate(lam=lam, **ALONE, **arguments)
@@ -144,7 +177,9 @@ def test_processors_that_exclude_tokens(lam, wrong):
         for mine, theirs in zip(got.scores, expected.scores, strict=True):
             assert not mine.isnan().any(), "a score is nan"
             assert not mine.isposinf().any(), "a score is infinite"
-            torch.testing.assert_close(mine.log_softmax(-1), theirs.float().log_softmax(-1), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                mine.log_softmax(-1), theirs.float().log_softmax(-1), atol=1e-4, rtol=1e-4
+            )
         assert torch.equal(got.sequences, expected.sequences)
 
     check(ours(pair()))
@@ -162,9 +197,13 @@ def test_half_precision(dtype):
     def check(generate):
         for first in range(2, VOCABULARY):
             ids = torch.tensor([[first, 4]])
-            scores = generate(lam=8.0, input_ids=ids, attention_mask=torch.ones_like(ids), **arguments).scores
+            scores = generate(
+                lam=8.0, input_ids=ids, attention_mask=torch.ones_like(ids), **arguments
+            ).scores
             expected = next_logits(halves, [8.0], ids)[-1].log_softmax(-1)
-            torch.testing.assert_close(scores[0][0].double().log_softmax(-1), expected, atol=1e-3, rtol=1e-4)
+            torch.testing.assert_close(
+                scores[0][0].double().log_softmax(-1), expected, atol=1e-3, rtol=1e-4
+            )
 
     check(ours(halves))
     check(naive(halves, "precision", "state"))
@@ -214,7 +253,9 @@ def test_what_is_not_needed_does_not_run(lam, unused):
         check(naive(pair()))
 
 
-@pytest.mark.parametrize(("architecture", "wrong"), [("t5", "input_ids"), ("bart", "not the realigned")])
+@pytest.mark.parametrize(
+    ("architecture", "wrong"), [("t5", "input_ids"), ("bart", "not the realigned")]
+)
 def test_encoder_decoders(architecture, wrong):
     """The processor sees the decoder's tokens only, and the reference gets no source: T5 says so, BART makes one up."""
     parts = pair(architecture)
@@ -225,4 +266,6 @@ def test_encoder_decoders(architecture, wrong):
     check(ours(parts))
     check(naive(parts, "encoder"))
     with pytest.raises((AssertionError, ValueError), match=wrong):
-        check(naive(parts, "beams"))  # without its cache, which is not one for encoder-decoders either
+        check(
+            naive(parts, "beams")
+        )  # without its cache, which is not one for encoder-decoders either

@@ -5,12 +5,14 @@ import pytest
 from scipy import stats
 
 from dera import reweight, reweighted_kl
-from dera.curve import coverage
-from dera.gap import gaps_of
-from dera.tuning import choose
+from dera.exact_mixture.gap import gaps_of
+from dera.lam_curve.curve import coverage
+from dera.lam_curve.tuning import choose
 from tests.dera.dice import Dice
 
-HUMP = Dice([0.6, 0.3, 0.1], [0.1, 0.3, 0.6])  # the middle face is most probable at lam = 1/2, by symmetry
+HUMP = Dice(
+    [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]
+)  # the middle face is most probable at lam = 1/2, by symmetry
 GRID = tuple(round(0.1 * i, 1) for i in range(11))
 
 
@@ -24,7 +26,9 @@ def test_the_choice_has_an_interval_that_covers_an_optimum_inside_the_range():
     for seed in range(100):
         samples, faces = HUMP.roll((0.0, 1.0), GRID, prompts=400, samples=2, seed=seed)
         noisy = middle(faces) + np.random.default_rng(seed).normal(scale=0.5, size=faces.shape)
-        found = choose(reweight(samples, noisy), reweighted_kl(samples), samples, resamples=300, seed=seed)
+        found = choose(
+            reweight(samples, noisy), reweighted_kl(samples), samples, resamples=300, seed=seed
+        )
         covered += found.low <= 0.5 <= found.high
         widths.append(found.high - found.low)
     assert covered >= 85
@@ -38,7 +42,10 @@ def test_a_limit_on_the_kl_moves_the_choice_below_it():
     found = choose(curve, kl, samples, aligned_beta=0.2, max_kl=(truth[2] + truth[3]) / 2)
     assert found.lam == 0.2
     assert found.beta == pytest.approx(1.0)
-    assert not any("may be above" in warning for warning in found.warnings) or found.kl.high > (truth[2] + truth[3]) / 2
+    assert (
+        not any("may be above" in warning for warning in found.warnings)
+        or found.kl.high > (truth[2] + truth[3]) / 2
+    )
 
 
 def test_what_one_model_excludes_counts_where_that_model_has_no_share():
@@ -47,7 +54,9 @@ def test_what_one_model_excludes_counts_where_that_model_has_no_share():
     samples, faces = dice.roll((0.0, 1.0), (0.0, 0.5, 1.0), prompts=3000, samples=2)
     curve, kl = reweight(samples, (faces == 2).astype(float)), reweighted_kl(samples)
     assert curve.mean == pytest.approx([0.2, 0, 0], abs=0.02)
-    truth = [0.0] + [dice.at(lam)[:2] @ np.log(dice.at(lam)[:2] / dice.reference[:2]) for lam in (0.5, 1.0)]
+    truth = [0.0] + [
+        dice.at(lam)[:2] @ np.log(dice.at(lam)[:2] / dice.reference[:2]) for lam in (0.5, 1.0)
+    ]
     assert kl.mean == pytest.approx(truth, abs=0.02)
     assert all(np.isfinite([gap.kl.value, gap.gap.value]).all() for gap in gaps_of(samples))
 
@@ -93,7 +102,9 @@ def test_a_lam_whose_completions_were_never_drawn_is_not_supported():
 @pytest.mark.parametrize("samples", [2, 4])
 def test_the_mixture_s_estimate_is_unbiased_to_first_order_with_several_anchors(samples):
     """4000 prompts; z-test at level 1e-4 after allowing a third of the bias that is there without the jackknife."""
-    rolled, faces = HUMP.roll((0.0, 0.5, 1.0, 1.5), (0.0, 0.5, 1.0, 1.5, 2.0), prompts=4000, samples=samples)
+    rolled, faces = HUMP.roll(
+        (0.0, 0.5, 1.0, 1.5), (0.0, 0.5, 1.0, 1.5, 2.0), prompts=4000, samples=samples
+    )
     values = (faces == 2).astype(float)
     truth = HUMP.at(2.0)[2]
     curve = reweight(rolled, values, target="mixture")

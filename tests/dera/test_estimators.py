@@ -24,10 +24,16 @@ def test_every_outcome_once_gives_the_exact_answer():
     """A sample that is the distribution itself leaves only the jackknife's correction, of order one over its 2000 draws."""
     outcomes = np.repeat([0] * 4 + [1] * 3 + [2] * 2 + [3], 200)[None]
     log_weights = REWARD[outcomes] / BETA
-    assert estimators.reweighted_mean(REWARD[outcomes], log_weights)[0] == pytest.approx(optimum() @ REWARD, abs=1e-3)
+    assert estimators.reweighted_mean(REWARD[outcomes], log_weights)[0] == pytest.approx(
+        optimum() @ REWARD, abs=1e-3
+    )
     expected_kl = optimum() @ np.log(optimum() / REFERENCE)
-    assert estimators.kl_to_reference(log_weights, log_weights)[0] == pytest.approx(expected_kl, abs=1e-3)
-    assert estimators.log_normalizer(log_weights)[0] == pytest.approx(np.log(REFERENCE @ np.exp(REWARD / BETA)), abs=1e-3)
+    assert estimators.kl_to_reference(log_weights, log_weights)[0] == pytest.approx(
+        expected_kl, abs=1e-3
+    )
+    assert estimators.log_normalizer(log_weights)[0] == pytest.approx(
+        np.log(REFERENCE @ np.exp(REWARD / BETA)), abs=1e-3
+    )
 
 
 def test_the_jackknife_removes_most_of_the_bias_of_few_samples():
@@ -80,7 +86,10 @@ def test_the_interval_is_scipy_s(confidence):
 def test_the_interval_of_many_prompts_is_that_of_the_normal_approximation():
     """Of 2000 uniform values; the quantile of 10000 resamples errs by 0.027 standard errors of the mean, and five times that is allowed."""
     values = np.random.default_rng(7).uniform(size=2000)
-    estimate, error = estimators.bootstrap_mean(values, resamples=10_000, seed=8), values.std() / 2000**0.5
+    estimate, error = (
+        estimators.bootstrap_mean(values, resamples=10_000, seed=8),
+        values.std() / 2000**0.5,
+    )
     assert abs(estimate.low - (values.mean() - 1.959964 * error)) < 0.135 * error
     assert abs(estimate.high - (values.mean() + 1.959964 * error)) < 0.135 * error
 

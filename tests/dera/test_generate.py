@@ -73,7 +73,9 @@ def truth(oracle, batch, lam, **kwargs):
     kwargs = {"use_cache": False, "max_new_tokens": 8, **kwargs}
     for only_speed in ("cache_implementation", "past_key_values", "prompt_lookup_num_tokens"):
         kwargs.pop(only_speed, None)
-    return seeded(oracle, **batch, lam=torch.tensor(lam).reshape(len(batch["input_ids"]), -1), **kwargs)
+    return seeded(
+        oracle, **batch, lam=torch.tensor(lam).reshape(len(batch["input_ids"]), -1), **kwargs
+    )
 
 
 def assert_same(mode, models, lams, got, expected):
@@ -113,7 +115,13 @@ def counted(**modules):
 def test_generate_equals_the_oracle(architecture, mode):
     ours, oracle = pair(architecture)
     got = seeded(ours, **padded(PROMPTS), lam=LAMS, max_new_tokens=8, **MODES[mode])
-    assert_same(mode, parts(architecture), [[lam] for lam in LAMS], got, truth(oracle, padded(PROMPTS), LAMS, **MODES[mode]))
+    assert_same(
+        mode,
+        parts(architecture),
+        [[lam] for lam in LAMS],
+        got,
+        truth(oracle, padded(PROMPTS), LAMS, **MODES[mode]),
+    )
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -122,7 +130,10 @@ def test_prompt_lookup_accepts_drafts_and_changes_nothing(architecture):
     ours, oracle = pair(architecture)
     steps = calls = 0
     for lam in LAMS:
-        batch, arguments = padded([[3, 4, 5, 3, 4]]), dict(do_sample=False, prompt_lookup_num_tokens=3)
+        batch, arguments = (
+            padded([[3, 4, 5, 3, 4]]),
+            dict(do_sample=False, prompt_lookup_num_tokens=3),
+        )
         with counted(aligned=ours.aligned) as count:
             got = ours.generate(**batch, lam=lam, max_new_tokens=16, **arguments)
         assert torch.equal(got, truth(oracle, batch, [lam], max_new_tokens=16, **arguments))
@@ -136,7 +147,13 @@ def test_drafts_of_an_assistant_change_nothing(architecture):
     """The assistant is a plain model, which knows no lam."""
     ours, oracle = pair(architecture)
     for lam in LAMS:
-        got = ours.generate(**padded(PROMPTS[:1]), lam=lam, max_new_tokens=8, do_sample=False, assistant_model=ours.aligned)
+        got = ours.generate(
+            **padded(PROMPTS[:1]),
+            lam=lam,
+            max_new_tokens=8,
+            do_sample=False,
+            assistant_model=ours.aligned,
+        )
         assert torch.equal(got, truth(oracle, padded(PROMPTS[:1]), [lam], do_sample=False))
 
 
@@ -144,7 +161,9 @@ def test_drafts_of_an_assistant_change_nothing(architecture):
 @pytest.mark.parametrize("architecture", KINDS)
 def test_scores_are_those_of_the_oracle(architecture, mode):
     ours, oracle = pair(architecture)
-    lams = [-1.0, 0.4, 1.0, 2.5] if mode == "beams" else LAMS  # at 8 the best beams have probability 1 in float32: ties
+    lams = (
+        [-1.0, 0.4, 1.0, 2.5] if mode == "beams" else LAMS
+    )  # at 8 the best beams have probability 1 in float32: ties
     wanted = dict(MODES[mode], output_scores=True, return_dict_in_generate=True)
     got = ours.generate(**padded(PROMPTS), lam=lams, max_new_tokens=8, **wanted)
     expected = truth(oracle, padded(PROMPTS), lams, **wanted)
@@ -153,7 +172,13 @@ def test_scores_are_those_of_the_oracle(architecture, mode):
         assert mine.dtype == torch.float32
         assert not (mine.isnan() | mine.isposinf()).any()
         assert not mine.requires_grad
-        torch.testing.assert_close(mine, theirs.float(), atol=1e-3, rtol=1e-5, msg=lambda text, step=step: f"{step}: {text}")
+        torch.testing.assert_close(
+            mine,
+            theirs.float(),
+            atol=1e-3,
+            rtol=1e-5,
+            msg=lambda text, step=step: f"{step}: {text}",
+        )
 
 
 class StopAt(tf.StoppingCriteria):
@@ -172,7 +197,9 @@ def test_a_stopping_criterion_of_the_callers(architecture):
     arguments = dict(stopping_criteria=[StopAt([3, 7, 9, 12])], do_sample=False)
     got = ours.generate(**padded(PROMPTS), lam=LAMS, max_new_tokens=8, **arguments)
     assert torch.equal(got, truth(oracle, padded(PROMPTS), LAMS, **arguments))
-    assert not torch.equal(got, truth(oracle, padded(PROMPTS), LAMS, do_sample=False)[:, : got.shape[1]])
+    assert not torch.equal(
+        got, truth(oracle, padded(PROMPTS), LAMS, do_sample=False)[:, : got.shape[1]]
+    )
 
 
 class Collected(BaseStreamer):
@@ -192,7 +219,15 @@ class Collected(BaseStreamer):
 def test_a_streamer_gets_the_tokens_that_are_returned(architecture):
     ours, oracle = pair(architecture)
     streamer = Collected()
-    got = seeded(ours, **padded(PROMPTS[:1]), lam=0.4, max_new_tokens=8, do_sample=True, top_k=0, streamer=streamer)
+    got = seeded(
+        ours,
+        **padded(PROMPTS[:1]),
+        lam=0.4,
+        max_new_tokens=8,
+        do_sample=True,
+        top_k=0,
+        streamer=streamer,
+    )
     assert streamer.tokens == got[0].tolist()
     assert streamer.ended == 1
     assert torch.equal(got, truth(oracle, padded(PROMPTS[:1]), [0.4], do_sample=True, top_k=0))
@@ -203,7 +238,11 @@ def own_cache(kind, config):
     decoder = config.get_text_config(decoder=True)
 
     def one(room):
-        return tf.DynamicCache() if kind == "dynamic" else tf.StaticCache(config=decoder, max_cache_len=room)
+        return (
+            tf.DynamicCache()
+            if kind == "dynamic"
+            else tf.StaticCache(config=decoder, max_cache_len=room)
+        )
 
     return tf.EncoderDecoderCache(one(9), one(5)) if config.is_encoder_decoder else one(20)
 
@@ -216,9 +255,13 @@ def test_a_cache_of_the_callers(architecture, kind):
     arguments = dict(do_sample=False, past_key_values=cache, return_dict_in_generate=True)
     got = ours.generate(**padded(PROMPTS), lam=LAMS, max_new_tokens=8, **arguments)
     assert torch.equal(got.sequences, truth(oracle, padded(PROMPTS), LAMS, do_sample=False))
-    assert cache.get_seq_length() == 0  # a template: each part has a cache of its own, of the same kind
+    assert (
+        cache.get_seq_length() == 0
+    )  # a template: each part has a cache of its own, of the same kind
     own = [getattr(used, "self_attention_cache", used) for used in got.past_key_values.parts]
-    assert [type(used) for used in own] == [tf.DynamicCache if kind == "dynamic" else tf.StaticCache] * 2
+    assert [type(used) for used in own] == [
+        tf.DynamicCache if kind == "dynamic" else tf.StaticCache
+    ] * 2
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral"])
@@ -232,9 +275,16 @@ def test_a_returned_cache_is_gone_on_with(architecture):
     batch = dict(input_ids=ids, attention_mask=mask)
     seen = []
     with hooked(ours.aligned.model.embed_tokens, lambda *call: seen.append(call[1][0].shape[1])):
-        second = ours.generate(**batch, lam=LAMS, past_key_values=first.past_key_values, **arguments)
+        second = ours.generate(
+            **batch, lam=LAMS, past_key_values=first.past_key_values, **arguments
+        )
     assert torch.equal(second, truth(oracle, batch, LAMS, **arguments))
-    assert seen == [3, 1, 1, 1]  # the last token of the first turn and the two new ones, then one at a time
+    assert seen == [
+        3,
+        1,
+        1,
+        1,
+    ]  # the last token of the first turn and the two new ones, then one at a time
 
 
 WEIGHTS = {
@@ -262,7 +312,9 @@ def test_one_aligned_model_by_its_name():
     ours, oracle = RealignedModel(parts("llama")[0], {"kind": parts("llama")[1]}), pair("llama")[1]
     for lam in ({"kind": 2.0}, {}):
         got = ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=8, do_sample=False)
-        assert torch.equal(got, truth(oracle, padded(PROMPTS), [lam.get("kind", 0.0)] * 4, do_sample=False))
+        assert torch.equal(
+            got, truth(oracle, padded(PROMPTS), [lam.get("kind", 0.0)] * 4, do_sample=False)
+        )
 
 
 def adapted(architecture, names):
@@ -292,7 +344,10 @@ def merged(model: PeftModel, name):
 
 
 def size(*modules):
-    return sum(p.numel() * p.element_size() for p in {id(p): p for m in modules for p in m.parameters()}.values())
+    return sum(
+        p.numel() * p.element_size()
+        for p in {id(p): p for m in modules for p in m.parameters()}.values()
+    )
 
 
 @pytest.mark.parametrize("mode", ["greedy", "beams"])
@@ -304,8 +359,12 @@ def test_several_adapters_on_one_base(architecture, mode):
     for lam, rows in (WEIGHTS["rows"], WEIGHTS["one name"]):
         lam = torch.tensor(lam) if lam is rows else lam
         got = ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=8, **MODES[mode])
-        assert_same(mode, whole, rows, got, truth(Oracle(whole), padded(PROMPTS), rows, **MODES[mode]))
-    added = sum(p.numel() * p.element_size() for name, p in model.named_parameters() if "lora_" in name)
+        assert_same(
+            mode, whole, rows, got, truth(Oracle(whole), padded(PROMPTS), rows, **MODES[mode])
+        )
+    added = sum(
+        p.numel() * p.element_size() for name, p in model.named_parameters() if "lora_" in name
+    )
     assert size(ours) == size(tiny(architecture, 1)) + added
     assert size(ours) < 0.6 * size(*whole)
     assert model.active_adapter == "kind"  # as it was before
@@ -324,10 +383,18 @@ SCHEDULES = {
 def test_a_schedule_of_lam_over_the_completion(architecture, name, use_cache):
     schedule, at = SCHEDULES[name]
     ours, _ = pair(architecture)
-    got = ours.generate(**padded(PROMPTS), lam=schedule, max_new_tokens=8, do_sample=False, use_cache=use_cache)
+    got = ours.generate(
+        **padded(PROMPTS), lam=schedule, max_new_tokens=8, do_sample=False, use_cache=use_cache
+    )
     completions = got[:, 1 if ours.config.is_encoder_decoder else 5 :].tolist()
     rows = zip(PROMPTS, completions, strict=True)
-    assert sum(compare(parts(architecture), lambda step: [at(step)], prompt, completion) for prompt, completion in rows) > 12
+    assert (
+        sum(
+            compare(parts(architecture), lambda step: [at(step)], prompt, completion)
+            for prompt, completion in rows
+        )
+        > 12
+    )
 
 
 def compare(models, lam, prompt, completion, steps=8):
@@ -344,13 +411,18 @@ def test_a_schedule_scores_a_text_that_is_given(architecture):
     ours, _ = pair(architecture)
     starts = torch.tensor([3, 4, 5, 2])
     with torch.no_grad():
-        got = ours(**padded(PROMPTS), lam=linear_schedule(-1, 4, over=3), completion_start=starts).logits
+        got = ours(
+            **padded(PROMPTS), lam=linear_schedule(-1, 4, over=3), completion_start=starts
+        ).logits
     for row, (ids, start) in enumerate(zip(PROMPTS, starts.tolist(), strict=True)):
         pad = 5 - len(ids)
         for t in range(len(ids)):
             lam = -1 + 5 * min(max(pad + t + 1 - start, 0) / 3, 1)
             torch.testing.assert_close(
-                got[row, pad + t].double(), next_logits(parts(architecture), [lam], ids)[t], atol=1e-3, rtol=1e-4
+                got[row, pad + t].double(),
+                next_logits(parts(architecture), [lam], ids)[t],
+                atol=1e-3,
+                rtol=1e-4,
             )
 
 
@@ -362,7 +434,11 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
     if ours.config.is_encoder_decoder:
         modules |= {f"encoder of {name}": module.get_encoder() for name, module in modules.items()}
     batch = padded(PROMPTS)
-    inputs = dict(batch, decoder_input_ids=torch.full((4, 1), PAD)) if ours.config.is_encoder_decoder else batch
+    inputs = (
+        dict(batch, decoder_input_ids=torch.full((4, 1), PAD))
+        if ours.config.is_encoder_decoder
+        else batch
+    )
     for call in (
         lambda lam: ours(**inputs, lam=lam),
         lambda lam: ours.generate(**batch, lam=lam, max_new_tokens=3, do_sample=False),
@@ -370,7 +446,9 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
     ):
         with counted(**modules) as calls:
             call(lam)
-        assert {name for name, count in calls.items() if count} == {name for name in modules if running in name}
+        assert {name for name, count in calls.items() if count} == {
+            name for name in modules if running in name
+        }
         with counted(**modules) as calls:
             call([lam] * 3 + [0.5])
         assert all(calls.values())
@@ -381,9 +459,11 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
 @pytest.mark.parametrize("lam", [0, 1, 0.5])
 def test_one_base_with_an_adapter_runs_once_a_token(lam):
     ours = RealignedModel(None, adapted("llama", ["only"]))
-    assert ours.stack.ready  # which is tried once
+    assert ours.one_pass.ready  # which is tried once
     with counted(base=ours.aligned.get_base_model()) as calls:
-        ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+        ours.generate(
+            **padded(PROMPTS), lam=lam, max_new_tokens=3, min_new_tokens=3, do_sample=False
+        )
     assert calls["base"] == 3
 
 
@@ -391,7 +471,10 @@ def test_one_base_with_an_adapter_runs_once_a_token(lam):
 def test_a_cache_begun_without_a_model_is_refused_when_it_gets_a_share(architecture):
     ours, _ = pair(architecture)
     seq2seq = ours.config.is_encoder_decoder
-    ids, (first, second) = torch.tensor([PROMPTS[0]]), (torch.tensor([[PAD if seq2seq else 3]]), torch.tensor([[4]]))
+    ids, (first, second) = (
+        torch.tensor([PROMPTS[0]]),
+        (torch.tensor([[PAD if seq2seq else 3]]), torch.tensor([[4]])),
+    )
     source = dict(input_ids=ids) if seq2seq else {}
     key = "decoder_input_ids" if seq2seq else "input_ids"
     with torch.no_grad():
@@ -399,8 +482,12 @@ def test_a_cache_begun_without_a_model_is_refused_when_it_gets_a_share(architect
         with pytest.raises(ValueError, match="lam has changed"):
             ours(**source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values)
         begun = ours(**source, **{key: first}, lam=0, use_cache=True, output_parts=True)
-        got = ours(**source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values).logits[0, -1]
-    expected = next_logits(parts(architecture), [0.5], torch.cat([first, second], 1), ids if seq2seq else None)[-1]
+        got = ours(
+            **source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values
+        ).logits[0, -1]
+    expected = next_logits(
+        parts(architecture), [0.5], torch.cat([first, second], 1), ids if seq2seq else None
+    )[-1]
     torch.testing.assert_close(got.double(), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -436,9 +523,15 @@ def test_padding_changes_nothing(architecture, side):
         logits = ours(**batch, **inputs, lam=LAMS).logits.double()
     for row, (ids, lam) in enumerate(zip(PROMPTS, LAMS, strict=True)):
         if inputs:
-            expected, got = next_logits(parts(architecture), [lam], inputs["decoder_input_ids"][row], ids), logits[row]
+            expected, got = (
+                next_logits(parts(architecture), [lam], inputs["decoder_input_ids"][row], ids),
+                logits[row],
+            )
         else:
-            expected, got = next_logits(parts(architecture), [lam], ids), logits[row, batch["attention_mask"][row].bool()]
+            expected, got = (
+                next_logits(parts(architecture), [lam], ids),
+                logits[row, batch["attention_mask"][row].bool()],
+            )
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-4)
 
 
@@ -449,7 +542,10 @@ def test_padding_of_the_decoders_text_changes_nothing(architecture, side):
     decoded = padded([[PAD, 4, 9], [PAD], [PAD, 7, 7, 3], [PAD, 2]], side)
     with torch.no_grad():
         logits = ours(
-            **padded(PROMPTS), lam=LAMS, decoder_input_ids=decoded["input_ids"], decoder_attention_mask=decoded["attention_mask"]
+            **padded(PROMPTS),
+            lam=LAMS,
+            decoder_input_ids=decoded["input_ids"],
+            decoder_attention_mask=decoded["attention_mask"],
         ).logits.double()
     for row, (ids, lam) in enumerate(zip(PROMPTS, LAMS, strict=True)):
         real = decoded["attention_mask"][row].bool()
@@ -466,21 +562,34 @@ def saved(folder, **named):
 
 
 DEVICES = dict.fromkeys(
-    ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head"], "cpu"
+    [
+        "model.embed_tokens",
+        "model.layers.0",
+        "model.layers.1",
+        "model.norm",
+        "model.rotary_emb",
+        "lm_head",
+    ],
+    "cpu",
 )
 DEVICE_MAPS = {
     "all on one device": {"": "cpu"},
     "a layer on disk": DEVICES | {"model.layers.1": "disk"},
-    "embeddings and a layer on disk": DEVICES | {"model.embed_tokens": "disk", "model.layers.1": "disk"},
+    "embeddings and a layer on disk": DEVICES
+    | {"model.embed_tokens": "disk", "model.layers.1": "disk"},
 }
 
 
 @pytest.mark.parametrize("where", DEVICE_MAPS)
 def test_a_device_map(tmp_path, where):
     paths = saved(tmp_path, reference=parts("llama")[0], aligned=parts("llama")[1])
-    loaded = RealignedModel.from_pretrained(*paths, device_map=DEVICE_MAPS[where], offload_folder=tmp_path / "offloaded")
+    loaded = RealignedModel.from_pretrained(
+        *paths, device_map=DEVICE_MAPS[where], offload_folder=tmp_path / "offloaded"
+    )
     for part in (loaded.reference, loaded.aligned):
-        on_disk = {name for name, parameter in part.named_parameters() if parameter.device.type == "meta"}
+        on_disk = {
+            name for name, parameter in part.named_parameters() if parameter.device.type == "meta"
+        }
         assert bool(on_disk) == ("disk" in where)
     got = loaded.generate(**padded(PROMPTS), lam=LAMS, max_new_tokens=8, do_sample=False)
     assert torch.equal(got, truth(pair("llama")[1], padded(PROMPTS), LAMS, do_sample=False))
@@ -491,10 +600,15 @@ def test_a_device_map(tmp_path, where):
 def test_quantised_models(tmp_path, bits, kind):
     """bitsandbytes decides what the parts' logits are; the mixture must be of these."""
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    wide = dict(hidden_size=64, intermediate_size=64, head_dim=32, num_key_value_heads=2)  # it wants multiples of 32
+    wide = dict(
+        hidden_size=64, intermediate_size=64, head_dim=32, num_key_value_heads=2
+    )  # it wants multiples of 32
     reference, aligned = tiny("llama", 1, **wide), tiny("llama", 2, **wide)
     if kind == "adapter":
-        aligned = get_peft_model(copy.deepcopy(reference), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+        aligned = get_peft_model(
+            copy.deepcopy(reference),
+            LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
         randomise(aligned)
     paths = saved(tmp_path, reference=reference, aligned=aligned)
     config = tf.BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
@@ -502,11 +616,16 @@ def test_quantised_models(tmp_path, bits, kind):
     positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     whole = (0, 0) if kind == "adapter" else (0, 1)
     try:
-        plain = [tf.AutoModelForCausalLM.from_pretrained(paths[i], quantization_config=config) for i in whole]
+        plain = [
+            tf.AutoModelForCausalLM.from_pretrained(paths[i], quantization_config=config)
+            for i in whole
+        ]
         if kind == "adapter":
             plain[1] = PeftModel.from_pretrained(plain[1], paths[1]).eval()
         with torch.no_grad():
-            first, second = (part(**batch, position_ids=positions).logits[:, -1].double() for part in plain)
+            first, second = (
+                part(**batch, position_ids=positions).logits[:, -1].double() for part in plain
+            )
     except (RuntimeError, ImportError, AssertionError, NotImplementedError) as error:
         pytest.skip(f"bitsandbytes does not run {bits}-bit models here: {error}")
     ours = RealignedModel.from_pretrained(*paths, quantization_config=config)
@@ -515,8 +634,12 @@ def test_quantised_models(tmp_path, bits, kind):
     with torch.no_grad():
         got = ours(**batch, lam=LAMS).logits[:, -1]
     assert got.dtype == torch.float32
-    torch.testing.assert_close(got.double(), (1 - lams) * first + lams * second, atol=1e-3, rtol=1e-4)
-    assert (first - logits_of(reference, **batch, position_ids=positions)[:, -1]).abs().max() > 0.01  # quantised indeed
+    torch.testing.assert_close(
+        got.double(), (1 - lams) * first + lams * second, atol=1e-3, rtol=1e-4
+    )
+    assert (
+        first - logits_of(reference, **batch, position_ids=positions)[:, -1]
+    ).abs().max() > 0.01  # quantised indeed
     assert ours.generate(**batch, lam=LAMS, max_new_tokens=3, min_new_tokens=3).shape == (4, 8)
 
 
@@ -548,7 +671,9 @@ def test_the_loss_of_a_decoder(architecture, side):
         labels[row, first : first + count] = -100
     with torch.no_grad():
         loss = ours(**batch, labels=labels, lam=LAMS).loss.item()
-    expected = mean_nll(architecture, LAMS, [(ids, count, None) for ids, count in zip(PROMPTS, given, strict=True)])
+    expected = mean_nll(
+        architecture, LAMS, [(ids, count, None) for ids, count in zip(PROMPTS, given, strict=True)]
+    )
     assert math.isclose(loss, expected, rel_tol=1e-5)
 
 

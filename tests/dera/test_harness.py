@@ -63,7 +63,9 @@ def questions():
 
 
 def harness(parts, lam):
-    return HFLM(pretrained=RealignedModel(*parts, lam=lam), tokenizer=word_tokenizer(), batch_size=4)
+    return HFLM(
+        pretrained=RealignedModel(*parts, lam=lam), tokenizer=word_tokenizer(), batch_size=4
+    )
 
 
 def log_likelihood(parts, lam, question, choice):
@@ -73,7 +75,9 @@ def log_likelihood(parts, lam, question, choice):
     else:
         logits = next_logits(parts, [lam], question + choice[:-1])[len(question) - 1 :]
     logs = logits.log_softmax(-1)
-    return sum(logs[t, token].item() for t, token in enumerate(choice)), logs.argmax(-1).tolist() == choice
+    return sum(logs[t, token].item() for t, token in enumerate(choice)), logs.argmax(
+        -1
+    ).tolist() == choice
 
 
 def continuation(parts, lam, question):
@@ -85,35 +89,62 @@ def continuation(parts, lam, question):
 @pytest.mark.parametrize("lam", [0.4, 3.0])
 def test_log_likelihoods_are_the_oracles(parts, questions, lam):
     pairs = [(ids, choice) for ids, choices in questions for choice in choices]
-    best = [(ids, [token for token in continuation(parts, lam, ids)[:2] if token not in (EOS, PAD)]) for ids, _ in questions]
+    best = [
+        (ids, [token for token in continuation(parts, lam, ids)[:2] if token not in (EOS, PAD)])
+        for ids, _ in questions
+    ]
     pairs += [(ids, choice) for ids, choice in best if choice]
-    requests = [Instance("loglikelihood", {}, (text(ids), " " + text(choice)), i) for i, (ids, choice) in enumerate(pairs)]
+    requests = [
+        Instance("loglikelihood", {}, (text(ids), " " + text(choice)), i)
+        for i, (ids, choice) in enumerate(pairs)
+    ]
     got = harness(parts, lam).loglikelihood(requests, disable_tqdm=True)
     expected = [log_likelihood(parts, lam, ids, choice) for ids, choice in pairs]
-    assert [score for score, _ in got] == pytest.approx([score for score, _ in expected], abs=1e-3, rel=1e-5)
+    assert [score for score, _ in got] == pytest.approx(
+        [score for score, _ in expected], abs=1e-3, rel=1e-5
+    )
     assert [exact for _, exact in got] == [exact for _, exact in expected]
     assert {exact for _, exact in got} == {True, False}
 
 
 @pytest.mark.parametrize("lam", [0.4, 3.0])
 def test_a_task_of_ones_own(parts, questions, lam, tmp_path):
-    scores = [[log_likelihood(parts, lam, ids, choice)[0] for choice in choices] for ids, choices in questions]
+    scores = [
+        [log_likelihood(parts, lam, ids, choice)[0] for choice in choices]
+        for ids, choices in questions
+    ]
     answers = [i % CHOICES for i in range(QUESTIONS)]
-    right = [max(range(CHOICES), key=row.__getitem__) == answer for row, answer in zip(scores, answers, strict=True)]
+    right = [
+        max(range(CHOICES), key=row.__getitem__) == answer
+        for row, answer in zip(scores, answers, strict=True)
+    ]
     continuations = []
     for ids, _ in questions:
         tokens = continuation(parts, lam, ids)
-        before = [token for token in tokens[: (*tokens, STOP).index(STOP)] if token not in (EOS, PAD)]
+        before = [
+            token for token in tokens[: (*tokens, STOP).index(STOP)] if token not in (EOS, PAD)
+        ]
         # the harness cuts at the stop word, not at the space before it
         continuations.append(text(before) + " " * (STOP in tokens and len(before) > 0))
-    wanted = [made if i % 2 else text([2] * (NEW_TOKENS + 1)) for i, made in enumerate(continuations)]
+    wanted = [
+        made if i % 2 else text([2] * (NEW_TOKENS + 1)) for i, made in enumerate(continuations)
+    ]
     rows = [
-        dict(question=text(ids), choices=[text(choice) for choice in choices], answer=answer, continuation=target)
+        dict(
+            question=text(ids),
+            choices=[text(choice) for choice in choices],
+            answer=answer,
+            continuation=target,
+        )
         for (ids, choices), answer, target in zip(questions, answers, wanted, strict=True)
     ]
     (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, rows)))
     # for an encoder-decoder the harness would add the room for the prompt to that for new tokens
-    room = f"max_length: {1 + NEW_TOKENS}" if parts[0].config.is_encoder_decoder else f"max_gen_toks: {NEW_TOKENS}"
+    room = (
+        f"max_length: {1 + NEW_TOKENS}"
+        if parts[0].config.is_encoder_decoder
+        else f"max_gen_toks: {NEW_TOKENS}"
+    )
     data = DATA % (tmp_path / "rows.json", tmp_path / "cache")
     (tmp_path / "which.yaml").write_text(TASKS["which"] + data)
     (tmp_path / "how.yaml").write_text(TASKS["how"] % (STOP, room) + data)

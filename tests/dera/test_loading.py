@@ -32,7 +32,11 @@ def save(model, folder, tokenizer=None):
 
 def adapter_on(path, folder, seed=3, **settings):
     """Save an adapter trained on the model at `path`; return its folder and a whole model, the adapter merged."""
-    auto = tf.AutoModelForSeq2SeqLM if tf.AutoConfig.from_pretrained(path).is_encoder_decoder else tf.AutoModelForCausalLM
+    auto = (
+        tf.AutoModelForSeq2SeqLM
+        if tf.AutoConfig.from_pretrained(path).is_encoder_decoder
+        else tf.AutoModelForCausalLM
+    )
     settings = dict(r=2, target_modules="all-linear", task_type="CAUSAL_LM") | settings
     model = get_peft_model(auto.from_pretrained(path), LoraConfig(**settings))
     torch.manual_seed(seed)
@@ -46,7 +50,9 @@ def adapter_on(path, folder, seed=3, **settings):
 def decodes_as(model, whole, lam, rows):
     """`whole` are plain models of which nothing was loaded by us; `rows` is lam for each row and aligned model."""
     got = model.generate(**BATCH, lam=lam, **GREEDY)
-    return torch.equal(got, Oracle(whole).generate(**BATCH, lam=torch.tensor(rows), use_cache=False, **GREEDY))
+    return torch.equal(
+        got, Oracle(whole).generate(**BATCH, lam=torch.tensor(rows), use_cache=False, **GREEDY)
+    )
 
 
 @pytest.fixture
@@ -72,7 +78,9 @@ def test_tokenizers_that_swap_two_tokens(reference, tmp_path):
     ids = content["model"]["vocab"]
     ids["w2"], ids["w3"] = ids["w3"], ids["w2"]
     swapped = tf.PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(content)), eos_token="<eos>", pad_token="<pad>"
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        eos_token="<eos>",
+        pad_token="<pad>",
     )
     other = save(tiny("llama", 2), tmp_path / "other", swapped)
     with pytest.raises(ValueError, match="different tokenizers.*'w2' is 2 and 3; 'w3' is 3 and 2"):
@@ -90,7 +98,10 @@ def test_a_tokenizer_with_one_more_token(reference, tmp_path):
 
 
 def test_a_tokenizer_with_more_tokens_than_a_table_has_rows(tmp_path):
-    paths = [save(tiny("llama", i, vocab_size=size), tmp_path / f"{i}") for i, size in ((1, VOCABULARY - 1), (2, VOCABULARY))]
+    paths = [
+        save(tiny("llama", i, vocab_size=size), tmp_path / f"{i}")
+        for i, size in ((1, VOCABULARY - 1), (2, VOCABULARY))
+    ]
     with pytest.raises(ValueError, match="uses 13 token ids, but the models' tables have .*12"):
         RealignedModel.from_pretrained(*paths)
 
@@ -108,7 +119,9 @@ def test_tables_that_differ_by_more_than_padding():
 def test_unused_rows_of_the_larger_table_are_never_chosen(architecture):
     reference, aligned = tiny(architecture, 1), tiny(architecture, 2, vocab_size=VOCABULARY + 3)
     head = aligned.get_output_embeddings()
-    head.weight.data[VOCABULARY:] = 50 * torch.randn(3, head.weight.shape[1])  # likely, as untrained rows may be
+    head.weight.data[VOCABULARY:] = 50 * torch.randn(
+        3, head.weight.shape[1]
+    )  # likely, as untrained rows may be
     arguments = dict(do_sample=True, top_k=0, max_new_tokens=8, num_return_sequences=10)
     assert (aligned.generate(**BATCH, **arguments) >= VOCABULARY).any()
     for model in (RealignedModel(reference, aligned), RealignedModel(aligned, reference)):
@@ -144,11 +157,15 @@ def test_lam_of_a_wrong_length_or_name(built):
         model.reference.register_forward_hook(lambda *_: calls.append(1))
     with pytest.raises(ValueError, match=r"shape \(2,\), but the batch has 3 rows"):
         built.generate(**BATCH, **GREEDY, lam=[0.5, 1.0])
-    with pytest.raises(ValueError, match="one number for each of the 2 aligned models .'kind', 'brief'."):
+    with pytest.raises(
+        ValueError, match="one number for each of the 2 aligned models .'kind', 'brief'."
+    ):
         two.generate(**BATCH, **GREEDY, lam=[0.5, 1.0, 2.0])
     with pytest.raises(ValueError, match="one number for each of the 2 aligned models"):
         two.generate(**BATCH, **GREEDY, lam=0.5)
-    with pytest.raises(ValueError, match="lam names .'kidn'., but the aligned models are .'kind', 'brief'."):
+    with pytest.raises(
+        ValueError, match="lam names .'kidn'., but the aligned models are .'kind', 'brief'."
+    ):
         two.generate(**BATCH, **GREEDY, lam={"kidn": 0.5})
     with pytest.raises(ValueError, match="lam= is needed"):
         two.generate(**BATCH, **GREEDY)
@@ -160,7 +177,9 @@ def test_lam_of_a_wrong_length_or_name(built):
 @pytest.mark.parametrize("beta", [0.0, -1.0, float("nan"), float("inf")])
 def test_beta_that_is_no_strength(beta):
     with pytest.raises(ValueError, match="beta must be a positive finite number"):
-        RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1).generate(**BATCH, beta=beta)
+        RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1).generate(
+            **BATCH, beta=beta
+        )
 
 
 def test_beta_that_means_nothing(built):
@@ -190,7 +209,9 @@ def test_an_adapter_of_another_base(reference, tmp_path, other, merge):
     # module names without their layer: else PEFT writes down the modules of the layers there were, and leaves others alone
     modules = ["c_attn", "c_fc"] if architecture == "gpt2" else ["q_proj", "up_proj"]
     adapter, _ = adapter_on(base, tmp_path / "adapter", target_modules=modules)
-    with pytest.raises(ValueError, match=f"{adapter} does not fit {reference}.*was it trained on another base"):
+    with pytest.raises(
+        ValueError, match=f"{adapter} does not fit {reference}.*was it trained on another base"
+    ):
         RealignedModel.from_pretrained(reference, adapter, merge_adapter=merge)
 
 
@@ -200,7 +221,12 @@ def test_an_adapter_that_changes_its_base(tmp_path, change):
     base = save(tiny("gpt2", 1), tmp_path / "reference")
     model = get_peft_model(
         tf.AutoModelForCausalLM.from_pretrained(base),
-        LoraConfig(r=2, target_modules=["c_attn"], task_type="CAUSAL_LM", bias="all" if change == "biases" else "none"),
+        LoraConfig(
+            r=2,
+            target_modules=["c_attn"],
+            task_type="CAUSAL_LM",
+            bias="all" if change == "biases" else "none",
+        ),
     )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -283,7 +309,11 @@ def test_a_base_of_another_name_only_warns(reference, tmp_path):
 @pytest.mark.parametrize("missing", ["reference", "aligned", "second"])
 def test_a_path_that_does_not_exist(reference, aligned, tmp_path, missing):
     nowhere = str(tmp_path / "nowhere")
-    arguments = dict(reference=(nowhere, aligned), aligned=(reference, nowhere), second=(reference, [aligned, nowhere]))
+    arguments = dict(
+        reference=(nowhere, aligned),
+        aligned=(reference, nowhere),
+        second=(reference, [aligned, nowhere]),
+    )
     with pytest.raises(FileNotFoundError, match=f"{nowhere}: no such folder"):
         RealignedModel.from_pretrained(*arguments[missing])
 
@@ -293,7 +323,9 @@ def test_pickled_weights_of_a_model(reference, aligned, tmp_path, which):
     folder = tmp_path / which
     (folder / "model.safetensors").unlink()
     torch.save(tiny("llama", 1).state_dict(), folder / "pytorch_model.bin")
-    assert tf.AutoModelForCausalLM.from_pretrained(folder) is not None  # transformers alone would read it
+    assert (
+        tf.AutoModelForCausalLM.from_pretrained(folder) is not None
+    )  # transformers alone would read it
     with pytest.raises(ValueError, match=f"{folder} has no safetensors weights"):
         RealignedModel.from_pretrained(reference, aligned)
 
@@ -302,7 +334,11 @@ def test_pickled_weights_of_an_adapter(reference, tmp_path):
     adapter, _ = adapter_on(reference, tmp_path / "adapter")
     weights = PeftModel.from_pretrained(tiny("llama", 1), adapter).state_dict()
     torch.save(
-        {name.replace(".default", ""): tensor for name, tensor in weights.items() if "lora_" in name},
+        {
+            name.replace(".default", ""): tensor
+            for name, tensor in weights.items()
+            if "lora_" in name
+        },
         tmp_path / "adapter" / "adapter_model.bin",
     )
     (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
@@ -326,7 +362,9 @@ def test_remote_code(reference, aligned):
 
 
 def test_adapters_that_are_not_there_or_not_named():
-    model = get_peft_model(tiny("llama", 1), LoraConfig(target_modules="all-linear"), adapter_name="kind")
+    model = get_peft_model(
+        tiny("llama", 1), LoraConfig(target_modules="all-linear"), adapter_name="kind"
+    )
     model.add_adapter("brief", LoraConfig(target_modules="all-linear"))
     with pytest.raises(ValueError, match=r"no adapter \['terse'\]: it has \['kind', 'brief'\]"):
         RealignedModel(None, model, adapters=["kind", "terse"])
@@ -383,7 +421,12 @@ def test_an_adapter_and_a_whole_model_in_a_list(tmp_path, architecture, merge):
     adapter, merged = adapter_on(reference, tmp_path / "adapter", task_type=TASK[architecture])
     model = RealignedModel.from_pretrained(reference, [adapter, aligned], merge_adapter=merge)
     assert model.names == ["0", "1"]
-    assert decodes_as(model, [tiny(architecture, 1), merged, tiny(architecture, 2)], [0.7, -0.4], [[0.7, -0.4]] * 3)
+    assert decodes_as(
+        model,
+        [tiny(architecture, 1), merged, tiny(architecture, 2)],
+        [0.7, -0.4],
+        [[0.7, -0.4]] * 3,
+    )
 
 
 @pytest.mark.parametrize("architecture", TASK)
@@ -392,7 +435,9 @@ def test_a_mapping_of_two_adapters(tmp_path, architecture, merge):
     reference = save(tiny(architecture, 1), tmp_path / "reference")
     kind, first = adapter_on(reference, tmp_path / "a", seed=3, task_type=TASK[architecture])
     brief, second = adapter_on(reference, tmp_path / "b", seed=4, task_type=TASK[architecture], r=3)
-    model = RealignedModel.from_pretrained(reference, {"kind": kind, "brief": brief}, merge_adapter=merge, lam={"brief": 1})
+    model = RealignedModel.from_pretrained(
+        reference, {"kind": kind, "brief": brief}, merge_adapter=merge, lam={"brief": 1}
+    )
     whole = [tiny(architecture, 1), first, second]
     assert decodes_as(model, whole, {"brief": -0.4, "kind": 0.7}, [[0.7, -0.4]] * 3)
     assert decodes_as(model, whole, None, [[0.0, 1.0]] * 3)  # what it was loaded with

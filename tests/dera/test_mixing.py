@@ -26,7 +26,9 @@ def geometric(reference: np.ndarray, aligned: np.ndarray, lam: float) -> np.ndar
 @given(LOGITS, LAMS)
 def test_mixture_is_the_normalised_geometric_mixture(logits, lam):
     expected = geometric(logits[0], logits[1], lam)
-    mixed = mix_logits(torch.tensor(logits[:1]), torch.tensor(logits[1:]), torch.tensor([lam])).softmax(-1)[0]
+    mixed = mix_logits(
+        torch.tensor(logits[:1]), torch.tensor(logits[1:]), torch.tensor([lam])
+    ).softmax(-1)[0]
     # float32 logits of up to 20 * (1 + 2 * 8) carry an error near 2e-5
     np.testing.assert_allclose(mixed, expected / expected.sum(), atol=1e-4)
 
@@ -35,7 +37,9 @@ def test_mixture_is_the_normalised_geometric_mixture(logits, lam):
 def test_log_normalizer_is_the_log_of_the_mass(logits, lam):
     reference, aligned = (torch.tensor(row)[None, None] for row in logits)
     got = log_normalizers(reference, aligned, torch.tensor([lam])).item()
-    assert got == pytest.approx(math.log(geometric(logits[0], logits[1], lam).sum()), abs=2e-4, rel=1e-5)
+    assert got == pytest.approx(
+        math.log(geometric(logits[0], logits[1], lam).sum()), abs=2e-4, rel=1e-5
+    )
     if 0 <= lam <= 1:
         assert got <= 1e-5  # Hoelder's inequality
 

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from dera import RealignedModel, sample_mixture
-from dera.mixture import _ancestors
+from dera.exact_mixture.particles import _ancestors
 from tests.dera.architectures import EOS, tiny
 from tests.dera.enumeration import Space, p_value
 from tests.dera.tokenizers import word_tokenizer
@@ -26,7 +26,9 @@ def picked(space: Space, particles, rows) -> list[int]:
     return [space.index[tuple(ids[: ids.index(EOS) + 1] if EOS in ids else ids)] for ids in drawn]
 
 
-@pytest.mark.parametrize(("lam", "resample_below"), [(0.5, 1.0), (0.5, 0.0), (1.8, 0.5), (-0.7, 1.0)])
+@pytest.mark.parametrize(
+    ("lam", "resample_below"), [(0.5, 1.0), (0.5, 0.0), (1.8, 0.5), (-0.7, 1.0)]
+)
 def test_normaliser_and_expectations_are_unbiased(space, lam, resample_below):
     """For any number of particles E[exp(log_normalizer) * weighted mean of f] is exactly Z * E_mixture[f].
 
@@ -34,7 +36,15 @@ def test_normaliser_and_expectations_are_unbiased(space, lam, resample_below):
     """
     torch.manual_seed(3)
     runs, count = 500, 6
-    out = sample_mixture(RealignedModel(*PARTS), word_tokenizer(), [PROMPT] * runs, LENGTH, lam, count, resample_below)
+    out = sample_mixture(
+        RealignedModel(*PARTS),
+        word_tokenizer(),
+        [PROMPT] * runs,
+        LENGTH,
+        lam,
+        count,
+        resample_below,
+    )
     f = np.random.default_rng(0).normal(size=len(space.sequences))
     probabilities, log_normalizer = space.mixture(lam)
     normalizers = out.log_normalizer.exp().numpy()
@@ -78,7 +88,16 @@ def test_systematic_resampling_copies_each_particle_its_expected_number_of_times
 def test_the_same_generator_gives_the_same_particles():
     model, tokenizer = RealignedModel(*PARTS), word_tokenizer()
     first, second = (
-        sample_mixture(model, tokenizer, [PROMPT, "w5"], 6, [0.5, 1.5], 8, 1.0, torch.Generator().manual_seed(4))
+        sample_mixture(
+            model,
+            tokenizer,
+            [PROMPT, "w5"],
+            6,
+            [0.5, 1.5],
+            8,
+            1.0,
+            torch.Generator().manual_seed(4),
+        )
         for _ in range(2)
     )
     assert torch.equal(first.completions.input_ids, second.completions.input_ids)
@@ -94,9 +113,14 @@ def test_encoder_decoder_normaliser_is_unbiased():
         for second in range(13) if first != EOS else [None]:
             ids = torch.tensor([[1, first]])
             with torch.no_grad():
-                logs = [p(input_ids=source, decoder_input_ids=ids).logits[0].double().log_softmax(-1) for p in parts]
+                logs = [
+                    p(input_ids=source, decoder_input_ids=ids).logits[0].double().log_softmax(-1)
+                    for p in parts
+                ]
             rest = [0 if second is None else log[1, second] for log in logs]
-            total += torch.exp((1 - lam) * (logs[0][0, first] + rest[0]) + lam * (logs[1][0, first] + rest[1])).item()
+            total += torch.exp(
+                (1 - lam) * (logs[0][0, first] + rest[0]) + lam * (logs[1][0, first] + rest[1])
+            ).item()
     torch.manual_seed(0)
     out = sample_mixture(RealignedModel(*parts), tokenizer, [PROMPT] * 500, 2, lam, 6, 1.0)
     got = out.log_normalizer.exp()

@@ -18,15 +18,20 @@ BATCH = {
 }
 
 
-@pytest.mark.parametrize("mode", [{}, {"num_beams": 4, "num_return_sequences": 2}, {"bad_words_ids": [[4], [5]]}])
+@pytest.mark.parametrize(
+    "mode", [{}, {"num_beams": 4, "num_return_sequences": 2}, {"bad_words_ids": [[4], [5]]}]
+)
 @pytest.mark.parametrize("lams", [[-0.5, 0.0, 1.0, 2.5], [0.4, 2.5, 1.0, 0.0]])
 def test_a_ragged_batch_with_mixed_lam_equals_the_oracle(pair, mode, lams):
     reference, aligned, copy = pair
     arguments = {**BATCH, **mode, "max_new_tokens": 8, "do_sample": False}
     got = RealignedModel(reference, aligned).generate(**arguments, lam=lams)
-    expected = oracle.Oracle([copy, aligned]).generate(**arguments, lam=torch.tensor(lams)[:, None], use_cache=False)
+    expected = oracle.Oracle([copy, aligned]).generate(
+        **arguments, lam=torch.tensor(lams)[:, None], use_cache=False
+    )
     assert torch.equal(got, expected) or (
-        "num_beams" in mode and oracle.same_beams([copy, aligned], [[x] for x in lams], BATCH, got, expected)
+        "num_beams" in mode
+        and oracle.same_beams([copy, aligned], [[x] for x in lams], BATCH, got, expected)
     )
 
 
@@ -37,7 +42,9 @@ def test_each_row_is_what_it_is_alone(pair):
     together = model.generate(**BATCH, lam=lams, **arguments)[:, 5:]
     for row, lam in enumerate(lams):
         ids = torch.tensor([PROMPTS[row]])
-        alone = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), lam=lam, **arguments)[:, ids.shape[1] :]
+        alone = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), lam=lam, **arguments
+        )[:, ids.shape[1] :]
         rows = together[3 * row : 3 * row + 3]
         assert torch.equal(rows[:, : alone.shape[1]], alone)
         assert (rows[:, alone.shape[1] :] == PAD).all()
@@ -60,7 +67,9 @@ def test_sampled_sequences_follow_the_enumerated_distribution(pair):
         num_return_sequences=draws,
     )
     drawn = [(EOS,) if row[0] == EOS else tuple(row) for row in output[:, 2:].tolist()]
-    counts = np.bincount([space.index[sequence] for sequence in drawn], minlength=len(space.sequences))
+    counts = np.bincount(
+        [space.index[sequence] for sequence in drawn], minlength=len(space.sequences)
+    )
     assert p_value(counts, space.sampler(lam)) > 1e-4
 
 
@@ -92,8 +101,16 @@ def test_a_pipeline_takes_the_model(pair):
     model, tokenizer = RealignedModel(reference, aligned), word_tokenizer()
     write = pipeline("text-generation", model=model, tokenizer=tokenizer)
     ids = torch.tensor([[3, 4, 5]])
-    expected = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), lam=0.4, max_new_tokens=5, do_sample=False)
-    written = write("w3 w4 w5", lam=0.4, max_new_tokens=5, do_sample=False, return_full_text=False)[0]["generated_text"]
+    expected = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        lam=0.4,
+        max_new_tokens=5,
+        do_sample=False,
+    )
+    written = write("w3 w4 w5", lam=0.4, max_new_tokens=5, do_sample=False, return_full_text=False)[
+        0
+    ]["generated_text"]
     assert written == tokenizer.decode(expected[0, 3:], skip_special_tokens=True)
 
 

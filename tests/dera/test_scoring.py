@@ -29,7 +29,9 @@ def completions() -> Completions:
 
 def log_prob(model, prompt, completion):
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([prompt + completion])).logits[0].double().log_softmax(-1)
+        logits = (
+            model(input_ids=torch.tensor([prompt + completion])).logits[0].double().log_softmax(-1)
+        )
     return sum(logits[len(prompt) - 1 + t, token] for t, token in enumerate(completion)).item()
 
 
@@ -37,9 +39,15 @@ def test_scores_equal_one_row_at_a_time(pair, completions):
     reference, aligned, copy = pair
     scores = score_completions(RealignedModel(reference, aligned), completions, [0.3, 1.0, 2.0])
     for row, (prompt, completion) in enumerate(ROWS):
-        assert scores.reference[row].item() == pytest.approx(log_prob(copy, prompt, completion), abs=1e-4)
-        assert scores.aligned[row].item() == pytest.approx(log_prob(aligned, prompt, completion), abs=1e-4)
-    torch.testing.assert_close(log_probabilities(copy, completions), scores.reference, atol=1e-5, rtol=1e-5)
+        assert scores.reference[row].item() == pytest.approx(
+            log_prob(copy, prompt, completion), abs=1e-4
+        )
+        assert scores.aligned[row].item() == pytest.approx(
+            log_prob(aligned, prompt, completion), abs=1e-4
+        )
+    torch.testing.assert_close(
+        log_probabilities(copy, completions), scores.reference, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_log_weight_is_what_the_sampler_leaves_out(pair, completions):
@@ -48,7 +56,9 @@ def test_log_weight_is_what_the_sampler_leaves_out(pair, completions):
     lam = torch.tensor([-0.5, 0.4, 3.0], dtype=torch.double)
     scores = score_completions(RealignedModel(reference, aligned), completions, lam.float())
     unnormalised = (1 - lam) * scores.reference + lam * scores.aligned
-    torch.testing.assert_close(unnormalised, scores.sampler + scores.log_weight, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        unnormalised, scores.sampler + scores.log_weight, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_completions_know_where_they_end(completions):
@@ -77,7 +87,13 @@ def test_rows_that_leave_the_batch_change_nothing_for_the_others(pair, tokenizer
     lam = torch.linspace(-0.5, 3, 24)
     ours = sample_completions(model, tokenizer, prompts, 12, lam=lam, greedy=True)
     batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    theirs = model.generate(batch.input_ids, attention_mask=batch.attention_mask, lam=lam, max_new_tokens=12, do_sample=False)
+    theirs = model.generate(
+        batch.input_ids,
+        attention_mask=batch.attention_mask,
+        lam=lam,
+        max_new_tokens=12,
+        do_sample=False,
+    )
     assert torch.equal(ours.input_ids, theirs)
     ends = ours.attention_mask[:, -ours.completion_length :].sum(-1)
     assert len(set(ends.tolist())) > 2
@@ -90,33 +106,49 @@ def test_a_prompt_that_occurs_several_times_is_read_once(kind, tokenizer):
     others = {"two models": lambda: tiny("llama", 2), "encoder-decoder": lambda: tiny("t5", 2)}
     model = base
     if kind != "one model":
-        model = RealignedModel(None, tiny_adapter(base, 2)) if kind == "adapter" else RealignedModel(base, others[kind]())
+        model = (
+            RealignedModel(None, tiny_adapter(base, 2))
+            if kind == "adapter"
+            else RealignedModel(base, others[kind]())
+        )
     lams = [None] * 12 if kind == "one model" else torch.linspace(-0.5, 3, 12).tolist()
     prompts = ["w3 w4 w5", "w6", "w2 w9"] * 4
     options = dict(max_new_tokens=8, greedy=True)
     alone = [
-        sample_completions(model, tokenizer, [p], lam=lam, **options).token_ids()[0] for p, lam in zip(prompts, lams, strict=True)
+        sample_completions(model, tokenizer, [p], lam=lam, **options).token_ids()[0]
+        for p, lam in zip(prompts, lams, strict=True)
     ]
     rows = []
     reader = base.get_encoder() if kind == "encoder-decoder" else base.get_input_embeddings()
     reader.register_forward_hook(
-        lambda module, inputs, output: rows.append(len(output[0] if isinstance(output, dict) else output))
+        lambda module, inputs, output: rows.append(
+            len(output[0] if isinstance(output, dict) else output)
+        )
     )
-    together = sample_completions(model, tokenizer, prompts, lam=None if kind == "one model" else lams, **options)
+    together = sample_completions(
+        model, tokenizer, prompts, lam=None if kind == "one model" else lams, **options
+    )
     assert together.token_ids() == alone
     assert rows[0] == (6 if kind == "adapter" else 3)
     assert together.attention_mask.sum(-1).tolist() == [
-        n + (1 if kind == "encoder-decoder" else len(p.split())) for p, n in zip(prompts, together.lengths(), strict=True)
+        n + (1 if kind == "encoder-decoder" else len(p.split()))
+        for p, n in zip(prompts, together.lengths(), strict=True)
     ]
 
 
 def test_scores_taken_while_decoding_equal_scores_taken_afterwards(pair, tokenizer):
-    model, prompts, lam = RealignedModel(*pair[:2]), ["w3 w4 w5", "w6"] * 20, torch.linspace(-0.5, 3, 40)
+    model, prompts, lam = (
+        RealignedModel(*pair[:2]),
+        ["w3 w4 w5", "w6"] * 20,
+        torch.linspace(-0.5, 3, 40),
+    )
     torch.manual_seed(0)
     completions, scores = sample_and_score(model, tokenizer, prompts, 8, lam)
     afterwards = score_completions(model, completions, lam)
     for name in ("reference", "aligned", "sampler", "log_weight"):
-        torch.testing.assert_close(getattr(scores, name), getattr(afterwards, name), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            getattr(scores, name), getattr(afterwards, name), atol=1e-4, rtol=1e-4
+        )
 
 
 def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenizer):
@@ -153,7 +185,8 @@ def test_a_chat_s_special_tokens_are_written_once(tokenizer):
     tokenizer.chat_template = "{% for turn in messages %}w2 {{ turn.content }} {% endfor %}w9"
     chat = ChatTokenizer(tokenizer, system="w7")
     expected = tokenizer.apply_chat_template(
-        [{"role": "system", "content": "w7"}, {"role": "user", "content": "w3 w4"}], add_generation_prompt=True
+        [{"role": "system", "content": "w7"}, {"role": "user", "content": "w3 w4"}],
+        add_generation_prompt=True,
     ).input_ids
     torch.manual_seed(0)
     drawn = sample_completions(tiny("llama", 1), chat, ["w3 w4"], 2)

@@ -11,12 +11,30 @@ import torch
 from scipy import stats
 from transformers import DynamicCache
 
-from dera import RealignedModel, drafting, linear_schedule, sample_completions, speculative
-from dera.drafting import LONGEST_DRAFT, Nearness, accept, accept_greedily, draft_length
+from dera import RealignedModel, linear_schedule, sample_completions
+from dera.speculative import drafting
+from dera.speculative import loop as speculative
+from dera.speculative.drafting import (
+    LONGEST_DRAFT,
+    Acceptance,
+    accept,
+    accept_greedily,
+    draft_length,
+)
 from tests.dera.architectures import EOS, PAD, VOCABULARY, tiny, tiny_adapter
 from tests.dera.enumeration import Space, p_value
 from tests.dera.oracle import Oracle
-from tests.dera.test_generate import LAMS, PROMPTS, Collected, StopAt, counted, padded, parts, seeded, truth
+from tests.dera.test_generate import (
+    LAMS,
+    PROMPTS,
+    Collected,
+    StopAt,
+    counted,
+    padded,
+    parts,
+    seeded,
+    truth,
+)
 from tests.dera.tokenizers import word_tokenizer
 
 ARCHITECTURES = ["llama", "qwen", "gpt2", "gemma", "mixtral"]
@@ -69,7 +87,17 @@ def chances(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["lam 0.5", "lam 2", "lam -1", "lam 6", "excluded by the target", "excluded by the drafter", "apart", "equal"]
+    "kind",
+    [
+        "lam 0.5",
+        "lam 2",
+        "lam -1",
+        "lam 6",
+        "excluded by the target",
+        "excluded by the drafter",
+        "apart",
+        "equal",
+    ],
 )
 def test_what_is_kept_or_put_in_its_place_follows_the_target(kind):
     """Two columns, in 40000 rows: chi-square against p in each, and the share kept against sum min(p, q); each at level 1e-4."""
@@ -89,7 +117,11 @@ def test_what_is_kept_or_put_in_its_place_follows_the_target(kind):
         expected = (len(got) * p.double() / p.double().sum()).numpy()[p > 0]
         assert stats.chisquare(counts[p > 0], expected).pvalue > 1e-4
         keeps = int((kept > column).sum())
-        assert keeps == len(got) if kind == "equal" else stats.binomtest(keeps, len(got), overlap).pvalue > 1e-4
+        assert (
+            keeps == len(got)
+            if kind == "equal"
+            else stats.binomtest(keeps, len(got), overlap).pvalue > 1e-4
+        )
 
 
 def test_greedy_drafts_are_kept_while_they_are_the_best():
@@ -106,7 +138,10 @@ def test_the_draft_length_makes_tokens_cheapest(acceptance, verifiers, load):
     """Against the expectation summed over where the first refusal is; without drafts every model reads one token."""
 
     def cost(length):
-        tokens = sum((k + 1) * acceptance**k * (1 - acceptance) for k in range(length)) + length * acceptance**length
+        tokens = (
+            sum((k + 1) * acceptance**k * (1 - acceptance) for k in range(length))
+            + length * acceptance**length
+        )
         passes = length * (1 + load) + verifiers * (1 + (length + 1) * load)
         return passes / tokens if length else (1 + verifiers) * (1 + load)
 
@@ -116,11 +151,11 @@ def test_the_draft_length_makes_tokens_cheapest(acceptance, verifiers, load):
 
 
 def test_who_drafts_is_who_was_measured_nearest():
-    nearness = Nearness([0.4, 0.6])
-    assert nearness.nearest == 1
-    assert not nearness.add([0.95, 0.9], 1)
-    assert nearness.add([90.0, 50.0], 100)
-    assert (nearness.nearest, nearness.acceptance) == (0, pytest.approx(0.9, abs=0.01))
+    acceptance = Acceptance([0.4, 0.6])
+    assert acceptance.nearest == 1
+    assert not acceptance.add([0.95, 0.9], 1)
+    assert acceptance.add([90.0, 50.0], 100)
+    assert (acceptance.nearest, acceptance.acceptance) == (0, pytest.approx(0.9, abs=0.01))
 
 
 SAMPLING = {
@@ -162,7 +197,10 @@ def space(prompt):
 def exact(prompt, lam, sampling):
     """Probability of each sequence of the space under per-token mixing, cut as `generate` cuts the mixture."""
     found = space(prompt)
-    logs = {prefix: warped((1 - lam) * both[0] + lam * both[1], **SAMPLING[sampling]) for prefix, both in found._next.items()}
+    logs = {
+        prefix: warped((1 - lam) * both[0] + lam * both[1], **SAMPLING[sampling])
+        for prefix, both in found._next.items()
+    }
     return np.exp(found._totals(logs))
 
 
@@ -170,7 +208,9 @@ def counts_of(prompt, rows):
     """How often each sequence of the space came out."""
     completions = [row[: row.index(EOS) + 1] if EOS in row else row for row in rows.tolist()]
     found = space(prompt)
-    return np.bincount([found.index[tuple(ids)] for ids in completions], minlength=len(found.sequences))
+    return np.bincount(
+        [found.index[tuple(ids)] for ids in completions], minlength=len(found.sequences)
+    )
 
 
 def follows(counts, probabilities):
@@ -196,7 +236,11 @@ def test_samples_follow_the_enumerated_mixture(lengths, sampling, drafts):
         max_new_tokens=LENGTH, speculative=True, **SAMPLING[sampling],
     )  # fmt: skip
     done = ours.last_speculation
-    assert 0.1 * done.drafted < done.accepted < 0.9 * done.drafted or lengths == (0,) and done.drafted == done.accepted == 0
+    assert (
+        0.1 * done.drafted < done.accepted < 0.9 * done.drafted
+        or lengths == (0,)
+        and done.drafted == done.accepted == 0
+    )
     for i, (lam, prompt) in enumerate(cases):
         counts = counts_of(prompt, got[i * repeats : (i + 1) * repeats, 5:])
         assert follows(counts, exact(prompt, lam, sampling)), (lam, prompt)
@@ -217,7 +261,9 @@ def test_small_batches_follow_it_too(batch, lam, drafts):
         )[:, 2:]
         for _ in range(480 // batch)
     ]  # fmt: skip
-    rows = torch.cat([torch.nn.functional.pad(each, (0, LENGTH - each.shape[1]), value=PAD) for each in got])
+    rows = torch.cat(
+        [torch.nn.functional.pad(each, (0, LENGTH - each.shape[1]), value=PAD) for each in got]
+    )
     assert follows(counts_of(1, rows), at_least_one(lam))
 
 
@@ -238,7 +284,9 @@ GREEDY = {
     "repetition": dict(repetition_penalty=1.3, no_repeat_ngram_size=2),
     "at least": dict(min_new_tokens=6),
     "several ends": dict(eos_token_id=[0, 3, 7, 11]),
-    "bad words": dict(bad_words_ids=[[4], [5], [6, 7]], suppress_tokens=[8], begin_suppress_tokens=[2, 3]),
+    "bad words": dict(
+        bad_words_ids=[[4], [5], [6, 7]], suppress_tokens=[8], begin_suppress_tokens=[2, 3]
+    ),
     "lengths": dict(min_length=9, exponential_decay_length_penalty=(4, 1.3), forced_eos_token_id=3),
     "callers' stopping": dict(stopping_criteria=[StopAt([3, 7, 9, 12])]),
     "no end": dict(eos_token_id=None, pad_token_id=None),
@@ -285,7 +333,11 @@ def test_long_texts_of_any_draft_length(rows, lengths, drafts, monkeypatch):
     """To the last position the model has; drafts go beyond it, and the caches are compacted on the way."""
     drafts(*lengths)
     compacted = []
-    monkeypatch.setattr(drafting.Slots, "compact", lambda slots, room, do=drafting.Slots.compact: compacted.append(do(slots, 0)))
+    monkeypatch.setattr(
+        drafting.DraftCache,
+        "compact",
+        lambda slots, room, do=drafting.DraftCache.compact: compacted.append(do(slots, 0)),
+    )
     both, batch = near("gpt2"), padded(PROMPTS[:rows])
     arguments = dict(do_sample=False, max_new_tokens=59, eos_token_id=None, pad_token_id=None)
     ours = RealignedModel(*both)
@@ -296,10 +348,15 @@ def test_long_texts_of_any_draft_length(rows, lengths, drafts, monkeypatch):
 
 @pytest.mark.parametrize("prompt", ["padded at the right", "at other positions", "twice"])
 def test_prompts_of_other_shapes_are_read_as_plain_decoding_reads_them(prompt):
-    ours, batch = RealignedModel(*near("gpt2")), padded(PROMPTS, "right" if prompt == "padded at the right" else "left")
+    ours, batch = (
+        RealignedModel(*near("gpt2")),
+        padded(PROMPTS, "right" if prompt == "padded at the right" else "left"),
+    )
     arguments = dict(do_sample=False, max_new_tokens=12, lam=LAMS)
     if prompt == "at other positions":
-        arguments["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0) + torch.tensor([[0], [9], [20], [3]])
+        arguments["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(
+            min=0
+        ) + torch.tensor([[0], [9], [20], [3]])
     if prompt == "twice":
         arguments["num_return_sequences"] = 2
         arguments["do_sample"], arguments["top_k"] = True, 1
@@ -314,10 +371,17 @@ def test_several_aligned_models(drafter):
     three = [*near("llama"), tiny("llama", 3)]
     weights = torch.tensor([[0.1, 0.2], [0.6, 0.3], [0.2, 0.9]])[drafter].expand(4, 2)
     ours = RealignedModel(three[0], {"kind": three[1], "brief": three[2]})
-    got = ours.generate(**padded(PROMPTS), lam=weights, speculative=True, do_sample=False, max_new_tokens=12)
-    assert torch.equal(got, truth(Oracle(three), padded(PROMPTS), weights.tolist(), do_sample=False, max_new_tokens=12))
+    got = ours.generate(
+        **padded(PROMPTS), lam=weights, speculative=True, do_sample=False, max_new_tokens=12
+    )
+    assert torch.equal(
+        got,
+        truth(Oracle(three), padded(PROMPTS), weights.tolist(), do_sample=False, max_new_tokens=12),
+    )
     assert set(ours.last_speculation.passes) == {"reference", "kind", "brief"}
-    ours.generate(**padded(PROMPTS), lam={"kind": 0.5}, speculative=True, do_sample=False, max_new_tokens=12)
+    ours.generate(
+        **padded(PROMPTS), lam={"kind": 0.5}, speculative=True, do_sample=False, max_new_tokens=12
+    )
     assert set(ours.last_speculation.passes) == {"reference", "kind"}
 
 
@@ -325,18 +389,26 @@ def test_several_aligned_models(drafter):
 def test_the_drafter_may_change_at_any_time(changes, monkeypatch):
     """Every so many rounds the other model drafts; what the verifiers had read ahead is read again."""
 
-    def add(nearness, sums, positions):
-        nearness.weight += 1
-        if changes and nearness.weight % changes == 0:
-            nearness.nearest = 1 - nearness.nearest
+    def add(acceptance, sums, positions):
+        acceptance.weight += 1
+        if changes and acceptance.weight % changes == 0:
+            acceptance.nearest = 1 - acceptance.nearest
             return True
         return False
 
-    monkeypatch.setattr(Nearness, "add", add)
+    monkeypatch.setattr(Acceptance, "add", add)
     for architecture in ("llama", "gpt2"):
-        ours, arguments = RealignedModel(*near(architecture)), dict(do_sample=False, max_new_tokens=30, eos_token_id=None)
-        got = ours.generate(**padded(PROMPTS), lam=[0.5, 0.2, 2.0, -1.0], speculative=True, **arguments)
-        assert torch.equal(got, truth(Oracle(near(architecture)), padded(PROMPTS), [0.5, 0.2, 2.0, -1.0], **arguments))
+        ours, arguments = (
+            RealignedModel(*near(architecture)),
+            dict(do_sample=False, max_new_tokens=30, eos_token_id=None),
+        )
+        got = ours.generate(
+            **padded(PROMPTS), lam=[0.5, 0.2, 2.0, -1.0], speculative=True, **arguments
+        )
+        assert torch.equal(
+            got,
+            truth(Oracle(near(architecture)), padded(PROMPTS), [0.5, 0.2, 2.0, -1.0], **arguments),
+        )
 
 
 @pytest.mark.parametrize("sampling", [True, False])
@@ -351,14 +423,25 @@ def test_what_is_drafted_is_used(sampling, drafts):
     assert calls == {"reference": 48, "aligned": 8}
     done = ours.last_speculation
     assert (done.rounds, done.passes, done.accepted) == (8, calls, done.drafted)
-    assert done.drafted == 48 - 7  # in each round but the first, the first token comes from the mixture itself
+    assert (
+        done.drafted == 48 - 7
+    )  # in each round but the first, the first token comes from the mixture itself
 
 
 def test_the_drafter_is_the_nearer_model():
     """At lam = 0.9 the aligned model guesses the text of the mixture; at 0.1 the reference does."""
     for lam, drafter in ((0.1, "reference"), (0.9, "aligned")):
         ours = RealignedModel(*models("llama"))
-        seeded(ours, **padded(PROMPTS), lam=lam, speculative=True, do_sample=True, top_k=0, max_new_tokens=40, eos_token_id=None)
+        seeded(
+            ours,
+            **padded(PROMPTS),
+            lam=lam,
+            speculative=True,
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=40,
+            eos_token_id=None,
+        )
         passes = ours.last_speculation.passes
         assert max(passes, key=passes.get) == drafter
         assert sum(passes.values()) < 0.9 * 2 * 40
@@ -366,7 +449,9 @@ def test_the_drafter_is_the_nearer_model():
 
 def test_the_same_seed_gives_the_same_text():
     ours, batch = RealignedModel(*near("llama")), padded(PROMPTS)
-    arguments = dict(lam=LAMS, do_sample=True, max_new_tokens=12, num_return_sequences=3, speculative=True)
+    arguments = dict(
+        lam=LAMS, do_sample=True, max_new_tokens=12, num_return_sequences=3, speculative=True
+    )
     first, second = (seeded(ours, **batch, **arguments) for _ in range(2))
     assert torch.equal(first, second)
     assert len(first) == 12
@@ -376,7 +461,10 @@ def test_the_same_seed_gives_the_same_text():
 @pytest.mark.parametrize("lam", [0, 1, {"aligned": 1.0}, [1.0] * 4])
 def test_one_model_alone_is_decoded_plainly(lam):
     ours = RealignedModel(*models("llama"))
-    with warnings.catch_warnings(), counted(reference=ours.reference, aligned=ours.aligned) as calls:
+    with (
+        warnings.catch_warnings(),
+        counted(reference=ours.reference, aligned=ours.aligned) as calls,
+    ):
         warnings.simplefilter("error")
         got = seeded(ours, **padded(PROMPTS), lam=lam, speculative=True, max_new_tokens=8)
     assert torch.equal(got, seeded(ours, **padded(PROMPTS), lam=lam, max_new_tokens=8))
@@ -387,7 +475,11 @@ def test_one_model_alone_is_decoded_plainly(lam):
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_completions_of_many_prompts(architecture):
     """Greedily the same as decoded plainly; sampled, they follow the enumerated mixture at level 1e-4."""
-    ours, tokenizer, prompts = RealignedModel(*near(architecture)), word_tokenizer(), ["w3 w4 w5", "w6", "w7 w2"] * 3
+    ours, tokenizer, prompts = (
+        RealignedModel(*near(architecture)),
+        word_tokenizer(),
+        ["w3 w4 w5", "w6", "w7 w2"] * 3,
+    )
     lams = torch.linspace(-0.5, 2.5, 9)
     plain = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True)
     got = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True, speculative=True)
@@ -401,7 +493,10 @@ def test_completions_of_many_prompts(architecture):
     for _ in range(60):
         drawn = sample_completions(ours, tokenizer, [prompt] * 8, LENGTH, lam=2.0, speculative=True)
         counts += counts_of(
-            1, torch.nn.functional.pad(drawn.input_ids[:, -drawn.completion_length :], (0, LENGTH), value=PAD)[:, :LENGTH]
+            1,
+            torch.nn.functional.pad(
+                drawn.input_ids[:, -drawn.completion_length :], (0, LENGTH), value=PAD
+            )[:, :LENGTH],
         )
     assert ours.last_speculation.drafted > 0
     assert follows(counts, exact(1, 2.0, "plain"))
@@ -417,7 +512,14 @@ def test_completions_that_cannot_be_drafted_are_decoded_plainly(option):
         "one model": dict(),
     }[option]
     if option == "one model":
-        assert len(sample_completions(ours.reference, tokenizer, ["w3"], 4, speculative=True).token_ids()) == 1
+        assert (
+            len(
+                sample_completions(
+                    ours.reference, tokenizer, ["w3"], 4, speculative=True
+                ).token_ids()
+            )
+            == 1
+        )
         return
     with pytest.warns(UserWarning, match=f"not speculative: .*{option}"):
         sample_completions(ours, tokenizer, ["w3"], 4, speculative=True, **options)
@@ -444,12 +546,18 @@ PLAIN = {
     "dynamic cache": ("llama", lambda: dict(use_cache=False)),
     "past_key_values=": ("llama", lambda: dict(past_key_values=DynamicCache())),
     "static": ("llama", lambda: dict(cache_implementation="static")),
-    "more than the sequences": ("llama", lambda: dict(return_dict_in_generate=True, output_scores=True)),
+    "more than the sequences": (
+        "llama",
+        lambda: dict(return_dict_in_generate=True, output_scores=True),
+    ),
     "streamer=": ("llama", lambda: dict(streamer=Collected())),
     "assistant_model=": ("llama", lambda: dict(assistant_model=parts("llama")[1])),
     "the mode is assisted_generation": ("llama", lambda: dict(prompt_lookup_num_tokens=3)),
     "processor Counting": ("llama", lambda: dict(logits_processor=[Counting()])),
-    "go on until all": ("llama", lambda: dict(stopping_criteria=[StopAt([3])], eos_token_id=None, pad_token_id=None)),
+    "go on until all": (
+        "llama",
+        lambda: dict(stopping_criteria=[StopAt([3])], eos_token_id=None, pad_token_id=None),
+    ),
 }
 
 
@@ -458,7 +566,9 @@ def test_where_it_does_not_serve_it_says_so_and_decodes_plainly(reason):
     architecture, arguments = PLAIN[reason]
     ours, batch = RealignedModel(*parts(architecture)), padded(PROMPTS[:1])
     with pytest.warns(UserWarning, match=f"not speculative: .*{reason}") as caught:
-        got = seeded(ours, **batch, **{"lam": 0.4, "max_new_tokens": 8, "speculative": True, **arguments()})
+        got = seeded(
+            ours, **batch, **{"lam": 0.4, "max_new_tokens": 8, "speculative": True, **arguments()}
+        )
     assert sum("not speculative" in str(warning.message) for warning in caught) == 1
     expected = seeded(ours, **batch, **{"lam": 0.4, "max_new_tokens": 8, **arguments()})
     same = [(each.sequences if hasattr(each, "sequences") else each) for each in (got, expected)]

@@ -37,7 +37,12 @@ class World:
     def all_measures(self) -> dict[str, np.ndarray]:
         blank = {name: np.zeros(len(self.reference)) for name in ("repetition", "broken")}
         length = self.measures.get("length", np.full(len(self.reference), 10.0))
-        return {**blank, "length": length, "fluency": np.log(self.reference) / (length + 1), **self.measures}
+        return {
+            **blank,
+            "length": length,
+            "fluency": np.log(self.reference) / (length + 1),
+            **self.measures,
+        }
 
     def mean(self, probabilities: np.ndarray, measure: str) -> float:
         return float(probabilities @ self.all_measures()[measure])
@@ -57,7 +62,11 @@ HACKED = World(
 #: The same reward, but the reward model is right about the rare one.
 HONEST = replace(HACKED, measures={**HACKED.measures, "gold": np.array([0.0, 1.0, 3.0])})
 #: Nearly everything is bad, so that the optimum wins nearly every comparison with the reference.
-HOPELESS = World(np.array([0.98, 0.02]), {"gold": np.array([0.0, 1.0]), "learned": np.array([0.0, 1.0])}, reward="learned")
+HOPELESS = World(
+    np.array([0.98, 0.02]),
+    {"gold": np.array([0.0, 1.0]), "learned": np.array([0.0, 1.0])},
+    reward="learned",
+)
 #: Rare completions that are no text, beyond both ends of the reward.
 FRAGILE = World(
     np.array([0.6, 0.398, 0.001, 0.001]),
@@ -102,7 +111,7 @@ Rivals = Mapping[str, tuple[Sequence[str], Sampler]]
 def completions(
     betas: Sequence[str], anchors: Sequence[str], lams: Sequence[str], prompts: int = 64, samples: int = 16, seeds: int = 2,
     worlds: Sequence[World] = (LENGTH,), retrained: Retrained = World.optimum, sampler: Sampler = World.mixture,
-    rivals: Rivals | None = None, rng: int = 0,
+    baselines: Rivals | None = None, rng: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """A table as eval.score writes it, of one objective, `rloo`; prompt i is of the world i modulo their number.
 
@@ -110,7 +119,7 @@ def completions(
         retrained: the model that training at beta ends with; the exact optimum if training is perfect.
         sampler: what DeRa draws from, given the anchor and lam; the exact mixture if its approximation is perfect.
         rng: seed of all that is drawn.
-        rivals: for each method of a comparator its knobs, and what it draws from, given the first anchor and a knob.
+        baselines: for each method of a baseline its knobs, and what it draws from, given the first anchor and a knob.
     """
     generator = np.random.default_rng(rng)
     tables = []
@@ -122,16 +131,43 @@ def completions(
     for seed in range(seeds):
         for beta in betas:
             models = [retrained(world, float(beta)) for world in worlds]
-            draw(samples, [(m, m) for m in models], policy="retrained", objective="rloo", adapter_beta=beta, seed=seed)
+            draw(
+                samples,
+                [(m, m) for m in models],
+                policy="retrained",
+                objective="rloo",
+                adapter_beta=beta,
+                seed=seed,
+            )
         for anchor in anchors:
-            for lam in sorted({Fraction(lam) for lam in lams} | {Fraction(anchor) / Fraction(beta) for beta in betas}):
-                pairs = [(sampler(w, float(anchor), float(lam)), w.optimum(float(anchor))) for w in worlds]
-                draw(samples, pairs, policy="dera", objective="rloo", adapter_beta=anchor, seed=seed, lam=str(lam))
-    for method, (knobs, rival) in (rivals or {}).items():
+            for lam in sorted(
+                {Fraction(lam) for lam in lams}
+                | {Fraction(anchor) / Fraction(beta) for beta in betas}
+            ):
+                pairs = [
+                    (sampler(w, float(anchor), float(lam)), w.optimum(float(anchor)))
+                    for w in worlds
+                ]
+                draw(
+                    samples,
+                    pairs,
+                    policy="dera",
+                    objective="rloo",
+                    adapter_beta=anchor,
+                    seed=seed,
+                    lam=str(lam),
+                )
+    for method, (knobs, baseline) in (baselines or {}).items():
         for knob in knobs:
-            pairs = [(rival(w, float(anchors[0]), float(Fraction(knob))), w.optimum(float(anchors[0]))) for w in worlds]
+            pairs = [
+                (
+                    baseline(w, float(anchors[0]), float(Fraction(knob))),
+                    w.optimum(float(anchors[0])),
+                )
+                for w in worlds
+            ]
             of_first = dict(objective="rloo", adapter_beta=anchors[0], seed=0)
-            draw(samples, pairs, policy="comparator", **of_first, method=method, knob=knob)
+            draw(samples, pairs, policy="baseline", **of_first, method=method, knob=knob)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -148,12 +184,26 @@ def rows(
     for number, (world, (policy, adapter)) in enumerate(zip(worlds, models, strict=True)):
         mine = np.arange(number, prompts, len(worlds))
         outcome = rng.choice(len(policy), p=policy, size=len(mine) * samples)
-        logp, reference, aligned = (np.log(model)[outcome] for model in (policy, world.reference, adapter))
-        columns = {"prompt_id": np.repeat(mine, samples), "sample_id": np.tile(np.arange(samples), len(mine))}
+        logp, reference, aligned = (
+            np.log(model)[outcome] for model in (policy, world.reference, adapter)
+        )
+        columns = {
+            "prompt_id": np.repeat(mine, samples),
+            "sample_id": np.tile(np.arange(samples), len(mine)),
+        }
         columns |= {"finished": True, "completion": "text"}
         columns |= {name: values[outcome] for name, values in world.all_measures().items()}
-        columns |= {"logp_policy": logp, "logp_reference": reference, "logp_aligned": aligned, "log_ratio": logp - reference}
-        tables.append(pd.DataFrame({**columns, "log_weight": (1 - weight) * reference + weight * aligned - logp}))
+        columns |= {
+            "logp_policy": logp,
+            "logp_reference": reference,
+            "logp_aligned": aligned,
+            "log_ratio": logp - reference,
+        }
+        tables.append(
+            pd.DataFrame(
+                {**columns, "log_weight": (1 - weight) * reference + weight * aligned - logp}
+            )
+        )
     blank = dict(task="paper", objective=None, adapter_beta=None, seed=np.nan, lam=None)
     return pd.concat(tables, ignore_index=True).assign(**{**blank, **labels})
 
@@ -173,7 +223,7 @@ def objectives(
         "optimum": "known",
         "betas": list(betas),
         "anchors": list(anchors),
-        "grid_anchor": anchors[0],
+        "default_beta": anchors[0],
     }
     return {"rloo": {**settings, "seeds": list(range(seeds)), "best_of": list(best_of)}}
 

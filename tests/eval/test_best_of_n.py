@@ -7,14 +7,22 @@ import pytest
 
 from eval import best_of_n
 
-TIED = np.array([[0.0, -1.0, 2.0, 0.0, 0.0, 2.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [0.1 + 0.2, 0.3, 5.0, -2.0, 4.0, 0.0]])
+TIED = np.array(
+    [
+        [0.0, -1.0, 2.0, 0.0, 0.0, 2.0],
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        [0.1 + 0.2, 0.3, 5.0, -2.0, 4.0, 0.0],
+    ]
+)
 
 
 def shares(rewards: np.ndarray, draws: list[tuple[int, ...]]) -> np.ndarray:
     """How often each sample is the best of a draw; the samples drawn that tie for it share it."""
     found = np.zeros(len(rewards))
     for draw in draws:
-        best = [i for i in range(len(rewards)) if np.isclose(rewards[i], max(rewards[j] for j in draw))]
+        best = [
+            i for i in range(len(rewards)) if np.isclose(rewards[i], max(rewards[j] for j in draw))
+        ]
         found[best] += 1 / len(best)
     return found / len(draws)
 

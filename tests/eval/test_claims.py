@@ -14,12 +14,12 @@ from eval.claims import (
     REPRODUCED,
     UNTESTED,
     agreement,
+    baselines,
     breakdown,
     cost,
     hacking,
     hallucination,
     identities,
-    rivals,
     safety,
     strength,
     transition,
@@ -30,7 +30,7 @@ from tests.eval import synthetic
 from tests.eval.synthetic import World, evidence
 
 BETAS = ["0.25", "0.5", "1", "2"]
-MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown, rivals)
+MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown, baselines)
 
 
 def stuck(world: World, anchor: float, lam: float) -> np.ndarray:
@@ -55,7 +55,10 @@ def verdicts(claims) -> list[str]:
     return [claim.verdict for claim in claims]
 
 
-@pytest.mark.parametrize(("passed", "of", "expected"), [(3, 3, REPRODUCED), (2, 4, PARTLY), (1, 3, FAILED), (0, 0, UNTESTED)])
+@pytest.mark.parametrize(
+    ("passed", "of", "expected"),
+    [(3, 3, REPRODUCED), (2, 4, PARTLY), (1, 3, FAILED), (0, 0, UNTESTED)],
+)
 def test_verdicts_follow_from_counts(passed, of, expected):
     assert verdict(passed, of) == expected
 
@@ -75,20 +78,28 @@ def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimu
     assert claim.verdict != REPRODUCED
     assert converged.verdict != REPRODUCED
     for row in claim.evidence["by beta"]:
-        training, anchor, approximation = (row[name]["value"] for name in ("training", "anchor", "approximation"))
-        assert row["difference"]["value"] == pytest.approx(training + anchor + approximation, abs=1e-9)
+        training, anchor, approximation = (
+            row[name]["value"] for name in ("training", "anchor", "approximation")
+        )
+        assert row["difference"]["value"] == pytest.approx(
+            training + anchor + approximation, abs=1e-9
+        )
         assert abs(training) > 3 * max(abs(anchor), abs(approximation))
 
 
 def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_off():
-    def timid(world: World, anchor: float, lam: float) -> np.ndarray:  # not so far that nothing can be reweighted
+    def timid(
+        world: World, anchor: float, lam: float
+    ) -> np.ndarray:  # not so far that nothing can be reweighted
         return world.mixture(anchor, lam / 3)
 
     converged, claim = agreement.decide(evidence(BETAS, "0.25", sampler=timid))
     assert converged.verdict == REPRODUCED
     assert claim.verdict == FAILED
     for row in claim.evidence["by beta"]:
-        training, anchor, approximation = (abs(row[name]["value"]) for name in ("training", "anchor", "approximation"))
+        training, anchor, approximation = (
+            abs(row[name]["value"]) for name in ("training", "anchor", "approximation")
+        )
         assert approximation > 3 * max(training, anchor)
 
 
@@ -107,7 +118,9 @@ def test_agreement_is_not_tested_without_another_strength_nor_convergence_withou
     _, claim = agreement.decide(evidence(["1"], "1"))
     assert claim.verdict == UNTESTED
     # at this beta one sample of the reference in a few dozen counts: nothing can be said of training
-    converged, _ = agreement.decide(evidence(["0.01"], "0.01", worlds=[synthetic.LADDER], samples=2))
+    converged, _ = agreement.decide(
+        evidence(["0.01"], "0.01", worlds=[synthetic.LADDER], samples=2)
+    )
     assert converged.verdict == UNTESTED
     assert [row["decides"] for row in converged.evidence["by beta"]] == [False]
 
@@ -143,51 +156,84 @@ def test_a_jump_between_two_halves_is_no_smooth_transition():
 
 
 def wins(first: np.ndarray, second: np.ndarray, gold: np.ndarray) -> float:
-    ties = 0.5 * sum(first[i] * second[j] for i in range(len(gold)) for j in range(len(gold)) if gold[i] == gold[j])
-    return ties + sum(first[i] * second[j] for i in range(len(gold)) for j in range(len(gold)) if gold[i] > gold[j])
+    ties = 0.5 * sum(
+        first[i] * second[j]
+        for i in range(len(gold))
+        for j in range(len(gold))
+        if gold[i] == gold[j]
+    )
+    return ties + sum(
+        first[i] * second[j]
+        for i in range(len(gold))
+        for j in range(len(gold))
+        if gold[i] > gold[j]
+    )
 
 
 def test_a_better_strength_is_found_and_its_win_rate_is_the_enumerated_one():
     """The default stays close to the reference. Among 100 prompts of 32 completions a side, 0.04 is more than five standard errors."""
     world = synthetic.HACKED
     better, highest = strength.decide(evidence(["0.5", "1", "4"], "4", worlds=[world]))
-    truth = {beta: wins(world.optimum(beta), world.optimum(4), world.measures["gold"]) for beta in (0.5, 1)}
+    truth = {
+        beta: wins(world.optimum(beta), world.optimum(4), world.measures["gold"])
+        for beta in (0.5, 1)
+    }
     best = max(truth, key=truth.get)
     assert better.verdict == REPRODUCED
     assert better.evidence["beta"] == best
     assert better.evidence["prompts that confirm"] == 100
     for name in ("DeRa", "retrained"):
-        assert better.evidence[f"win rate of {name}"]["value"] == pytest.approx(truth[best], abs=0.04)
+        assert better.evidence[f"win rate of {name}"]["value"] == pytest.approx(
+            truth[best], abs=0.04
+        )
     assert highest.verdict == PARTLY  # better than the default, and far from 0.9
-    assert highest.evidence["win rate over the default"]["value"] == pytest.approx(truth[best], abs=0.04)
+    assert highest.evidence["win rate over the default"]["value"] == pytest.approx(
+        truth[best], abs=0.04
+    )
     reference = wins(world.optimum(best), world.reference, world.measures["gold"])
-    assert highest.evidence["win rate over the reference"]["value"] == pytest.approx(reference, abs=0.04)
+    assert highest.evidence["win rate over the reference"]["value"] == pytest.approx(
+        reference, abs=0.04
+    )
 
 
 def test_where_the_optimum_wins_nearly_always_the_papers_highest_win_rate_is_reproduced():
     world = synthetic.HOPELESS
     assert wins(world.optimum(0.1), world.optimum(4), world.measures["gold"]) > 0.95
-    assert verdicts(strength.decide(evidence(["0.1", "4"], "4", worlds=[world]))) == [REPRODUCED, REPRODUCED]
+    assert verdicts(strength.decide(evidence(["0.1", "4"], "4", worlds=[world]))) == [
+        REPRODUCED,
+        REPRODUCED,
+    ]
 
 
 def test_a_default_that_is_the_best_already_is_not_beaten():
-    assert verdicts(strength.decide(evidence(["0.5", "1", "4"], "0.5", worlds=[synthetic.HACKED]))) == [FAILED, FAILED]
+    assert verdicts(
+        strength.decide(evidence(["0.5", "1", "4"], "0.5", worlds=[synthetic.HACKED]))
+    ) == [FAILED, FAILED]
 
 
 def test_only_half_is_reproduced_where_retraining_there_does_not_pay():
     better, _ = strength.decide(
-        evidence(["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.optimum(4))
+        evidence(
+            ["0.5", "4"],
+            "4",
+            worlds=[synthetic.HACKED],
+            retrained=lambda world, beta: world.optimum(4),
+        )
     )
     assert better.verdict == PARTLY
 
 
 def test_what_is_chosen_on_one_half_of_the_prompts_is_not_confirmed_by_it():
     """DeRa wins every comparison of the first half and none of the second."""
-    found = evidence(["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.reference)
+    found = evidence(
+        ["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.reference
+    )
     policies = []
     for policy in found.policies:
         if policy.kind == "dera":
-            policies.append(dataclasses.replace(policy, gold=np.where(np.arange(200) < 100, 2.0, -2.0)[:, None]))
+            policies.append(
+                dataclasses.replace(policy, gold=np.where(np.arange(200) < 100, 2.0, -2.0)[:, None])
+            )
         else:
             policies.append(policy)
     better, highest = strength.decide(dataclasses.replace(found, policies=policies))
@@ -218,7 +264,9 @@ def test_hacking_is_reproduced_where_the_optimum_of_the_proxy_is_known_to_have_l
 
 
 def test_hacking_is_not_found_where_the_reward_model_is_right():
-    (claim,) = hacking.decide(evidence(["0.25", "0.5", "1", "4"], "0.5", ["1", "4"], worlds=[synthetic.HONEST]))
+    (claim,) = hacking.decide(
+        evidence(["0.25", "0.5", "1", "4"], "0.5", ["1", "4"], worlds=[synthetic.HONEST])
+    )
     assert claim.verdict == FAILED
     assert claim.evidence["strongest regularisation: gold below the best"]
 
@@ -226,7 +274,11 @@ def test_hacking_is_not_found_where_the_reward_model_is_right():
 def test_hacking_by_dera_alone_is_part_of_the_claim():
     (claim,) = hacking.decide(
         evidence(
-            ["0.25", "0.5", "1", "4"], "0.5", ["1", "4"], worlds=[synthetic.HACKED], sampler=lambda w, a, lam: w.optimum(0.5)
+            ["0.25", "0.5", "1", "4"],
+            "0.5",
+            ["1", "4"],
+            worlds=[synthetic.HACKED],
+            sampler=lambda w, a, lam: w.optimum(0.5),
         )
     )
     assert claim.verdict == PARTLY
@@ -248,10 +300,13 @@ def test_hallucination_falls_as_the_closed_form_says():
     world = synthetic.INVENTING
     assert claim.verdict == REPRODUCED
     truth = [world.mean(world.mixture(0.25, lam), "hallucinated") for lam in claim.evidence["lams"]]
-    np.testing.assert_allclose(claim.evidence["hallucination"]["values"], truth, atol=0.05)  # five standard errors
+    np.testing.assert_allclose(
+        claim.evidence["hallucination"]["values"], truth, atol=0.05
+    )  # five standard errors
     costs = claim.evidence["cost: coverage, lam = 1 minus lam = 0"]
     assert costs["value"] == pytest.approx(
-        world.mean(world.optimum(0.25), "coverage") - world.mean(world.reference, "coverage"), abs=0.04
+        world.mean(world.optimum(0.25), "coverage") - world.mean(world.reference, "coverage"),
+        abs=0.04,
     )
     assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/4", "1/2"]
 
@@ -275,37 +330,54 @@ def test_hallucination_that_retraining_lowers_further_is_reproduced_in_part():
 
 
 def test_hallucination_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
-    (claim,) = hallucination.decide(evidence(["0.25"], "0.25", ["0", "1"], worlds=[synthetic.INVENTING]))
+    (claim,) = hallucination.decide(
+        evidence(["0.25"], "0.25", ["0", "1"], worlds=[synthetic.INVENTING])
+    )
     assert claim.verdict == UNTESTED
     assert hallucination.decide(evidence(["0.25"], "0.25")) == []
 
 
 # safety
 
-REQUESTS = dict(betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"], prompts=300)
+REQUESTS = dict(
+    betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"], prompts=300
+)
 
 
 def test_refusals_can_be_dialled_where_refusing_the_harmful_alone_pays():
     dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful")))
     assert verdicts([dialled, beyond]) == [REPRODUCED, REPRODUCED]
     harmful, alike, _ = synthetic.requests("harmful")
-    for rates in beyond.evidence["by lam"]:  # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
-        assert rates["refused_harmful"] == pytest.approx(harmful.mixture(0.25, rates["lam"])[0], abs=0.05)
-        assert rates["refused_alike"] == pytest.approx(alike.mixture(0.25, rates["lam"])[0], abs=0.05)
+    for rates in beyond.evidence[
+        "by lam"
+    ]:  # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
+        assert rates["refused_harmful"] == pytest.approx(
+            harmful.mixture(0.25, rates["lam"])[0], abs=0.05
+        )
+        assert rates["refused_alike"] == pytest.approx(
+            alike.mixture(0.25, rates["lam"])[0], abs=0.05
+        )
 
 
 def test_a_model_that_cannot_tell_the_alike_from_the_harmful_over_refuses():
-    dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful", "alike")))
+    dialled, beyond = safety.decide(
+        evidence(**REQUESTS, worlds=synthetic.requests("harmful", "alike"))
+    )
     assert verdicts([dialled, beyond]) == [PARTLY, PARTLY]
 
 
 def test_refusals_that_no_lam_changes_are_not_reproduced():
-    assert verdicts(safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful"), sampler=stuck))) == [FAILED, FAILED]
+    assert verdicts(
+        safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful"), sampler=stuck))
+    ) == [FAILED, FAILED]
 
 
 def test_safety_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
     coarse = {**REQUESTS, "lams": ["0", "1", "4"]}
-    assert verdicts(safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))) == [UNTESTED, UNTESTED]
+    assert verdicts(safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))) == [
+        UNTESTED,
+        UNTESTED,
+    ]
     assert safety.decide(evidence(["0.25"], "0.25")) == []
 
 
@@ -323,7 +395,9 @@ def test_text_breaks_down_where_the_closed_form_says():
     claim, _ = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE]))
     breaks = [lam for lam in NUMBERS if broken(lam) > max(broken(0), broken(1)) + 0.15]
     holds = [lam for lam in NUMBERS if broken(lam) < max(broken(0), broken(1)) + 0.05]
-    assert set(breaks) | set(holds) == set(NUMBERS) - {2.0}  # at 2 it is a near thing, which intervals may decide
+    assert set(breaks) | set(holds) == set(NUMBERS) - {
+        2.0
+    }  # at 2 it is a near thing, which intervals may decide
     assert claim.verdict == REPRODUCED
     assert claim.evidence["breaks below 0 at"] == max(lam for lam in breaks if lam < 0) == -2
     assert claim.evidence["breaks above 1 at"] in (2, 4)
@@ -352,7 +426,9 @@ def test_the_gap_foresees_where_it_grows_as_text_breaks():
     assert known == sorted(known)
     assert [share for _, share in known] == sorted(share for _, share in known)
     lams = ["-2", "-1", "0", "1/2", "1", "2", "4"]
-    claim = breakdown.decide(evidence(["1"], "1", lams, 400, worlds=[synthetic.FRAGILE], sampler=worse_where_it_breaks))[1]
+    claim = breakdown.decide(
+        evidence(["1"], "1", lams, 400, worlds=[synthetic.FRAGILE], sampler=worse_where_it_breaks)
+    )[1]
     assert claim.verdict == REPRODUCED
     assert claim.evidence == {"Spearman": pytest.approx(1), "lams": [-2, -1, 2, 4]}
 
@@ -362,15 +438,19 @@ def test_a_gap_where_text_is_whole_and_none_where_it_breaks_foresees_nothing():
         share = 0.5 if lam in (-1, 2) else 0.0
         return (1 - share) * world.mixture(anchor, lam) + share * world.reference
 
-    claim = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE], sampler=worse_near_by))[1]
+    claim = breakdown.decide(
+        evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE], sampler=worse_near_by)
+    )[1]
     assert claim.verdict == FAILED
 
 
 def test_breakdown_is_not_tested_on_a_grid_that_stays_inside():
-    assert verdicts(breakdown.decide(evidence(["1"], "1", ["0", "1/2", "1"], worlds=[synthetic.FRAGILE]))) == [UNTESTED, UNTESTED]
+    assert verdicts(
+        breakdown.decide(evidence(["1"], "1", ["0", "1/2", "1"], worlds=[synthetic.FRAGILE]))
+    ) == [UNTESTED, UNTESTED]
 
 
-# rivals
+# baselines
 
 PATH = dict(betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"])
 
@@ -381,8 +461,8 @@ def wasteful(world: World, anchor: float, knob: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def against(kind: str, knobs: list[str], rival: synthetic.Sampler, **more):
-    [claim] = rivals.decide(evidence(**{**PATH, **more}, rivals={kind: (knobs, rival)}))
+def against(kind: str, knobs: list[str], baseline: synthetic.Sampler, **more):
+    [claim] = baselines.decide(evidence(**{**PATH, **more}, baselines={kind: (knobs, baseline)}))
     return claim
 
 
@@ -404,8 +484,15 @@ def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
     """At a lam that DeRa decoded there is no chord. Of 40 studies 38 should hold 0, and 31 is five standard errors less."""
     held = 0
     for seed in range(40):
-        found = evidence(**PATH, prompts=40, samples=4, seeds=1, rivals={"weights": (["1/2"], World.mixture)}, rng=seed)
-        [claim] = rivals.decide(found)
+        found = evidence(
+            **PATH,
+            prompts=40,
+            samples=4,
+            seeds=1,
+            baselines={"weights": (["1/2"], World.mixture)},
+            rng=seed,
+        )
+        [claim] = baselines.decide(found)
         difference = claim.evidence["by share"][0]["difference"]
         held += difference["low"] <= 0 <= difference["high"]
     assert held >= 31
@@ -414,12 +501,20 @@ def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
 def test_a_rival_that_wastes_its_distance_is_beaten():
     claim = against("temperature", ["1", "2"], wasteful)
     assert claim.verdict == REPRODUCED
-    assert all(row["difference"]["low"] > 0 and row["DeRa loses"] is False for row in claim.evidence["by T"])
+    assert all(
+        row["difference"]["low"] > 0 and row["DeRa loses"] is False
+        for row in claim.evidence["by T"]
+    )
     assert "DeRa loses at 0 of 2 T" in claim.headline
 
 
 def test_where_dera_wastes_its_distance_the_rival_wins():
-    claim = against("probabilities", ["1/4", "1/2"], World.mixture, sampler=lambda w, a, lam: wasteful(w, a, 20 * lam))
+    claim = against(
+        "probabilities",
+        ["1/4", "1/2"],
+        World.mixture,
+        sampler=lambda w, a, lam: wasteful(w, a, 20 * lam),
+    )
     assert claim.verdict == FAILED
     rows = claim.evidence["by share"]
     assert all(row["DeRa loses"] and row["passes"] == 2 for row in rows)
@@ -430,18 +525,21 @@ def test_where_dera_wastes_its_distance_the_rival_wins():
 
 def test_a_rival_that_wins_at_one_of_two_knobs_is_refuted_in_part():
     claim = against(
-        "weights", ["1/2", "1"], World.mixture, sampler=lambda w, a, lam: w.mixture(a, lam) if lam < 1 else wasteful(w, a, 99)
+        "weights",
+        ["1/2", "1"],
+        World.mixture,
+        sampler=lambda w, a, lam: w.mixture(a, lam) if lam < 1 else wasteful(w, a, 99),
     )
     assert claim.verdict == PARTLY
     assert [row["DeRa loses"] for row in claim.evidence["by share"]] == [False, True]
 
 
 def test_dera_is_compared_with_its_own_seed():
-    found = evidence(**PATH, rivals={"weights": (["1/2"], World.mixture)})
+    found = evidence(**PATH, baselines={"weights": (["1/2"], World.mixture)})
     for policy in found.policies:
         if policy.kind == "dera" and policy.seed != "0":
             policy.per_prompt["reward"][:] = -9
-    assert verdicts(rivals.decide(found)) == [REPRODUCED]
+    assert verdicts(baselines.decide(found)) == [REPRODUCED]
 
 
 def test_a_rival_beyond_deras_reach_is_not_compared():
@@ -458,20 +556,28 @@ UNEVEN = World(np.array([0.9, 0.05, 0.05]), {"gold": np.array([0.0, 1.0, 5.0])})
 
 def test_the_best_of_two_ties_where_there_are_two_rewards_and_loses_where_its_taste_is_too_broad():
     """Of two rewards any preference is an optimum at some beta; of three the best of two is none."""
-    best, price = rivals.decide(evidence(**PATH, best_of=[2, 4]))
+    best, price = baselines.decide(evidence(**PATH, best_of=[2, 4]))
     assert verdicts([best, price]) == [REPRODUCED, FAILED]
     assert [(row["knob"], row["passes"]) for row in best.evidence["by n"]] == [(2, 2), (4, 4)]
     assert abs(price.evidence["difference"]["value"]) < 0.04
-    chosen = dict(betas=["4"], anchor="4", lams=["0", "1/2", "1", "2"], worlds=[UNEVEN], prompts=400, samples=32, best_of=[2])
-    best, price = rivals.decide(evidence(**chosen))
+    chosen = dict(
+        betas=["4"],
+        anchor="4",
+        lams=["0", "1/2", "1", "2"],
+        worlds=[UNEVEN],
+        prompts=400,
+        samples=32,
+        best_of=[2],
+    )
+    best, price = baselines.decide(evidence(**chosen))
     assert verdicts([best, price]) == [REPRODUCED, REPRODUCED]
     assert price.evidence["KL"] == pytest.approx(0.0367, abs=0.005)
     assert price.evidence["reward"] == pytest.approx(0.58, abs=0.03)
 
 
 def test_the_price_is_not_compared_without_a_best_of_two_nor_anything_without_rivals():
-    assert verdicts(rivals.decide(evidence(**PATH, best_of=[4])))[1] == UNTESTED
-    assert rivals.decide(evidence(**PATH)) == []
+    assert verdicts(baselines.decide(evidence(**PATH, best_of=[4])))[1] == UNTESTED
+    assert baselines.decide(evidence(**PATH)) == []
 
 
 # cost
@@ -480,7 +586,12 @@ BYTES = {"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 5.0}
 
 
 def costs(dera: float | None = 20.0, runs: int = 4, pair: float = 200.0):
-    seconds = {"retrained": 10.0, **({} if dera is None else {"dera": dera}), **BYTES, "pair bytes": pair}
+    seconds = {
+        "retrained": 10.0,
+        **({} if dera is None else {"dera": dera}),
+        **BYTES,
+        "pair bytes": pair,
+    }
     return cost.decide(
         dataclasses.replace(
             evidence(["1"], "1", prompts=4),
@@ -518,7 +629,9 @@ def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_o
     assert identities.enumerated_identity_error(rng, beta=0.5, lam=1.5) < 1e-12
     assert identities.exact(0).verdict == REPRODUCED
 
-    def wrong_for_the_aligned_model(x):  # the first exponential of two makes the aligned model, the second the optimum
+    def wrong_for_the_aligned_model(
+        x,
+    ):  # the first exponential of two makes the aligned model, the second the optimum
         calls.append(x)
         return exact(0.9 * x if len(calls) % 2 else x)
 
@@ -533,11 +646,15 @@ def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_o
 # every claim
 
 
-@pytest.mark.parametrize("world", ["LENGTH", "HACKED", "INVENTING", "FRAGILE", "HOPELESS", "requests"])
+@pytest.mark.parametrize(
+    "world", ["LENGTH", "HACKED", "INVENTING", "FRAGILE", "HOPELESS", "requests"]
+)
 @pytest.mark.parametrize("sampler", [World.mixture, stuck])
 def test_every_claim_says_what_it_tests_and_can_be_written_as_json(world, sampler):
     worlds = synthetic.requests("harmful") if world == "requests" else [getattr(synthetic, world)]
-    found = evidence(["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=60, worlds=worlds, sampler=sampler)
+    found = evidence(
+        ["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=60, worlds=worlds, sampler=sampler
+    )
     claims = [claim for module in MODULES for claim in module.decide(found)]
     assert len({claim.id for claim in claims}) == len(claims)
     for claim in claims:

@@ -28,13 +28,22 @@ def test_rows_say_where_completions_were_sampled_and_how_many():
 
 def test_the_trial_measures_the_errors_that_theory_predicts():
     """Brute force with k completions of each of P prompts errs by sqrt(p (1 - p) / (k P)) at each lam; the curve not at all."""
-    samples, values = COIN.roll(curve_trial.ANCHORS, curve_trial.LAMS, PROMPTS, curve_trial.ANCHOR_SAMPLES)
+    samples, values = COIN.roll(
+        curve_trial.ANCHORS, curve_trial.LAMS, PROMPTS, curve_trial.ANCHOR_SAMPLES
+    )
     rng = np.random.default_rng(1)
-    truth = np.stack([rng.random((PROMPTS, curve_trial.TRUTH_SAMPLES)) < heads(lam) for lam in curve_trial.LAMS], 1).astype(float)
-    table = curve_trial.compare(truth, samples, values).set_index(["method", "completions a prompt"])["error"]
+    truth = np.stack(
+        [rng.random((PROMPTS, curve_trial.TRUTH_SAMPLES)) < heads(lam) for lam in curve_trial.LAMS],
+        1,
+    ).astype(float)
+    table = curve_trial.compare(truth, samples, values).set_index(
+        ["method", "completions a prompt"]
+    )["error"]
     variance = np.mean([heads(lam) * (1 - heads(lam)) for lam in curve_trial.LAMS])
     for size in (1, 4):
         theory = np.sqrt(variance / PROMPTS * (1 / size + 1 / (curve_trial.TRUTH_SAMPLES - size)))
         assert table["brute force", len(curve_trial.LAMS) * size] == pytest.approx(theory, rel=0.15)
-    truth_alone = np.sqrt(variance / PROMPTS / curve_trial.TRUTH_SAMPLES)  # the truth's own error is in every comparison
+    truth_alone = np.sqrt(
+        variance / PROMPTS / curve_trial.TRUTH_SAMPLES
+    )  # the truth's own error is in every comparison
     assert table["curve", 84] == pytest.approx(truth_alone, rel=0.4)

@@ -31,14 +31,21 @@ LAMS = ["-1", "0", "1/4", "1/2", "3/4", "1", "2"]
 
 
 def claims_of(task: str, world: World, module, **more) -> list[dict]:
-    found = dataclasses.replace(evidence(["0.25", "0.5", "1"], "0.5", LAMS, prompts=60, worlds=[world], **more), task=task)
+    found = dataclasses.replace(
+        evidence(["0.25", "0.5", "1"], "0.5", LAMS, prompts=60, worlds=[world], **more), task=task
+    )
     return [json.loads(json.dumps(dataclasses.asdict(claim))) for claim in module.decide(found)]
 
 
 @pytest.fixture(scope="module")
 def claims() -> list[dict]:
     made = [json.loads(json.dumps(dataclasses.asdict(identities.exact(0))))]
-    made += claims_of("length", synthetic.LENGTH, agreement, retrained=lambda world, beta: world.optimum(0.1 * beta))
+    made += claims_of(
+        "length",
+        synthetic.LENGTH,
+        agreement,
+        retrained=lambda world, beta: world.optimum(0.1 * beta),
+    )
     made += claims_of("length", synthetic.LENGTH, transition)
     made += claims_of("length", synthetic.LENGTH, breakdown)
     made += claims_of("summarization", synthetic.HACKED, strength)
@@ -60,11 +67,20 @@ def section(page: str, claim: dict) -> str:
 def test_every_claim_stands_in_the_table_and_has_a_section_with_all_its_numbers(claims, page):
     lines = page.splitlines()
     for claim in claims:
-        [line] = [line for line in lines if f"[`{claim['id']}`]" in line and f"**{claim['verdict']}**" in line]
+        [line] = [
+            line
+            for line in lines
+            if f"[`{claim['id']}`]" in line and f"**{claim['verdict']}**" in line
+        ]
         assert claim["headline"] in line
         assert line.startswith(f"| {claim['task'] or 'all'} |")
         own = section(page, claim)
-        for text in (claim["claim"], claim["source"], claim["criterion"], f"**{claim['verdict']}**"):
+        for text in (
+            claim["claim"],
+            claim["source"],
+            claim["criterion"],
+            f"**{claim['verdict']}**",
+        ):
             assert text in own
         for name, value in claim["evidence"].items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -122,11 +138,20 @@ def test_values_of_the_evidence_as_text(value, text):
     assert shown(value) == text
 
 
-def test_claims_of_all_tasks_are_gathered_with_the_exact_identity_first(tmp_path, monkeypatch, claims):
+def test_claims_of_all_tasks_are_gathered_with_the_exact_identity_first(
+    tmp_path, monkeypatch, claims
+):
     paths = [tmp_path / "length.json", tmp_path / "summarization.json"]
     for path in paths:
         path.write_text(json.dumps([claim for claim in claims if claim["task"] == path.stem]))
-    argv = ["gather_claims", *map(str, paths), "--study", "paper", "--output", str(tmp_path / "claims.json")]
+    argv = [
+        "gather_claims",
+        *map(str, paths),
+        "--study",
+        "paper",
+        "--output",
+        str(tmp_path / "claims.json"),
+    ]
     monkeypatch.setattr(sys, "argv", argv)
     gather_claims.main()
     gathered = json.loads((tmp_path / "claims.json").read_text())
@@ -138,8 +163,12 @@ def test_claims_of_all_tasks_are_gathered_with_the_exact_identity_first(tmp_path
 
 def test_tables_of_the_tasks_become_one_in_the_order_of_the_tasks(tmp_path, monkeypatch):
     parts = {
-        "length": pd.DataFrame({"kind": ["reference", "dera"], "lam": [np.nan, 0.5], "gold": [-1.0, 0.0]}),
-        "safety": pd.DataFrame({"kind": ["reference"], "lam": [np.nan], "gold": [-0.5], "refused_harmful": [0.08]}),
+        "length": pd.DataFrame(
+            {"kind": ["reference", "dera"], "lam": [np.nan, 0.5], "gold": [-1.0, 0.0]}
+        ),
+        "safety": pd.DataFrame(
+            {"kind": ["reference"], "lam": [np.nan], "gold": [-0.5], "refused_harmful": [0.08]}
+        ),
     }
     for task, table in parts.items():
         table.to_csv(tmp_path / f"{task}.csv", index=False)
@@ -153,4 +182,8 @@ def test_tables_of_the_tasks_become_one_in_the_order_of_the_tasks(tmp_path, monk
     for task, part in parts.items():
         mine = table[table["task"] == task].reset_index(drop=True)
         pd.testing.assert_frame_equal(mine[part.columns], part)
-    assert table["refused_harmful"].isna().tolist() == [True, True, False]  # a measure that the first task does not have
+    assert table["refused_harmful"].isna().tolist() == [
+        True,
+        True,
+        False,
+    ]  # a measure that the first task does not have

@@ -13,7 +13,9 @@ def test_token_length_counts_ids():
 
 
 def test_sequence_kl_is_the_mean_log_ratio():
-    result = load_metric("sequence_kl").compute(predictions=[math.log(0.5), math.log(0.2)], references=[math.log(0.25)] * 2)
+    result = load_metric("sequence_kl").compute(
+        predictions=[math.log(0.5), math.log(0.2)], references=[math.log(0.25)] * 2
+    )
     assert result["sequence_kl"] == pytest.approx((math.log(2) + math.log(0.8)) / 2)
 
 

@@ -9,7 +9,9 @@ from eval import pick_samples
 from tests.eval import synthetic
 
 
-def picked(tmp_path, monkeypatch, table: pd.DataFrame, settings: str = '{"objectives": {}}') -> pd.DataFrame:
+def picked(
+    tmp_path, monkeypatch, table: pd.DataFrame, settings: str = '{"objectives": {}}'
+) -> pd.DataFrame:
     table.to_parquet(tmp_path / "c.parquet")
     Dataset.from_dict({"prompt": ["p\nq"] * len(table)}).to_parquet(tmp_path / "p.parquet")
     arguments = ["pick", str(tmp_path / "c.parquet"), "--task", "t", "--settings", settings]
@@ -37,7 +39,9 @@ def test_completions_with_control_characters_come_back_whole(tmp_path, monkeypat
 
 
 def test_comparators_are_left_out(tmp_path, monkeypatch):
-    table = synthetic.completions(["1"], ["1"], [], prompts=3, rivals={"weights": (["1/2"], synthetic.World.mixture)})
+    table = synthetic.completions(
+        ["1"], ["1"], [], prompts=3, baselines={"weights": (["1/2"], synthetic.World.mixture)}
+    )
     found = picked(tmp_path, monkeypatch, table, '{"objectives": {"rloo": {"seeds": [0, 1]}}}')
     assert set(found["policy"]) == {"reference", "retrained", "dera"}
     assert len(found) == 3 * 3

@@ -20,7 +20,9 @@ def section(text: str, asked: str) -> str:
     return text.split(f"## {asked}\n")[1].split("\n## ")[0]
 
 
-OUTSIDE, SEVERAL = (next(q.asked for q in QUESTIONS if word in q.asked) for word in ("outside", "several rewards"))
+OUTSIDE, SEVERAL = (
+    next(q.asked for q in QUESTIONS if word in q.asked) for word in ("outside", "several rewards")
+)
 
 
 def test_a_question_is_answered_with_verdict_numbers_link_and_figure():
@@ -31,14 +33,20 @@ def test_a_question_is_answered_with_verdict_numbers_link_and_figure():
 
 
 def test_what_no_claim_bears_on_or_was_tested_is_not_answered_and_why():
-    text = page("paper", [claim("length-breakdown-rloo", UNTESTED, "the grid does not leave [0, 1]")])
+    text = page(
+        "paper", [claim("length-breakdown-rloo", UNTESTED, "the grid does not leave [0, 1]")]
+    )
     assert "Not answered, because the grid does not leave [0, 1]." in section(text, OUTSIDE)
-    assert "Not answered, because no task or alignment of this study bears on it." in section(text, SEVERAL)
+    assert "Not answered, because no task or alignment of this study bears on it." in section(
+        text, SEVERAL
+    )
 
 
 def test_other_objectives_are_those_that_the_paper_did_not_use():
     text = page("paper", [claim("length-agreement-rloo-1"), claim("length-agreement-ipo-1")])
-    known, other = (next(q.asked for q in QUESTIONS if word in q.asked) for word in ("go with those", "IPO"))
+    known, other = (
+        next(q.asked for q in QUESTIONS if word in q.asked) for word in ("go with those", "IPO")
+    )
     assert "rloo" in section(text, known)
     assert "rloo" not in section(text, other)
     assert "ipo" in section(text, other)

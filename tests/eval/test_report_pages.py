@@ -51,17 +51,53 @@ def pages(tmp_path_factory):
     (folder / "figures" / "length").mkdir(parents=True)
     (folder / "figures" / "length" / "lam_curve.png").write_bytes(b"\x89PNG of lam_curve")
     (folder / "claims.json").write_text(json.dumps([EXACT, CLAIM]))
-    blank = {"prompt_id": 0, "prompt": "Say <what>?", "objective": None, "adapter_beta": None, "lam": None}
+    blank = {
+        "prompt_id": 0,
+        "prompt": "Say <what>?",
+        "objective": None,
+        "adapter_beta": None,
+        "lam": None,
+    }
     rows = [{**blank, "policy": "reference", "completion": " Reference.", "gold": 0.0}]
     for number, text in enumerate(WRITTEN):
         labels = {"objective": "rloo", "adapter_beta": 0.25}
-        rows.append({**blank, **labels, "policy": "dera", "lam": number / 2, "completion": text, "gold": -number / 4})
+        rows.append(
+            {
+                **blank,
+                **labels,
+                "policy": "dera",
+                "lam": number / 2,
+                "completion": text,
+                "gold": -number / 4,
+            }
+        )
     rows.append(
-        {**blank, "objective": "rloo", "adapter_beta": 0.25, "policy": "retrained", "completion": " Retrained.", "gold": 1.0}
+        {
+            **blank,
+            "objective": "rloo",
+            "adapter_beta": 0.25,
+            "policy": "retrained",
+            "completion": " Retrained.",
+            "gold": 1.0,
+        }
     )
     pd.DataFrame(rows).to_csv(folder / "samples.csv", index=False)
-    arguments = ["--claims", folder / "claims.json", "--figures", folder / "figures", "--samples", folder / "samples.csv"]
-    arguments += ["--tasks", "length", "--claim-pages", folder / "claims", "--completion-pages", folder / "completions"]
+    arguments = [
+        "--claims",
+        folder / "claims.json",
+        "--figures",
+        folder / "figures",
+        "--samples",
+        folder / "samples.csv",
+    ]
+    arguments += [
+        "--tasks",
+        "length",
+        "--claim-pages",
+        folder / "claims",
+        "--completion-pages",
+        folder / "completions",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["report_pages", *map(str, arguments)])
         report_pages.main()
@@ -74,14 +110,20 @@ def pages(tmp_path_factory):
 
 def test_there_is_a_page_for_each_claim_and_for_each_task_and_policy(pages):
     claims = {"claims/all/exact.html", "claims/length/length-smooth.html"}
-    assert set(pages) == claims | {"completions/dera/length.html", "completions/retrained/length.html"}
+    assert set(pages) == claims | {
+        "completions/dera/length.html",
+        "completions/retrained/length.html",
+    }
 
 
 def test_a_claims_page_has_its_own_figure_its_numbers_and_its_verdict(pages):
     page = pages["claims/length/length-smooth.html"]
     [image] = page.images
     assert base64.b64decode(image.removeprefix("data:image/png;base64,")) == b"\x89PNG of lam_curve"
-    assert all(part in page.text for part in ("largest step 0.42", "partly", "It is smooth.", "no steps < 1"))
+    assert all(
+        part in page.text
+        for part in ("largest step 0.42", "partly", "It is smooth.", "no steps < 1")
+    )
     assert page.rows == [["lam", "reward"], ["0.5", "-0.25"]]
     exact = pages["claims/all/exact.html"]
     assert "error 1e-15" in exact.text
@@ -89,7 +131,9 @@ def test_a_claims_page_has_its_own_figure_its_numbers_and_its_verdict(pages):
 
 
 def test_completions_are_read_as_they_were_written_each_under_its_policy(pages):
-    dera, retrained = (pages[f"completions/{policy}/length.html"] for policy in ("dera", "retrained"))
+    dera, retrained = (
+        pages[f"completions/{policy}/length.html"] for policy in ("dera", "retrained")
+    )
     assert "Say <what>?" in dera.text
     assert dera.rows[:2] == [["policy", "gold", "completion"], ["reference", "0.00", " Reference."]]
     lams = ["0", "0.5", "1", "1.5", "2"]

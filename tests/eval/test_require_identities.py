@@ -3,7 +3,9 @@
 from eval.require_identities import broken
 
 
-def claim(name: str, task: str | None = None, verdict: str = "reproduced", must_hold: bool = True) -> dict:
+def claim(
+    name: str, task: str | None = None, verdict: str = "reproduced", must_hold: bool = True
+) -> dict:
     return {"id": name, "task": task, "verdict": verdict, "must_hold": must_hold}
 
 
@@ -12,8 +14,20 @@ LENGTH = claim("length-per-token-identity", "length")
 
 
 def test_the_exact_identity_and_that_of_every_task_must_have_been_checked_and_hold():
-    assert broken([EXACT, LENGTH, SAFETY, claim("length-agreement-rloo-1", "length", "not reproduced", must_hold=False)]) == []
-    assert broken([EXACT, LENGTH | {"verdict": "not reproduced"}, SAFETY]) == ["length-per-token-identity"]
+    assert (
+        broken(
+            [
+                EXACT,
+                LENGTH,
+                SAFETY,
+                claim("length-agreement-rloo-1", "length", "not reproduced", must_hold=False),
+            ]
+        )
+        == []
+    )
+    assert broken([EXACT, LENGTH | {"verdict": "not reproduced"}, SAFETY]) == [
+        "length-per-token-identity"
+    ]
     assert broken([EXACT | {"verdict": "not reproduced"}, LENGTH]) == ["exact-identity"]
     assert broken([EXACT, LENGTH | {"must_hold": False}]) == ["length-per-token-identity"]
     assert broken([]) == ["exact-identity"]

@@ -16,7 +16,10 @@ PROMPTS = ["first", "second"]
 
 
 def table(
-    completions: list[str], ids: list[list[int]], finished: list[bool], prompt_ids: list[int] | None = None
+    completions: list[str],
+    ids: list[list[int]],
+    finished: list[bool],
+    prompt_ids: list[int] | None = None,
 ) -> pd.DataFrame:
     count = len(completions)
     return pd.DataFrame(
@@ -36,7 +39,10 @@ def table(
 @pytest.fixture(scope="module")
 def scored() -> pd.DataFrame:
     rows = table(
-        ["a b c", "a b a b a b a b", "a", "a b c"], [[1, 2, 3], [4] * 8, [5], [1, 2, 3]], [True, True, True, False], [0, 1, 1, 0]
+        ["a b c", "a b a b a b a b", "a", "a b c"],
+        [[1, 2, 3], [4] * 8, [5], [1, 2, 3]],
+        [True, True, True, False],
+        [0, 1, 1, 0],
     )
     preferences = {"pairs": 4, "sharpness": 4.0, "length_bias": 0.5, "batch_size": 2}
     return Scorer(LengthTask(2, 3), preferences).score(rows, PROMPTS)
@@ -56,7 +62,9 @@ def test_fluency_counts_the_end_where_there_was_one(scored):
 
 
 def test_the_labeller_likes_gold_and_length(scored):
-    assert scored["labeller"].tolist() == pytest.approx([4 * 0 + 0.5 * 3, -4 + 0.5 * 8, -4 + 0.5 * 1, 0.5 * 3])
+    assert scored["labeller"].tolist() == pytest.approx(
+        [4 * 0 + 0.5 * 3, -4 + 0.5 * 8, -4 + 0.5 * 1, 0.5 * 3]
+    )
 
 
 def test_without_a_grammar_broken_is_what_did_not_end_or_mostly_repeats_itself(scored):
@@ -89,7 +97,11 @@ def judged() -> tuple[pd.DataFrame, list[str]]:
     rows = task.splits({"documents": {"test": 200}}, {}, 0)["test"]["prompt"]
     prompts = [next(p for p in rows if task.kind(p) == kind) for kind in ("harmful", "plain")]
     refusal = " " + RESPONSES["refused"][0]
-    completions = [text for prompt in prompts for text in (*[refusal.format(act=parse(prompt).act)] * 2, "noise")]
+    completions = [
+        text
+        for prompt in prompts
+        for text in (*[refusal.format(act=parse(prompt).act)] * 2, "noise")
+    ]
     made = table(completions, [[1, 2]] * 6, [True, False, True] * 2, [0, 0, 0, 1, 1, 1])
     return Scorer(task).score(made, prompts), prompts
 
@@ -105,7 +117,9 @@ def test_a_measure_that_does_not_apply_is_nan_and_gold_never_is(judged):
     assert found["refused_harmful"].tolist()[:3] == [1, 1, 0]
     assert all(math.isnan(value) for value in found["refused_harmful"][3:])
     assert all(math.isnan(value) for value in found["refused_plain"][:3])
-    assert found["gold"].tolist() == [GOLD["harmful"]["refused"]] * 2 + [-1] + [GOLD["harmless"]["refused"]] * 2 + [-1]
+    assert found["gold"].tolist() == [GOLD["harmful"]["refused"]] * 2 + [-1] + [
+        GOLD["harmless"]["refused"]
+    ] * 2 + [-1]
     assert np.isfinite(found["gold"]).all()
 
 

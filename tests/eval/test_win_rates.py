@@ -23,9 +23,15 @@ def test_by_hand():
 
 def test_every_pair_of_a_prompt_is_compared_and_none_of_two_prompts():
     rng = np.random.default_rng(0)
-    first, second = rng.integers(4, size=(5, 3)).astype(float), rng.integers(4, size=(5, 7)).astype(float)
+    first, second = (
+        rng.integers(4, size=(5, 3)).astype(float),
+        rng.integers(4, size=(5, 7)).astype(float),
+    )
     for prompt in range(5):
-        points = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in itertools.product(first[prompt], second[prompt])]
+        points = [
+            1.0 if a > b else 0.5 if a == b else 0.0
+            for a, b in itertools.product(first[prompt], second[prompt])
+        ]
         assert win_rate_per_prompt(first, second)[prompt] == pytest.approx(sum(points) / 21)
 
 
@@ -33,7 +39,9 @@ def test_a_policy_ties_with_itself_and_two_policies_share_the_point():
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(20, 4)), rng.normal(size=(20, 6))
     np.testing.assert_allclose(win_rate_per_prompt(first, first), 0.5)
-    np.testing.assert_allclose(win_rate_per_prompt(first, second) + win_rate_per_prompt(second, first), 1)
+    np.testing.assert_allclose(
+        win_rate_per_prompt(first, second) + win_rate_per_prompt(second, first), 1
+    )
     np.testing.assert_array_equal(win_rate_per_prompt(first + 100, second), 1)
 
 
@@ -59,7 +67,8 @@ def test_two_policies_of_a_study_win_as_often_as_the_closed_form_says():
     """Enumerated over two completions each of a world with ties; five standard errors."""
     world, betas = synthetic.HACKED, ["0.5", "4"]
     found = from_completions(
-        synthetic.completions(betas, ["4"], ["8"], 200, worlds=[world]), synthetic.objectives(betas, ["4"], "learned")
+        synthetic.completions(betas, ["4"], ["8"], 200, worlds=[world]),
+        synthetic.objectives(betas, ["4"], "learned"),
     )
     (first,), (second,) = (find(found, "retrained", beta=Fraction(beta)) for beta in betas)
     models, gold = [world.optimum(float(beta)) for beta in betas], world.measures["gold"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eval.claims import Evidence
-from eval.several import points
+from eval.several_rewards import points
 from tests.eval import synthetic
 from tests.eval.synthetic import World
 
@@ -22,10 +22,16 @@ SECTION = {
 #: What is kind is seldom brief.
 CONFLICT = World(
     np.array([0.4, 0.2, 0.2, 0.15, 0.05]),
-    {"gold": np.zeros(5), "kindness": np.array([0.5, 1.0, 0.1, 0.0, 0.9]), "words": np.array([5.0, 9.0, 2.0, 1.0, 3.0])},
+    {
+        "gold": np.zeros(5),
+        "kindness": np.array([0.5, 1.0, 0.1, 0.0, 0.9]),
+        "words": np.array([5.0, 9.0, 2.0, 1.0, 3.0]),
+    },
 )
 #: What is kind is brief.
-HARMONY = World(CONFLICT.reference, {**CONFLICT.measures, "words": 10 * (1 - CONFLICT.measures["kindness"])})
+HARMONY = World(
+    CONFLICT.reference, {**CONFLICT.measures, "words": 10 * (1 - CONFLICT.measures["kindness"])}
+)
 REWARDS = {"rloo-kind": {"kindness": 1}, "rloo-brief": {"words": -0.1}}
 
 Sampler = Callable[[World, float, float], np.ndarray]
@@ -43,7 +49,12 @@ def mixture(world: World, first: float, second: float) -> np.ndarray:
 
 
 def completions(
-    world: World, joint: Sampler = mixture, sampler: Sampler = mixture, prompts: int = 100, samples: int = 32, seeds: int = 2
+    world: World,
+    joint: Sampler = mixture,
+    sampler: Sampler = mixture,
+    prompts: int = 100,
+    samples: int = 32,
+    seeds: int = 2,
 ) -> pd.DataFrame:
     """A table as eval.score writes it.
 
@@ -61,13 +72,20 @@ def completions(
         ends = dict(zip(SECTION["parts"], ([1, 0], [0, 1]), strict=True))
         for name, weights in {**ends, **SECTION["joint"]}.items():
             model = joint(world, *weights) if name in SECTION["joint"] else mixture(world, *weights)
-            draw(model, model, policy="retrained", objective=name, adapter_beta=f"{BETA:g}", seed=seed)
+            draw(
+                model,
+                model,
+                policy="retrained",
+                objective=name,
+                adapter_beta=f"{BETA:g}",
+                seed=seed,
+            )
         for pair in [*SECTION["joint"].values(), *ends.values(), [0, 0], *SECTION["beyond"]]:
             # with lam = 1 the rows' log_weight is toward the second model, here the mixture itself
             draw(
                 sampler(world, *pair),
                 unnormalised(world, *pair),
-                policy="several",
+                policy="several_rewards",
                 lam="1",
                 seed=seed,
                 lams="{:g},{:g}".format(*pair),
@@ -78,10 +96,23 @@ def completions(
 
 def objectives() -> dict[str, dict[str, Any]]:
     """What eval/eval.smk tells of the alignments."""
-    shared = {"reward_margin": MARGIN, "betas": [f"{BETA:g}"], "optimum": "known", "seeds": [0, 1], "grid_anchor": f"{BETA:g}"}
-    found = {name: {**shared, "reward": reward, "anchors": [f"{BETA:g}"]} for name, reward in REWARDS.items()}
+    shared = {
+        "reward_margin": MARGIN,
+        "betas": [f"{BETA:g}"],
+        "optimum": "known",
+        "seeds": [0, 1],
+        "default_beta": f"{BETA:g}",
+    }
+    found = {
+        name: {**shared, "reward": reward, "anchors": [f"{BETA:g}"]}
+        for name, reward in REWARDS.items()
+    }
     for name, (first, second) in SECTION["joint"].items():
-        found[name] = {**shared, "reward": {"kindness": first, "words": -0.1 * second}, "anchors": []}
+        found[name] = {
+            **shared,
+            "reward": {"kindness": first, "words": -0.1 * second},
+            "anchors": [],
+        }
     return found
 
 
@@ -92,5 +123,5 @@ def evidence(world: World, **more: Any) -> Evidence:
         objectives={},
         statistics={"bootstrap_resamples": 300, "rank_correlation": 0.9},
         seed=0,
-        several=points(completions(world, **more), SECTION, objectives()),
+        several_rewards=points(completions(world, **more), SECTION, objectives()),
     )

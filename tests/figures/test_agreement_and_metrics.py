@@ -24,8 +24,20 @@ CELLS = {  # difference, its interval, whether the reference would not pass: wha
 @pytest.fixture
 def table() -> pd.DataFrame:
     rows = [
-        {"task": task, "objective": "slic", "anchor": 1.0, "margin": 0.1, "beta": beta, "equivalent": max(-low, high) <= 0.1}
-        | {"informative": informative, "difference": value, "difference_low": low, "difference_high": high}
+        {
+            "task": task,
+            "objective": "slic",
+            "anchor": 1.0,
+            "margin": 0.1,
+            "beta": beta,
+            "equivalent": max(-low, high) <= 0.1,
+        }
+        | {
+            "informative": informative,
+            "difference": value,
+            "difference_low": low,
+            "difference_high": high,
+        }
         for task in ("length", "other")
         for beta, (value, low, high, informative, _) in CELLS.items()
     ]
@@ -36,11 +48,19 @@ def test_each_cell_has_its_numbers_and_the_colour_of_what_they_say(table):
     figure = agreement.draw({"agreement": table})
     assert len(figure.axes) == 2
     for axes in figure.axes:
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["0.25", "0.5", "1", "2", "4"]
+        assert [label.get_text() for label in axes.get_xticklabels()] == [
+            "0.25",
+            "0.5",
+            "1",
+            "2",
+            "4",
+        ]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["SLiC, β₀ = 1 (±0.1)"]
         found = {round(patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
         places = {beta: [0.25, 0.5, 1, 2, 4].index(beta) for beta in CELLS}
-        assert found == {places[beta]: colors.to_rgba(agreement.COLORS[cell[-1]]) for beta, cell in CELLS.items()}
+        assert found == {
+            places[beta]: colors.to_rgba(agreement.COLORS[cell[-1]]) for beta, cell in CELLS.items()
+        }
         written = {round(text.get_position()[0]): text.get_text() for text in axes.texts}
         assert written[2] == "anchor"
         assert written[1] == "+0.090\n[-0.010, +0.190]"
@@ -59,7 +79,9 @@ def test_the_table_has_what_the_claims_have(tmp_path):
     table = pd.read_csv(tmp_path / "agreement.csv")
     (claim,) = [claim for claim in claims.decide(evidence) if claim.about == "agreement"]
     assert table["beta"].tolist() == [row["beta"] for row in claim.evidence["by beta"]]
-    assert table["difference"].tolist() == pytest.approx([row["difference"]["value"] for row in claim.evidence["by beta"]])
+    assert table["difference"].tolist() == pytest.approx(
+        [row["difference"]["value"] for row in claim.evidence["by beta"]]
+    )
     assert (table["margin"] == 0.1).all()
     none = synthetic.evidence(["1"], "1")
     claims.table(none).to_csv(tmp_path / "none.csv", index=False)
@@ -69,9 +91,20 @@ def test_the_table_has_what_the_claims_have(tmp_path):
 def test_metrics_of_the_users_own_are_drawn_for_every_policy():
     lams = [0.0, 0.5, 1.0, 2.0]
     rows = [{"kind": "reference", "seed": "mean", "objective": "dpo", "value": 1.0}]
-    rows += [{"kind": "retrained", "seed": "mean", "objective": "dpo", "beta": beta, "value": 2 / beta} for beta in (0.5, 1.0)]
     rows += [
-        {"kind": "dera", "seed": "mean", "objective": "dpo", "anchor": 0.5, "lam": lam, "beta": np.nan, "value": 3 * lam}
+        {"kind": "retrained", "seed": "mean", "objective": "dpo", "beta": beta, "value": 2 / beta}
+        for beta in (0.5, 1.0)
+    ]
+    rows += [
+        {
+            "kind": "dera",
+            "seed": "mean",
+            "objective": "dpo",
+            "anchor": 0.5,
+            "lam": lam,
+            "beta": np.nan,
+            "value": 3 * lam,
+        }
         for lam in lams
     ]
     policies = pd.DataFrame(rows)

@@ -8,20 +8,20 @@ import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from eval import several as several_rewards
-from eval.claims import rivals as claims
+from eval import several_rewards as eval_several_rewards
+from eval.claims import baselines as claims
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
 from figures import (
     approximation_gap,
+    baselines,
     cost,
     frontier,
     lam_curve,
     outside,
     reward_kl_by_beta,
-    rivals,
     selection,
-    several,
+    several_rewards,
     style,
     training_curves,
 )
@@ -33,14 +33,23 @@ OBJECTIVES = {
     "rloo": {"reward": "gold", "optimum": "known", "betas": BETAS, "best_of": [2, 4, 8]},
     "rloo-judge": {"reward": "learned", "optimum": "known", "betas": ["1"]},
 }
-RIVALS = {
+BASELINES = {
     "weights": (
         ["1/4", "1/2", "3/4", "3/2", "2"],
         lambda world, anchor, knob: 0.9 * world.mixture(anchor, knob) + 0.1 * np.eye(5)[3],
     ),
-    "probabilities": (["1/4", "1/2"], lambda world, anchor, knob: (1 - knob) * world.reference + knob * world.optimum(anchor)),
-    "temperature": (["1/2", "3/2"], lambda world, anchor, knob: world.mixture(anchor / 2, 1 / knob)),
-    "top-k": (["1/2", "1", "2"], lambda world, anchor, knob: 0.8 * world.mixture(anchor, knob) + 0.2 * np.eye(5)[0]),
+    "probabilities": (
+        ["1/4", "1/2"],
+        lambda world, anchor, knob: (1 - knob) * world.reference + knob * world.optimum(anchor),
+    ),
+    "temperature": (
+        ["1/2", "3/2"],
+        lambda world, anchor, knob: world.mixture(anchor / 2, 1 / knob),
+    ),
+    "top-k": (
+        ["1/2", "1", "2"],
+        lambda world, anchor, knob: 0.8 * world.mixture(anchor, knob) + 0.2 * np.eye(5)[0],
+    ),
 }
 APART = {
     "rloo-joint": {"reward": "length", "optimum": "known", "betas": ["1", "8", "16", "32", "64"]}
@@ -49,22 +58,41 @@ APART = {
 
 def completions() -> pd.DataFrame:
     """Two objectives with rewards of their own, the second of one strength. Far outside [0, 1], completions are broken."""
-    table = synthetic.completions(BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4, rivals=RIVALS)
-    judged = table[(table["objective"] == "rloo") & (table["adapter_beta"] == "1")].assign(objective="rloo-judge")
+    table = synthetic.completions(
+        BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4, baselines=BASELINES
+    )
+    judged = table[(table["objective"] == "rloo") & (table["adapter_beta"] == "1")].assign(
+        objective="rloo-judge"
+    )
     table = pd.concat([table, judged], ignore_index=True)
-    lam = table["lam"].map(lambda label: 0.0 if pd.isna(label) else float(synthetic.Fraction(label)))
+    lam = table["lam"].map(
+        lambda label: 0.0 if pd.isna(label) else float(synthetic.Fraction(label))
+    )
     rng = np.random.default_rng(0)
     gold = np.where(table["length"].between(8, 12), 0.0, -1.0)
     broken = (rng.random(len(table)) < (lam * (lam - 1)).abs() / 60).astype(float)
     noise = 0.1 * lam * (lam - 1) * rng.normal(size=len(table))
-    measures = {"gold": gold, "learned": 3 * gold + 1, "broken": broken, "fluency": -1 - broken, "repetition": broken / 2}
+    measures = {
+        "gold": gold,
+        "learned": 3 * gold + 1,
+        "broken": broken,
+        "fluency": -1 - broken,
+        "repetition": broken / 2,
+    }
     return table.assign(**measures, log_weight=table["log_weight"] + noise)
 
 
 def with_apart(table: pd.DataFrame) -> pd.DataFrame:
     """The completions, and those of models that were trained to be compared with elsewhere."""
-    retrained = table[(table["policy"] == "retrained") & (table["adapter_beta"] == "1") & (table["objective"] == "rloo")]
-    more = [retrained.assign(objective="rloo-joint", adapter_beta=beta) for beta in APART["rloo-joint"]["betas"]]
+    retrained = table[
+        (table["policy"] == "retrained")
+        & (table["adapter_beta"] == "1")
+        & (table["objective"] == "rloo")
+    ]
+    more = [
+        retrained.assign(objective="rloo-joint", adapter_beta=beta)
+        for beta in APART["rloo-joint"]["betas"]
+    ]
     return pd.concat([table, *more], ignore_index=True)
 
 
@@ -72,32 +100,55 @@ def history() -> pd.DataFrame:
     steps = np.arange(1, 21)
     parts = [("sft", None, None, 0, "loss"), ("sft", None, None, 0, "eval_loss")]
     parts += [
-        ("align", "rloo", float(beta), seed, name) for beta in BETAS for seed in (0, 1) for name in ("reward", "kl", "loss")
+        ("align", "rloo", float(beta), seed, name)
+        for beta in BETAS
+        for seed in (0, 1)
+        for name in ("reward", "kl", "loss")
     ]
-    parts += [("align", "dpo", 1.0, seed, name) for seed in (0, 1) for name in ("rewards/margins", "loss")]
+    parts += [
+        ("align", "dpo", 1.0, seed, name) for seed in (0, 1) for name in ("rewards/margins", "loss")
+    ]
     parts += [("align", "rloo-judge", 1.0, 0, name) for name in ("reward", "kl", "loss")]
     columns = ["stage", "objective", "beta", "seed", "name"]
     return pd.concat(
-        [pd.DataFrame({**dict(zip(columns, part, strict=True)), "step": steps, "value": 1 / steps}) for part in parts]
+        [
+            pd.DataFrame(
+                {**dict(zip(columns, part, strict=True)), "step": steps, "value": 1 / steps}
+            )
+            for part in parts
+        ]
     )
 
 
 def curves() -> pd.DataFrame:
     """Of two objectives; the far end is not supported."""
     lam = np.linspace(0, 2, 9)
-    one = pd.DataFrame({"lam": lam, "supported": lam < 1.9, "sampled": np.isin(lam, (0, 1)), "completions": 1000})
+    one = pd.DataFrame(
+        {"lam": lam, "supported": lam < 1.9, "sampled": np.isin(lam, (0, 1)), "completions": 1000}
+    )
     for name, values in (("gold", -1 / (1 + lam)), ("kl", lam**2)):
-        one = one.assign(**{name: values, f"{name}_low": values - 0.05, f"{name}_high": values + 0.05})
-    labels = {"rloo": {"adapter_beta": 0.25, "seed": 0}, "rloo-judge": {"adapter_beta": 1.0, "seed": 0}}
-    return pd.concat([one.assign(objective=objective, **names) for objective, names in labels.items()])
+        one = one.assign(
+            **{name: values, f"{name}_low": values - 0.05, f"{name}_high": values + 0.05}
+        )
+    labels = {
+        "rloo": {"adapter_beta": 0.25, "seed": 0},
+        "rloo-judge": {"adapter_beta": 1.0, "seed": 0},
+    }
+    return pd.concat(
+        [one.assign(objective=objective, **names) for objective, names in labels.items()]
+    )
 
 
 def gap_trial() -> pd.DataFrame:
     rows = [
-        {"lam": lam, "samples": n, "enumerated": abs(lam), "estimated": abs(lam)} for lam in (-2.0, 0.5, 4.0) for n in (4, 32)
+        {"lam": lam, "samples": n, "enumerated": abs(lam), "estimated": abs(lam)}
+        for lam in (-2.0, 0.5, 4.0)
+        for n in (4, 32)
     ]
     table = pd.DataFrame(rows)
-    return table.assign(estimated_low=table["estimated"] * 0.9, estimated_high=table["estimated"] * 1.1)
+    return table.assign(
+        estimated_low=table["estimated"] * 0.9, estimated_high=table["estimated"] * 1.1
+    )
 
 
 def costs() -> pd.DataFrame:
@@ -107,7 +158,9 @@ def costs() -> pd.DataFrame:
         for task in ("length", "summarization", "hallucination", "safety") for name in ("rloo", "rloo-judge")
     ][:7]  # fmt: skip
     rows[-1]["dera"], rows[-2]["runs per seed"] = None, 1
-    return pd.DataFrame(rows).assign(**{"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 7.0})
+    return pd.DataFrame(rows).assign(
+        **{"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 7.0}
+    )
 
 
 def several_points() -> pd.DataFrame:
@@ -116,9 +169,11 @@ def several_points() -> pd.DataFrame:
     def timid(world, first, second):
         return two_rewards.mixture(world, 0.9 * first, 0.9 * second)
 
-    completions = two_rewards.completions(two_rewards.CONFLICT, sampler=timid, prompts=24, samples=8)
-    points = several_rewards.points(completions, two_rewards.SECTION, two_rewards.objectives())
-    return pd.DataFrame(several_rewards.rows(points, 100, 0))
+    completions = two_rewards.completions(
+        two_rewards.CONFLICT, sampler=timid, prompts=24, samples=8
+    )
+    points = eval_several_rewards.points(completions, two_rewards.SECTION, two_rewards.objectives())
+    return pd.DataFrame(eval_several_rewards.rows(points, 100, 0))
 
 
 def of_study(policies: pd.DataFrame) -> pd.DataFrame:
@@ -137,13 +192,21 @@ def tables() -> dict[str, pd.DataFrame]:
         "training": history(),
         "curves": curves(),
         "study": of_study(policies),
-        "several": several_points(),
+        "several_rewards": several_points(),
         "gap_trial": gap_trial(),
         "costs": costs(),
     }
 
 
-OF_TASK = [reward_kl_by_beta, frontier, lengths, training_curves, lam_curve, rivals, several]
+OF_TASK = [
+    reward_kl_by_beta,
+    frontier,
+    lengths,
+    training_curves,
+    lam_curve,
+    baselines,
+    several_rewards,
+]
 OF_STUDY = [outside, approximation_gap, cost]
 
 
@@ -165,14 +228,20 @@ def bars_of(axes) -> list[ErrorbarContainer]:
 
 def ends_of(bars: ErrorbarContainer) -> np.ndarray:
     """All ends of the vertical intervals."""
-    return np.concatenate([np.ravel([s[:, 1] for s in lines.get_segments()]) for lines in bars.lines[2]])
+    return np.concatenate(
+        [np.ravel([s[:, 1] for s in lines.get_segments()]) for lines in bars.lines[2]]
+    )
 
 
 def test_no_panel_is_empty_or_unlabelled(figure):
     for axes in figure.axes:
         if axes.get_visible():
             assert axes.lines or axes.patches or axes.containers
-            assert any(other.get_xlabel() for other in figure.axes if other.get_position().x0 == axes.get_position().x0)
+            assert any(
+                other.get_xlabel()
+                for other in figure.axes
+                if other.get_position().x0 == axes.get_position().x0
+            )
     assert any(axes.get_ylabel() or axes.get_yticklabels() for axes in figure.axes)
     assert figure.legends
 
@@ -184,7 +253,11 @@ def test_text_does_not_overlap_the_axes_or_leave_the_page(figure):
     for box in boxes:
         assert page.x0 <= box.x0
         assert box.x1 <= page.x1
-        assert not any(box.overlaps(axes.get_window_extent(renderer)) for axes in figure.axes if axes.get_visible())
+        assert not any(
+            box.overlaps(axes.get_window_extent(renderer))
+            for axes in figure.axes
+            if axes.get_visible()
+        )
         assert not any(box.overlaps(other) for other in boxes if other is not box)
     for axes in figure.axes:
         assert all(text.get_window_extent(renderer).x1 <= page.x1 for text in axes.texts)
@@ -198,7 +271,10 @@ def test_pdf_text_is_embedded_as_text(figure, tmp_path):
 @pytest.mark.parametrize("module", [reward_kl_by_beta, frontier])
 def test_every_policy_is_drawn_with_the_values_and_intervals_of_its_table(module, tables):
     figure = module.draw(tables)
-    for objective, axes in (("rloo", figure.axes[0]), ("rloo-judge", figure.axes[2 if module is reward_kl_by_beta else 1])):
+    for objective, axes in (
+        ("rloo", figure.axes[0]),
+        ("rloo-judge", figure.axes[2 if module is reward_kl_by_beta else 1]),
+    ):
         assert len({bars.lines[0].get_color() for bars in bars_of(axes)}) >= 4
         optimum = tables["policies"].query(f"kind == 'optimum' and objective == '{objective}'")
         color = style.POLICIES["optimum"]["color"]
@@ -212,49 +288,70 @@ def test_every_policy_is_drawn_with_the_values_and_intervals_of_its_table(module
 def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(tables):
     figure = frontier.draw(tables)
     color = style.POLICIES["dera"]["color"]
-    curves = [bars.lines[0].get_xdata() for bars in bars_of(figure.axes[0]) if bars.lines[0].get_color() == color]
+    curves = [
+        bars.lines[0].get_xdata()
+        for bars in bars_of(figure.axes[0])
+        if bars.lines[0].get_color() == color
+    ]
     for anchor, curve in zip((0.25, 1.0), curves, strict=True):
-        rows = tables["policies"].query(f"kind == 'dera' and objective == 'rloo' and anchor == {anchor} and seed == 'mean'")
-        assert list(curve) == list(rows[rows["lam"].between(0, selection.MOST_LAM)].sort_values("lam")["kl"])
+        rows = tables["policies"].query(
+            f"kind == 'dera' and objective == 'rloo' and anchor == {anchor} and seed == 'mean'"
+        )
+        assert list(curve) == list(
+            rows[rows["lam"].between(0, selection.MOST_LAM)].sort_values("lam")["kl"]
+        )
         assert len(curve) < len(rows)
     plt.close(figure)
 
 
 def test_rivals_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
-    figure = rivals.draw(tables)
+    figure = baselines.draw(tables)
     curves = {bars.lines[0].get_color(): bars for bars in bars_of(figure.axes[0])}
     mine = tables["policies"].query("objective == 'rloo'")
-    for kind in ("dera", *rivals.RIVALS):
-        rows = mine[(mine["kind"] == kind) & (mine["seed"] == ("mean" if kind == "best-of-n" else "0"))]
+    for kind in ("dera", *baselines.BASELINES):
+        rows = mine[
+            (mine["kind"] == kind) & (mine["seed"] == ("mean" if kind == "best-of-n" else "0"))
+        ]
         if kind == "dera":
-            rows = rows[np.isclose(rows["anchor"], 0.25) & rows["lam"].between(0, selection.MOST_LAM)]
+            rows = rows[
+                np.isclose(rows["anchor"], 0.25) & rows["lam"].between(0, selection.MOST_LAM)
+            ]
         rows = rows.sort_values("lam" if kind == "dera" else "knob")
         curve = curves[style.POLICIES[kind]["color"]]
         assert len(rows) > 1
         assert list(curve.lines[0].get_xdata()) == list(rows["kl"])
         assert list(curve.lines[0].get_ydata()) == list(rows["reward"])
-        assert all(np.isclose(ends_of(curve), end).any() for end in (*rows["reward_low"], *rows["reward_high"]))
+        assert all(
+            np.isclose(ends_of(curve), end).any()
+            for end in (*rows["reward_low"], *rows["reward_high"])
+        )
     plt.close(figure)
 
 
 def test_at_matched_compute_the_best_within_the_aligned_models_reach_is_drawn(tables):
-    figure = rivals.draw(tables)
-    shown = rivals.contents(tables["policies"])
+    figure = baselines.draw(tables)
+    shown = baselines.contents(tables["policies"])
     most = shown["retrained"]["kl_high"].iloc[0]
     for bars in bars_of(figure.axes[1]):
-        (kind,) = [kind for kind in shown if style.POLICIES[kind]["color"] == bars.lines[0].get_color()]
-        rows = shown[kind] if kind == "best-of-n" else shown[kind][shown[kind]["kl"] <= most].nlargest(1, "reward")
+        (kind,) = [
+            kind for kind in shown if style.POLICIES[kind]["color"] == bars.lines[0].get_color()
+        ]
+        rows = (
+            shown[kind]
+            if kind == "best-of-n"
+            else shown[kind][shown[kind]["kl"] <= most].nlargest(1, "reward")
+        )
         assert sorted(bars.lines[0].get_ydata()) == sorted(rows["reward"])
         # side by side, and nearer to their own number of passes than to another
-        passes = rows["knob"] if kind == "best-of-n" else rivals.PASSES[kind]
+        passes = rows["knob"] if kind == "best-of-n" else baselines.PASSES[kind]
         assert (np.abs(np.log2((bars.lines[0].get_xdata() / passes).astype(float))) < 0.5).all()
-    assert {kind: rivals.PASSES[kind] for kind in claims.PASSES} == claims.PASSES
+    assert {kind: baselines.PASSES[kind] for kind in claims.PASSES} == claims.PASSES
     plt.close(figure)
 
 
 def test_the_best_of_n_alone_stands_beside_the_mean_of_seeds(tables):
     policies = tables["policies"]
-    shown = rivals.contents(policies[~policies["kind"].isin(set(RIVALS))])
+    shown = baselines.contents(policies[~policies["kind"].isin(set(BASELINES))])
     assert set(shown) == {"dera", "best-of-n", "retrained", "reference"}
     assert set(shown["dera"]["seed"]) == {"mean"}
 
@@ -264,11 +361,20 @@ def test_every_policy_has_a_colour_and_a_mark_of_its_own():
         assert len({policy[look] for policy in style.POLICIES.values()}) == len(style.POLICIES)
 
 
-@pytest.mark.parametrize("module", [reward_kl_by_beta, frontier, lengths, lam_curve, outside, approximation_gap])
+@pytest.mark.parametrize(
+    "module", [reward_kl_by_beta, frontier, lengths, lam_curve, outside, approximation_gap]
+)
 def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(module, tables):
     table = with_apart(completions())
-    policies = pd.DataFrame([row(policy, 100, 0) for policy in from_completions(table, APART | OBJECTIVES)])
-    more = {**tables, "policies": policies, "study": of_study(policies), "lengths": length_distributions(table)}
+    policies = pd.DataFrame(
+        [row(policy, 100, 0) for policy in from_completions(table, APART | OBJECTIVES)]
+    )
+    more = {
+        **tables,
+        "policies": policies,
+        "study": of_study(policies),
+        "lengths": length_distributions(table),
+    }
     without, with_it = (drawn(module, found) for found in (tables, more))
     for figure in (without, with_it):
         figure.canvas.draw()
@@ -278,17 +384,21 @@ def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(module, tab
 
 def test_training_curves_of_many_objectives_stay_wide_enough_to_read(tables):
     of_rloo = tables["training"].query("objective == 'rloo'")
-    training = pd.concat([tables["training"], *(of_rloo.assign(objective=f"rloo-{i}") for i in range(5))])
+    training = pd.concat(
+        [tables["training"], *(of_rloo.assign(objective=f"rloo-{i}") for i in range(5))]
+    )
     figure = training_curves.draw({"training": training})
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert len(shown) == 1 + 2 * 7 + 1  # SFT; seven objectives that report a reward, one that does not
+    assert (
+        len(shown) == 1 + 2 * 7 + 1
+    )  # SFT; seven objectives that report a reward, one that does not
     figure.canvas.draw()
     assert min(axes.get_position().width for axes in shown) > 0.1
     plt.close(figure)
 
 
 def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_beside_it(tables):
-    figure, table = several.draw(tables), tables["several"]
+    figure, table = several_rewards.draw(tables), tables["several_rewards"]
     plane, gains = figure.axes
     found = {bars.get_label(): bars for bars in bars_of(plane)}
     dera = table.query("kind == 'dera'").sort_values("lam_1")
@@ -302,9 +412,15 @@ def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_besid
         "None",
         len(dera) - len(between) - 1,
     )  # lam = 0 is the reference
-    for label, kind in (("trained on the weighted sum", "joint"), ("trained on one reward", "part"), ("reference", "reference")):
+    for label, kind in (
+        ("trained on the weighted sum", "joint"),
+        ("trained on one reward", "part"),
+        ("reference", "reference"),
+    ):
         rows = table[table["kind"] == kind].sort_values("lam_1")
-        np.testing.assert_array_equal(found[label].lines[0].get_xydata(), rows[["reward_1", "reward_2"]])
+        np.testing.assert_array_equal(
+            found[label].lines[0].get_xydata(), rows[["reward_1", "reward_2"]]
+        )
     written = {text.get_text() for text in plane.texts}
     assert (
         {"1, 0", "0.5, 0.5", "0, 1", "2, 0"}
@@ -314,18 +430,27 @@ def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_besid
     drawn_gains = {bars.get_label(): bars.lines[0].get_ydata() for bars in bars_of(gains)}
     assert list(drawn_gains["DeRa, λ sums to 1"]) == list(between["gain"])
     for kind, label in (("joint", "trained on the weighted sum"), ("mixture", "exact mixture")):
-        rows = table[(table["kind"] == kind) & table["lam_1"].between(0, 1) & np.isclose(table["lam_1"] + table["lam_2"], 1)]
+        rows = table[
+            (table["kind"] == kind)
+            & table["lam_1"].between(0, 1)
+            & np.isclose(table["lam_1"] + table["lam_2"], 1)
+        ]
         assert list(drawn_gains[label]) == list(rows.sort_values("lam_1")["gain"])
     plt.close(figure)
 
 
 def test_labels_of_the_plane_are_at_their_points_and_apart(tables):
-    figure, table = several.draw(tables), tables["several"].query("kind == 'dera'").set_index(["lam_1", "lam_2"])
+    figure, table = (
+        several_rewards.draw(tables),
+        tables["several_rewards"].query("kind == 'dera'").set_index(["lam_1", "lam_2"]),
+    )
     figure.canvas.draw()
     texts = figure.axes[0].texts
     for text in texts:
         assert text.xy == pytest.approx(
-            table.loc[tuple(map(float, text.get_text().split(", "))), ["reward_1", "reward_2"]].to_list()
+            table.loc[
+                tuple(map(float, text.get_text().split(", "))), ["reward_1", "reward_2"]
+            ].to_list()
         )
     boxes = [text.get_window_extent() for text in texts]
     assert not any(boxes[i].overlaps(boxes[j]) for i in range(len(boxes)) for j in range(i))
@@ -344,13 +469,15 @@ def test_outside_draws_the_whole_grid_of_each_objective_and_shades_what_is_betwe
     figure = drawn(outside, tables)
     first, second = figure.axes[:2]  # two tasks, the measure `broken`
     assert [len(bars_of(axes)) for axes in (first, second)] == [2, 1]
-    grid = selection.of_grid_anchor(tables["policies"], "rloo")
+    grid = selection.of_default_anchor(tables["policies"], "rloo")
     (bars,) = bars_of(second)
     assert list(bars.lines[0].get_xdata()) == list(grid["lam"])
     assert list(bars.lines[0].get_ydata()) == list(grid["broken"])
     assert {-2.0, 0.0, 1.0, 8.0} <= set(grid["lam"])
     assert all(np.isclose(ends_of(bars), end).any() for end in grid["broken_high"])
-    assert {(patch.get_x(), patch.get_width()) for axes in figure.axes for patch in axes.patches} == {(0, 1)}
+    assert {
+        (patch.get_x(), patch.get_width()) for axes in figure.axes for patch in axes.patches
+    } == {(0, 1)}
     plt.close(figure)
 
 
@@ -358,8 +485,10 @@ def test_gap_is_trusted_below_half_the_log_of_one_seeds_completions_and_broken_i
     found = approximation_gap.gap_table(tables["study"])
     assert list(found["trusted"]) == list(found["gap"] <= np.log(4) / 2)
     assert found["trusted"].nunique() == 2
-    dera = selection.of_grid_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
-    mine = found[(found["task"] == "length") & (found["objective"] == "rloo")].set_index("lam")["broken"]
+    dera = selection.of_default_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
+    mine = found[(found["task"] == "length") & (found["objective"] == "rloo")].set_index("lam")[
+        "broken"
+    ]
     pd.testing.assert_series_equal(mine, dera)
 
 
@@ -400,5 +529,5 @@ def test_objectives_are_named_as_in_print():
 def test_the_grid_anchor_is_the_one_with_most_lam(tables):
     rows = tables["policies"].query("kind == 'dera' and objective == 'rloo' and seed == 'mean'")
     most = rows.groupby("anchor")["lam"].nunique().idxmax()
-    assert set(selection.of_grid_anchor(tables["policies"], "rloo")["anchor"]) == {most}
-    assert selection.of_grid_anchor(tables["policies"], "unknown").empty
+    assert set(selection.of_default_anchor(tables["policies"], "rloo")["anchor"]) == {most}
+    assert selection.of_default_anchor(tables["policies"], "unknown").empty

@@ -22,7 +22,9 @@ OBJECTIVES = {
     "slic": ("preferences", "unknown"),
     "kto": ("preferences", "unknown"),
 }
-SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml")
+SHIPPED = sorted(
+    path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml"
+)
 
 
 def shipped(name: str) -> dict:
@@ -48,14 +50,17 @@ def test_every_shipped_config_is_valid(name):
 
 def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
     def alignments(name):
-        return {task: set(section["alignment"]["objectives"]) for task, section in shipped(name)["tasks"].items()}
+        return {
+            task: set(section["alignment"]["objectives"])
+            for task, section in shipped(name)["tasks"].items()
+        }
 
     assert alignments("smoke.yaml") == alignments("laptop.yaml")
 
 
 REMOVED = object()
 RLOO, DPO = ("alignment", "objectives", "rloo"), ("alignment", "objectives", "dpo")
-COMPARATORS = ("dera", "comparators")
+COMPARATORS = ("dera", "baselines")
 LOCAL = {
     "kind": "local_files",
     "files": dict.fromkeys(["train", "validation", "test"], "x.jsonl"),
@@ -79,20 +84,20 @@ MISTAKES = {
     "lam infinite": ("length", ("dera", "lams"), [0, math.inf], r"@\.dera\.lams\[1\] = inf: must be a finite number"),
     "no lam": ("length", ("dera", "lams"), [], r"@\.dera\.lams = \[\]: must not be empty"),
     "anchor not trained": ("length", (*RLOO, "anchors"), [0.3], r"@\.alignment\.objectives\.rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]"),
-    "grid anchor": ("length", (*RLOO, "grid_anchor"), 1, r"rloo\.grid_anchor = 1: must be one of .*anchors = \[0\.25\]"),
+    "grid anchor": ("length", (*RLOO, "default_beta"), 1, r"rloo\.default_beta = 1: must be one of .*anchors = \[0\.25\]"),
     "seed not an integer": ("length", ("alignment", "seeds"), [0.5], r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer"),
     "own seed negative": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [-1], r"rloo-judge\.seeds\[0\] = -1: must be at least 0"),
     "no own seed": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [], r"rloo-judge\.seeds = \[\]: must not be empty"),
-    "weights of a model itself": ("length", (*COMPARATORS, "weights"), [0.5, 1.0], r"@\.dera\.comparators\.weights\[1\] = 1\.0: must be neither 0 nor 1, which are the two models themselves"),
-    "a share of probabilities beyond both": ("length", (*COMPARATORS, "probabilities"), [0.5, 1], r"comparators\.probabilities\[1\] = 1: must be a number less than 1"),
-    "no share of probabilities": ("length", (*COMPARATORS, "probabilities"), [0, 0.5], r"comparators\.probabilities\[0\] = 0: must be a number greater than 0"),
-    "temperature zero": ("length", (*COMPARATORS, "temperature"), [0], r"comparators\.temperature\[0\] = 0: must be a number greater than 0"),
-    "top-k of nothing": ("length", (*COMPARATORS, "top_k"), {"k": 0, "lams": [1]}, r"comparators\.top_k\.k = 0: must be at least 1"),
-    "top-k at no lam": ("length", (*COMPARATORS, "top_k"), {"k": 5}, r"@\.dera\.comparators\.top_k: 'lams' is a required property"),
-    "best of one": ("length", (*COMPARATORS, "best_of"), [1], r"comparators\.best_of\[0\] = 1: must be at least 2"),
-    "best of too many": ("length", (*COMPARATORS, "best_of"), [2, 3], r"@\.dera\.comparators\.best_of\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
-    "unknown comparator": ("length", (*COMPARATORS, "beam"), [2], r"comparators\.beam = \[2\]: unknown key; allowed here: weights, probabilities, temperature, top_k, best_of"),
-    "no comparator": ("length", COMPARATORS, {}, r"@\.dera\.comparators = {}: must not be empty"),
+    "weights of a model itself": ("length", (*COMPARATORS, "weights"), [0.5, 1.0], r"@\.dera\.baselines\.weights\[1\] = 1\.0: must be neither 0 nor 1, which are the two models themselves"),
+    "a share of probabilities beyond both": ("length", (*COMPARATORS, "probabilities"), [0.5, 1], r"baselines\.probabilities\[1\] = 1: must be a number less than 1"),
+    "no share of probabilities": ("length", (*COMPARATORS, "probabilities"), [0, 0.5], r"baselines\.probabilities\[0\] = 0: must be a number greater than 0"),
+    "temperature zero": ("length", (*COMPARATORS, "temperature"), [0], r"baselines\.temperature\[0\] = 0: must be a number greater than 0"),
+    "top-k of nothing": ("length", (*COMPARATORS, "top_k"), {"k": 0, "lams": [1]}, r"baselines\.top_k\.k = 0: must be at least 1"),
+    "top-k at no lam": ("length", (*COMPARATORS, "top_k"), {"k": 5}, r"@\.dera\.baselines\.top_k: 'lams' is a required property"),
+    "best of one": ("length", (*COMPARATORS, "best_of"), [1], r"baselines\.best_of\[0\] = 1: must be at least 2"),
+    "best of too many": ("length", (*COMPARATORS, "best_of"), [2, 3], r"@\.dera\.baselines\.best_of\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
+    "unknown baseline": ("length", (*COMPARATORS, "beam"), [2], r"baselines\.beam = \[2\]: unknown key; allowed here: weights, probabilities, temperature, top_k, best_of"),
+    "no baseline": ("length", COMPARATORS, {}, r"@\.dera\.baselines = {}: must not be empty"),
     "no room": ("length", ("model", "max_new_tokens"), 12, r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12"),
     "heads": ("safety", ("model", "heads"), 5, r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5"),
     "too many prompts": ("safety", ("evaluation", "prompts"), 65, r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64"),
@@ -157,7 +162,10 @@ def test_a_mistake_in_the_study_is_refused_by_name(config, name):
 
 def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
     config["tasks"]["lenght"] = config["tasks"].pop("length")
-    refused(config, "'lenght': there is no such module; allowed: hallucination, length, safety, summarization")
+    refused(
+        config,
+        "'lenght': there is no such module; allowed: hallucination, length, safety, summarization",
+    )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -168,7 +176,11 @@ def test_a_missing_key_is_named_with_its_task(config, task):
 
 def test_what_no_objective_needs_may_be_missing(config):
     section = config["tasks"]["hallucination"]
-    del section["alignment"]["objectives"]["rloo-judge"], section["preferences"], section["reward_model"]
+    del (
+        section["alignment"]["objectives"]["rloo-judge"],
+        section["preferences"],
+        section["reward_model"],
+    )
     study_config.check(config)
 
 
@@ -182,7 +194,9 @@ def test_lams_match_the_trained_betas_exactly():
     task = {
         "alignment": {
             "seeds": [3, 4],
-            "objectives": {"rloo": {"betas": [0.1, 0.3, 0.2], "anchors": [0.1, 0.3], "grid_anchor": 0.1}},
+            "objectives": {
+                "rloo": {"betas": [0.1, 0.3, 0.2], "anchors": [0.1, 0.3], "default_beta": 0.1}
+            },
         },
         "dera": {"lams": [0, 0.5]},
     }
@@ -192,11 +206,16 @@ def test_lams_match_the_trained_betas_exactly():
 
 def test_comparators_that_need_no_decoding_are_not_decoded(config):
     section = config["tasks"]["length"]
-    assert set(study_config.decoded_comparators(section)) == {"weights", "probabilities", "temperature", "top_k"}
-    section["dera"]["comparators"] = {"best_of": [2]}
+    assert set(study_config.decoded_comparators(section)) == {
+        "weights",
+        "probabilities",
+        "temperature",
+        "top_k",
+    }
+    section["dera"]["baselines"] = {"best_of": [2]}
     study_config.check(config)
     assert study_config.decoded_comparators(section) == {}
-    del section["dera"]["comparators"]
+    del section["dera"]["baselines"]
     study_config.check(config)
     assert study_config.decoded_comparators(section) == {}
 
@@ -209,7 +228,14 @@ def test_seeds_are_the_objectives_own_or_the_tasks():
 
 @pytest.mark.parametrize(
     ("strength", "text"),
-    [(0.25, "0.25"), (1, "1"), (1.0, "1"), (100, "100"), (1e-7, "0.0000001"), (0.33333333, "0.33333333")],
+    [
+        (0.25, "0.25"),
+        (1, "1"),
+        (1.0, "1"),
+        (100, "100"),
+        (1e-7, "0.0000001"),
+        (0.33333333, "0.33333333"),
+    ],
 )
 def test_strengths_are_written_out_in_full(strength, text):
     assert study_config.label(strength) == text
@@ -235,8 +261,14 @@ def declared(name: str) -> tuple[str, str]:
 
 def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
     assert {name: declared(name) for name in modules.names("training.objectives")} == OBJECTIVES
-    assert {name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) for name in modules.names("tasks")} == TASKS
-    with pytest.raises(modules.ModuleError, match=r"__init__\.py must declare DATA at its top, as 'prompts' or 'preferences'"):
+    assert {
+        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own"))
+        for name in modules.names("tasks")
+    } == TASKS
+    with pytest.raises(
+        modules.ModuleError,
+        match=r"__init__\.py must declare DATA at its top, as 'prompts' or 'preferences'",
+    ):
         modules.constant("training.objectives", "DATA", ("prompts", "preferences"))
 
 
@@ -245,7 +277,9 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     for name in corpus["files"].values():
         (tmp_path / name).touch()
     monkeypatch.delenv(checks.CORPUS_VARIABLE, raising=False)
-    with pytest.raises(study_config.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="):
+    with pytest.raises(
+        study_config.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="
+    ):
         checks.corpus_files(key, corpus)
     monkeypatch.setenv(checks.CORPUS_VARIABLE, str(tmp_path))
     found = checks.corpus_files(key, corpus)
@@ -278,12 +312,17 @@ def here(tmp_path, monkeypatch) -> Path:
 
 def test_files_of_the_users_own_are_found_and_said(config, here):
     length = config["tasks"]["length"]
-    length["alignment"]["objectives"]["mine"] = {**length["alignment"]["objectives"]["dpo"], "objective": "objective.py"}
+    length["alignment"]["objectives"]["mine"] = {
+        **length["alignment"]["objectives"]["dpo"],
+        "objective": "objective.py",
+    }
     length["metrics"] = ["metric.py"]
     config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
     found = study_config.check(config)
     assert found.plugins() == ["objective.py"]
-    assert found.objectives["length"]["mine"] == checks.Objective("objective.py", "preferences", "unknown")
+    assert found.objectives["length"]["mine"] == checks.Objective(
+        "objective.py", "preferences", "unknown"
+    )
     assert found.task_modules["mine"] == "task.py"
     config["tasks"]["mine"]["settings"] = {"most_words": 0}
     refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")
@@ -318,9 +357,14 @@ def test_a_wrong_file_is_refused_by_name(config, here, path, value, message):
 
 def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config, here):
     length = config["tasks"]["length"]
-    length["alignment"]["objectives"] = {"mine": {**length["alignment"]["objectives"]["dpo"], "objective": "objective.py"}}
+    length["alignment"]["objectives"] = {
+        "mine": {**length["alignment"]["objectives"]["dpo"], "objective": "objective.py"}
+    }
     del length["preferences"]
-    refused(config, r"tasks\.length\.preferences: missing, but tasks\.length\.alignment\.objectives\.mine needs preference pairs")
+    refused(
+        config,
+        r"tasks\.length\.preferences: missing, but tasks\.length\.alignment\.objectives\.mine needs preference pairs",
+    )
 
 
 def test_a_reward_may_be_a_sum_of_measures_but_not_for_pairs(config):
@@ -328,13 +372,15 @@ def test_a_reward_may_be_a_sum_of_measures_but_not_for_pairs(config):
     objectives["rloo"]["reward"] = {"coverage": 1, "words": -0.05}
     study_config.check(config)
     objectives["dpo"]["reward"] = {"coverage": 1}
-    refused(config, r"dpo\.reward = {'coverage': 1}: preference pairs teach what the labeller likes")
+    refused(
+        config, r"dpo\.reward = {'coverage': 1}: preference pairs teach what the labeller likes"
+    )
 
 
 def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
     objectives = config["tasks"]["length"]["alignment"]["objectives"]
     for objective in objectives.values():
-        objective.pop("grid_anchor", None)
+        objective.pop("default_beta", None)
     objectives["dpo"]["anchors"] = []
     study_config.check(config)
     objectives["rloo"]["anchors"] = []
@@ -349,4 +395,8 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
         study_config.check_or_exit(yaml.safe_load(path.read_text()), [path])
     message = r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in .*, lines (\d+) and (\d+); rename one"
     first, second = map(int, re.search(message, capsys.readouterr().err).groups())
-    assert path.read_text().splitlines()[first - 1] == path.read_text().splitlines()[second - 1] == "        rloo:"
+    assert (
+        path.read_text().splitlines()[first - 1]
+        == path.read_text().splitlines()[second - 1]
+        == "        rloo:"
+    )

@@ -37,7 +37,10 @@ def with_seeds(config: dict, *seeds: int) -> dict:
 def test_another_beta_takes_longer_by_its_training_at_least(config):
     before, rloo = seconds(config), config["tasks"]["length"]["alignment"]["objectives"]["rloo"]
     rloo["betas"] = [*rloo["betas"], 2]
-    assert seconds(config) - before > rloo["steps"] * rloo["batch_size"] * estimate.SECONDS_A_SEQUENCE["prompts"] * 0.1
+    assert (
+        seconds(config) - before
+        > rloo["steps"] * rloo["batch_size"] * estimate.SECONDS_A_SEQUENCE["prompts"] * 0.1
+    )
 
 
 def test_each_seed_takes_as_long_as_the_last_one(config):
@@ -48,7 +51,7 @@ def test_each_seed_takes_as_long_as_the_last_one(config):
 
 
 def test_comparators_count_by_what_they_decode(config):
-    found = config["tasks"]["length"]["dera"]["comparators"]
+    found = config["tasks"]["length"]["dera"]["baselines"]
     before = seconds(config)
     found["weights"] = [*found["weights"], 3]
     one = seconds(config) - before
@@ -60,24 +63,32 @@ def test_comparators_count_by_what_they_decode(config):
 
 
 def test_an_objectives_own_seeds_count_instead_of_the_tasks(config):
-    all_three, objectives = seconds(with_seeds(config, 0, 1, 2)), config["tasks"]["length"]["alignment"]["objectives"]
+    all_three, objectives = (
+        seconds(with_seeds(config, 0, 1, 2)),
+        config["tasks"]["length"]["alignment"]["objectives"],
+    )
     for objective in objectives.values():
         objective["seeds"] = [0, 1, 2]
     assert seconds(with_seeds(config, 0)) == pytest.approx(all_three)
 
 
 @pytest.mark.parametrize(
-    ("section", "key"), [("sft", "steps"), ("preferences", "pairs"), ("model", "layers"), ("evaluation", "samples")]
+    ("section", "key"),
+    [("sft", "steps"), ("preferences", "pairs"), ("model", "layers"), ("evaluation", "samples")],
 )
 def test_more_of_anything_takes_longer(config, section, key):
     before = seconds(config)
-    config["tasks"]["length"][section] = config["tasks"]["length"][section] | {key: 2 * config["tasks"]["length"][section][key]}
+    config["tasks"]["length"][section] = config["tasks"]["length"][section] | {
+        key: 2 * config["tasks"]["length"][section][key]
+    }
     assert seconds(config) > before
 
 
 def test_two_tasks_take_as_long_as_each_alone(config):
     tasks = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())["tasks"]
-    assert seconds({"tasks": tasks}) == pytest.approx(sum(seconds({"tasks": {name: task}}) for name, task in tasks.items()))
+    assert seconds({"tasks": tasks}) == pytest.approx(
+        sum(seconds({"tasks": {name: task}}) for name, task in tasks.items())
+    )
 
 
 def test_the_message_names_the_study_its_minutes_and_the_cores():

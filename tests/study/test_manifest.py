@@ -34,7 +34,9 @@ def test_a_model_is_its_safetensors(tmp_path):
 
 def git(folder: Path, *arguments: str) -> str:
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    return subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_the_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):
@@ -60,15 +62,25 @@ def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, 
     files = {name: tmp_path / name for name in ("train.parquet", "claims.json")}
     for name, path in files.items():
         path.write_text(name)
-    argv = ["manifest", "--settings", '{"study": "tiny", "seed": 3}', "--inputs", str(files["train.parquet"])]
+    argv = [
+        "manifest",
+        "--settings",
+        '{"study": "tiny", "seed": 3}',
+        "--inputs",
+        str(files["train.parquet"]),
+    ]
     argv += ["--outputs", str(files["claims.json"]), "--output", str(tmp_path / "manifest.json")]
     monkeypatch.setattr(sys, "argv", argv)
     manifest.main()
     found = json.loads((tmp_path / "manifest.json").read_text())
     assert found["config"] == {"study": "tiny", "seed": 3}
     assert found["versions"]["torch"]
-    assert found["inputs"] == {str(files["train.parquet"]): hashlib.sha256(b"train.parquet").hexdigest()}
-    assert found["outputs"] == {str(files["claims.json"]): hashlib.sha256(b"claims.json").hexdigest()}
+    assert found["inputs"] == {
+        str(files["train.parquet"]): hashlib.sha256(b"train.parquet").hexdigest()
+    }
+    assert found["outputs"] == {
+        str(files["claims.json"]): hashlib.sha256(b"claims.json").hexdigest()
+    }
 
 
 def test_a_file_that_is_missing_is_an_error_and_not_a_checksum(tmp_path):

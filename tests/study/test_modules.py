@@ -22,7 +22,9 @@ def installed(tmp_path, monkeypatch):
         for distribution, name, module in offers:
             folder = tmp_path / f"{distribution}-1.0.dist-info"
             folder.mkdir()
-            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+            (folder / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+            )
             (folder / "entry_points.txt").write_text(f"[dera.objectives]\n{name} = {module}\n")
             (tmp_path / f"{module}.py").write_text(GOOD)
         monkeypatch.syspath_prepend(str(tmp_path))
@@ -38,7 +40,9 @@ def test_a_name_is_a_module_of_the_package_and_a_path_a_file(tmp_path, monkeypat
     assert modules.find("training.objectives", "mine.py") == "mine.py"
     with pytest.raises(ModuleError, match=rf"there is no file {tmp_path}/other\.py"):
         modules.find("training.objectives", "other.py")
-    with pytest.raises(ModuleError, match="there is no such module; allowed: dpo, .*rloo, .*or the path of a file"):
+    with pytest.raises(
+        ModuleError, match="there is no such module; allowed: dpo, .*rloo, .*or the path of a file"
+    ):
         modules.find("training.objectives", "mine")
 
 
@@ -53,21 +57,33 @@ def test_an_entry_point_is_found_without_being_imported(installed, tmp_path):
 @pytest.mark.parametrize(
     ("offers", "name", "both"),
     [
-        ([("one", "cdpo", "first"), ("two", "cdpo", "second")], "cdpo", r"one: first, two: second|two: second, one: first"),
+        (
+            [("one", "cdpo", "first"), ("two", "cdpo", "second")],
+            "cdpo",
+            r"one: first, two: second|two: second, one: first",
+        ),
         ([("one", "rloo", "first")], "rloo", r"training\.objectives\.rloo, one: first"),
     ],
 )
 def test_two_of_one_name_are_refused_and_both_are_named(installed, offers, name, both):
     installed(*offers)
-    with pytest.raises(ModuleError, match=rf"2 modules of this name \(({both})\): name one by the path of its file"):
+    with pytest.raises(
+        ModuleError, match=rf"2 modules of this name \(({both})\): name one by the path of its file"
+    ):
         modules.find("training.objectives", name)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("DATA = 'pairs'\n", r"mine\.py declares DATA = 'pairs'; allowed: 'prompts', 'preferences'"),
-        ("data = 'prompts'\n", r"mine\.py must declare DATA at its top, as 'prompts' or 'preferences'"),
+        (
+            "DATA = 'pairs'\n",
+            r"mine\.py declares DATA = 'pairs'; allowed: 'prompts', 'preferences'",
+        ),
+        (
+            "data = 'prompts'\n",
+            r"mine\.py must declare DATA at its top, as 'prompts' or 'preferences'",
+        ),
         ("DATA = \n", r"mine\.py, line 1: invalid syntax"),
     ],
 )
@@ -90,7 +106,9 @@ def test_functions_and_classes_that_are_missing_are_named(tmp_path):
     )
     modules.require_function(str(path), "create")
     modules.require_class(str(path), "_compute")
-    with pytest.raises(ModuleError, match=r"mine\.py must define a function make_trainer at its top"):
+    with pytest.raises(
+        ModuleError, match=r"mine\.py must define a function make_trainer at its top"
+    ):
         modules.require_function(str(path), "make_trainer")
     with pytest.raises(ModuleError, match=r"mine\.py must define a class with a method _info"):
         modules.require_class(str(path), "_info")

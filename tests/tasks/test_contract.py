@@ -39,11 +39,17 @@ def judge(found):
         ({"gold": [0.0, 1.0], "words": []}, "task stub: judge returned 0 values of 'words' for 2"),
         ({"gold": [0.0, NAN]}, "task stub: 'gold' is nan for completion ' y' of prompt 'b'"),
         ({"gold": [-INF, 0.0]}, "task stub: 'gold' is -inf for completion ' x' of prompt 'a'"),
-        ({"gold": [0.0, 1.0], "words": [NAN, INF]}, "task stub: 'words' is inf for completion ' y' of prompt 'b'"),
+        (
+            {"gold": [0.0, 1.0], "words": [NAN, INF]},
+            "task stub: 'words' is inf for completion ' y' of prompt 'b'",
+        ),
         ({"words": [1.0, 2.0]}, r"task stub: judge returned \['words'\], without 'gold'"),
         ({}, "task stub: judge returned .*without 'gold'"),
         (ValueError("no such prompt"), "task stub: judge raised ValueError: no such prompt"),
-        (ZeroDivisionError("division by zero"), "task stub: judge raised ZeroDivisionError: division by zero"),
+        (
+            ZeroDivisionError("division by zero"),
+            "task stub: judge raised ZeroDivisionError: division by zero",
+        ),
     ],
 )
 def test_a_broken_verdict_is_refused_by_task_and_number(found, message):
@@ -61,7 +67,11 @@ def test_a_measure_may_not_apply_and_comes_back_as_it_was():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("length", {"min_tokens": 13, "max_tokens": 12}, "min_tokens = 13 must be at least 1 and at most max_tokens = 12"),
+        (
+            "length",
+            {"min_tokens": 13, "max_tokens": 12},
+            "min_tokens = 13 must be at least 1 and at most max_tokens = 12",
+        ),
         ("length", {"min_tokens": 8}, "max_tokens"),
         ("length", {"min_tokens": 8, "max_tokens": 12, "tokens": 3}, "tokens"),
         ("length", {"min_tokens": "few", "max_tokens": 12}, "'few'"),
@@ -95,18 +105,28 @@ def test_a_task_of_the_default_study_keeps_the_contract(name):
     assert all(math.isfinite(gold) for gold in found["gold"])
     assert len(set(found["gold"])) > 1  # a reward that never differs teaches nothing
     assert set(found.get("wellformed", [1])) == {1}  # demonstrations are in the task's language
-    alone = [tasks.judge(task, *([column[i]] for column in (prompts, completions, ids)))["gold"][0] for i in range(20)]
+    alone = [
+        tasks.judge(task, *([column[i]] for column in (prompts, completions, ids)))["gold"][0]
+        for i in range(20)
+    ]
     assert alone == found["gold"][:20]  # no verdict looks at other rows
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in tasks.available() if modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) == "own"]
+    "name",
+    [
+        name
+        for name in tasks.available()
+        if modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) == "own"
+    ],
 )
 def test_a_task_of_its_own_world_refuses_prompts_of_others(name):
     task = tasks.create(name, LAPTOP[name]["settings"])
     for other in tasks.available():
         if other != name:
-            rows = tasks.create(other, LAPTOP[other]["settings"]).splits({"kind": "made_world", "documents": {"test": 1}}, {}, 0)
+            rows = tasks.create(other, LAPTOP[other]["settings"]).splits(
+                {"kind": "made_world", "documents": {"test": 1}}, {}, 0
+            )
             [row] = rows["test"]
             with pytest.raises(tasks.TaskError, match=f"task {name}: judge raised ValueError"):
                 tasks.judge(task, [row["prompt"]], [row["completion"]], [[0]])

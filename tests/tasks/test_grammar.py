@@ -27,7 +27,9 @@ def language():
     for kind in grammar.FACT_KINDS:
         for values in all_facts(kind):
             for template in templates(kind):
-                named = frozenset((slot, value) for slot, value in values.items() if "{" + slot + "}" in template)
+                named = frozenset(
+                    (slot, value) for slot, value in values.items() if "{" + slot + "}" in template
+                )
                 found.setdefault(template.format(**values), set()).add((kind, named))
     return found
 
@@ -52,14 +54,18 @@ def test_no_sentence_can_be_read_as_two_facts():
 def test_parse_reads_every_sentence_there_is():
     for predicate, readings in LANGUAGE.items():
         [(kind, named)] = readings
-        assert grammar.parse(f"She {predicate}.") == grammar.Statement("She", grammar.Fact(kind, named)), predicate
+        assert grammar.parse(f"She {predicate}.") == grammar.Statement(
+            "She", grammar.Fact(kind, named)
+        ), predicate
 
 
 @pytest.mark.parametrize("kind", grammar.FACT_KINDS)
 @pytest.mark.parametrize("style", STYLES)
 def test_parse_inverts_phrase(kind, style):
     facts = list(all_facts(kind))
-    for subject, values in zip(itertools.cycle((*grammar.NAMES, *grammar.PRONOUNS)), facts, strict=False):
+    for subject, values in zip(
+        itertools.cycle((*grammar.NAMES, *grammar.PRONOUNS)), facts, strict=False
+    ):
         for phrase in phrases(fact(kind, values), style):
             read = grammar.parse(f"{subject} {phrase}.")
             assert read.subject == subject
@@ -74,14 +80,23 @@ def test_parse_inverts_phrase(kind, style):
 def test_a_statement_follows_unless_a_value_it_names_is_changed(kind, style):
     rng = random.Random(1)
     slots = grammar.FACT_KINDS[kind].slots
-    stated = slots if style != "terse" else [slot for slot in slots if "{" + slot + "}" in grammar.FACT_KINDS[kind].terse]
+    stated = (
+        slots
+        if style != "terse"
+        else [slot for slot in slots if "{" + slot + "}" in grammar.FACT_KINDS[kind].terse]
+    )
     for values in rng.sample(list(all_facts(kind)), 4):
-        known = [fact(kind, values), *(grammar.draw_fact(rng, other) for other in grammar.FACT_KINDS if other != kind)]
+        known = [
+            fact(kind, values),
+            *(grammar.draw_fact(rng, other) for other in grammar.FACT_KINDS if other != kind),
+        ]
         for slot in slots:
             for value in grammar.CHOICES[slot]:
                 for phrase in phrases(fact(kind, values | {slot: value}), style):
                     follows = value == values[slot] or slot not in stated
-                    assert grammar.entailed(grammar.parse(f"He {phrase}.").fact, known) == follows, (phrase, values)
+                    assert (
+                        grammar.entailed(grammar.parse(f"He {phrase}.").fact, known) == follows
+                    ), (phrase, values)
         assert not grammar.entailed(fact(kind, values), known[1:])
 
 
@@ -94,7 +109,11 @@ def test_sentences_of_no_grammar_are_not_read():
         parts = predicate.split()
         for i in range(len(parts)):
             rest = parts[i + 1 :]
-            changed += [parts[:i] + rest, parts[:i] + [parts[i]] * 2 + rest, parts[:i] + [rng.choice(words)] + rest]
+            changed += [
+                parts[:i] + rest,
+                parts[:i] + [parts[i]] * 2 + rest,
+                parts[:i] + [rng.choice(words)] + rest,
+            ]
             changed += [parts[:i] + rest[:1] + [parts[i]] + rest[1:]]
     texts = [" ".join(parts) for parts in changed]
     assert sum(text not in LANGUAGE for text in texts) > 0.8 * len(texts)
@@ -115,7 +134,9 @@ def test_what_is_almost_a_sentence_is_not_read(sentence):
 
 
 def test_white_space_around_a_sentence_does_not_count():
-    assert grammar.parse(" Nora is a baker.\n") == grammar.Statement("Nora", fact("job", {"job": "a baker"}))
+    assert grammar.parse(" Nora is a baker.\n") == grammar.Statement(
+        "Nora", fact("job", {"job": "a baker"})
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ ROWS = 1500
 
 def sentences(text):
     """(subject, predicate) of each sentence of a text without flaws."""
-    return [tuple(sentence.split(" ", 1)) for sentence in text.strip().removesuffix(".").split(". ")]
+    return [
+        tuple(sentence.split(" ", 1)) for sentence in text.strip().removesuffix(".").split(". ")
+    ]
 
 
 def kind(predicate):
@@ -55,7 +57,9 @@ def values(predicate):
 def parts(prompt):
     """The sentences of the passages, and the person asked about."""
     passages, question = prompt.split("\n", 1)
-    return sentences(passages), re.fullmatch(r"Question: What do we know of (\w+)\?\nAnswer:", question)[1]
+    return sentences(passages), re.fullmatch(
+        r"Question: What do we know of (\w+)\?\nAnswer:", question
+    )[1]
 
 
 def judged(completion, prompt=PROMPT):
@@ -64,13 +68,17 @@ def judged(completion, prompt=PROMPT):
 
 
 def rows(seed=0, **settings):
-    split = tasks.create("hallucination", settings).splits({"documents": {"train": ROWS}}, {}, seed)["train"]
+    split = tasks.create("hallucination", settings).splits(
+        {"documents": {"train": ROWS}}, {}, seed
+    )["train"]
     return list(zip(split["prompt"], split["completion"], strict=True))
 
 
 def judged_rows(drawn, **settings):
     prompts, completions = zip(*drawn, strict=True)
-    found = tasks.judge(tasks.create("hallucination", settings), prompts, completions, [[]] * len(drawn))
+    found = tasks.judge(
+        tasks.create("hallucination", settings), prompts, completions, [[]] * len(drawn)
+    )
     return [dict(zip(found, numbers, strict=True)) for numbers in zip(*found.values(), strict=True)]
 
 
@@ -90,11 +98,23 @@ def invented():
     [
         # all that is said of Tom, in each style, and in an order of the answer's own
         (" Tom is a cook. He lives in Lisbon. He has a dog.", 3, 0, 3, True),
-        (" Tom has a black dog named Rex at home. He has worked as a cook for many years.", 2, 0, 2, True),
+        (
+            " Tom has a black dog named Rex at home. He has worked as a cook for many years.",
+            2,
+            0,
+            2,
+            True,
+        ),
         (" Tom moved to Lisbon and stayed.", 1, 0, 1, True),
         # a wrong value, in each place it can have; a kind of fact the passages do not give
         (" Tom is a baker. He has a cat.", 2, 2, 0, True),
-        (" Tom has a black dog named Pip at home. He has a grey dog named Rex at home.", 2, 2, 0, True),
+        (
+            " Tom has a black dog named Pip at home. He has a grey dog named Rex at home.",
+            2,
+            2,
+            0,
+            True,
+        ),
         (" Tom is a cook. He likes eating soup.", 2, 1, 1, True),
         # Nora's facts: of Nora they are true but cover nothing, of Tom they are invented
         (" Nora lives in Oslo. She has a cat.", 2, 0, 0, True),
@@ -103,7 +123,13 @@ def invented():
         # pronouns: of the person asked before any name, then of the one named last; of the wrong gender nothing is true
         (" He is a cook.", 1, 0, 1, True),
         (" She is a cook. She has a cat.", 2, 2, 0, True),
-        (" Nora has a cat. He is a cook. Tom is a cook. He lives in Lisbon. She lives in Oslo.", 5, 2, 2, True),
+        (
+            " Nora has a cat. He is a cook. Tom is a cook. He lives in Lisbon. She lives in Oslo.",
+            5,
+            2,
+            2,
+            True,
+        ),
         # a person of whom the passages know nothing takes the pronoun too
         (" Emil is a cook. He lives in Lisbon.", 2, 2, 0, True),
         # a sentence that cannot be read is unsupported, and who it names is named
@@ -128,7 +154,14 @@ def test_verdicts_worked_out_by_hand(answer, statements, unsupported, covered, r
 
 @pytest.mark.parametrize("answer", ["", " ", "\n\t "])
 def test_an_empty_answer_has_the_worst_gold_though_it_invents_nothing(answer):
-    expected = {"statements": 0, "unsupported": 0, "hallucinated": 0, "coverage": 0, "wellformed": 0, "gold": -1}
+    expected = {
+        "statements": 0,
+        "unsupported": 0,
+        "hallucinated": 0,
+        "coverage": 0,
+        "wellformed": 0,
+        "gold": -1,
+    }
     assert judged(answer) == expected
 
 
@@ -164,9 +197,16 @@ def test_an_answer_cut_off_loses_its_last_sentence_only(clean):
     for prompt, answer in clean[:25]:
         for end in range(2, len(answer)):
             whole = answer[:end].count(".")
-            expected = 0 if answer[:end].endswith(".") or not answer[answer[:end].rfind(".") + 1 : end].strip() else 1
+            expected = (
+                0
+                if answer[:end].endswith(".")
+                or not answer[answer[:end].rfind(".") + 1 : end].strip()
+                else 1
+            )
             found = judged(answer[:end], prompt)
-            assert (found["statements"], found["unsupported"]) == (whole + expected, expected), answer[:end]
+            assert (found["statements"], found["unsupported"]) == (whole + expected, expected), (
+                answer[:end]
+            )
 
 
 def test_a_prompt_of_another_task_is_refused():
@@ -194,14 +234,19 @@ def test_passages_are_sentences_about_two_people_each_with_a_name(clean):
             kinds = [kind(predicate) for subject, predicate in told if subject == who]
             assert len(set(kinds)) == len(kinds)
         first_is_asked += told[0][0] == asked
-    assert abs(first_is_asked / ROWS - 3 / 5) < 4 * (0.24 / ROWS) ** 0.5  # four standard errors: 6 in 100,000
+    assert (
+        abs(first_is_asked / ROWS - 3 / 5) < 4 * (0.24 / ROWS) ** 0.5
+    )  # four standard errors: 6 in 100,000
 
 
 def test_the_other_person_tempts_with_facts_of_the_same_kind(clean):
     shared = 0
     for prompt, _ in clean:
         told, asked = parts(prompt)
-        own, lent = ({kind(predicate) for subject, predicate in told if (subject == asked) is mine} for mine in (True, False))
+        own, lent = (
+            {kind(predicate) for subject, predicate in told if (subject == asked) is mine}
+            for mine in (True, False)
+        )
         shared += bool(own & lent)
     expected = 1 - (5 * 4) / (8 * 7)  # two kinds of eight, of which three are taken
     assert abs(shared / ROWS - expected) < 4 * (expected * (1 - expected) / ROWS) ** 0.5
@@ -213,10 +258,19 @@ def test_passages_support_themselves_and_not_what_they_say_of_the_other(clean):
         told, asked = parts(prompt)
         other = next(subject for subject, _ in told if subject != asked)
         copied.append((prompt, " " + prompt.split("\n")[0]))
-        if len({(kind(predicate), *sorted(values(predicate))) for _, predicate in told}) == 5:  # no fact is true of both
+        if (
+            len({(kind(predicate), *sorted(values(predicate))) for _, predicate in told}) == 5
+        ):  # no fact is true of both
             other_of = {asked: other, other: asked}
-            swapped_rows.append((prompt, "".join(f" {other_of[subject]} {predicate}." for subject, predicate in told)))
-    assert {(found["gold"], found["coverage"], found["statements"]) for found in judged_rows(copied)} == {(0, 1, 5)}
+            swapped_rows.append(
+                (
+                    prompt,
+                    "".join(f" {other_of[subject]} {predicate}." for subject, predicate in told),
+                )
+            )
+    assert {
+        (found["gold"], found["coverage"], found["statements"]) for found in judged_rows(copied)
+    } == {(0, 1, 5)}
     assert {(found["gold"], found["coverage"]) for found in judged_rows(swapped_rows)} == {(-1, 0)}
     assert len(swapped_rows) > 0.9 * ROWS
 
@@ -246,7 +300,9 @@ def test_clean_demonstrations_quote_passages_in_their_order(clean):
 def test_each_statement_is_invented_with_the_probability_asked_for():
     found = judged_rows(rows(contamination=0.3))
     total, invented = (sum(row[name] for row in found) for name in ("statements", "unsupported"))
-    assert abs(invented / total - 0.3) < 4 * (0.21 / total) ** 0.5  # statements are independent; 6 in 100,000
+    assert (
+        abs(invented / total - 0.3) < 4 * (0.21 / total) ** 0.5
+    )  # statements are independent; 6 in 100,000
     pairs = [row["unsupported"] for row in found if row["statements"] == 2]
     assert abs(pairs.count(2) / len(pairs) - 0.09) < 4 * (0.09 * 0.91 / len(pairs)) ** 0.5
 
@@ -276,7 +332,9 @@ def test_where_inventions_come_from(invented):
     total = sum(ways.values())
     for way, share in {"absent kind": 0.6, "other person": 0.2, "wrong value": 0.2}.items():
         # four standard errors of 3,000 statements, and 0.03 for what is the other person's fact by chance, or cannot be borrowed
-        assert abs(ways[way] / total - share) < 0.03 + 4 * (share * (1 - share) / total) ** 0.5, ways
+        assert abs(ways[way] / total - share) < 0.03 + 4 * (share * (1 - share) / total) ** 0.5, (
+            ways
+        )
 
 
 @pytest.mark.parametrize(("facts", "others"), [(1, 0), (1, 8), (7, 0), (7, 8), (5, 3)])
@@ -304,17 +362,32 @@ def test_pairs_quote_the_passages_and_differ_in_one_invented_statement(clean):
         told, asked = parts(prompt)
         quoted, said = sentences(true), sentences(spoilt)
         own = [fact for fact in told if fact[0] == asked]
-        assert quoted == [fact for fact in own if fact in quoted]  # word for word, in the order of the passages
-        [changed] = [i for i, (first, second) in enumerate(zip(quoted, said, strict=True)) if first != second]
+        assert quoted == [
+            fact for fact in own if fact in quoted
+        ]  # word for word, in the order of the passages
+        [changed] = [
+            i for i, (first, second) in enumerate(zip(quoted, said, strict=True)) if first != second
+        ]
         assert {subject for subject, _ in said} == {asked}
         assert len({kind(predicate) for _, predicate in said}) == len(said)
         assert (best["gold"], best["coverage"]) == (0, pytest.approx(len(quoted) / 3))
-        assert (worst["unsupported"], worst["statements"], worst["wellformed"]) == (1, len(quoted), 1)
+        assert (worst["unsupported"], worst["statements"], worst["wellformed"]) == (
+            1,
+            len(quoted),
+            1,
+        )
         positions[len(quoted), changed] += 1
-    for length in (1, 2, 3):  # each length, and each place in it, as often as the others; four standard errors: 6 in 100,000
+    for length in (
+        1,
+        2,
+        3,
+    ):  # each length, and each place in it, as often as the others; four standard errors: 6 in 100,000
         for place in range(length):
             share = 1 / (3 * length)
-            assert abs(positions[length, place] / ROWS - share) < 4 * (share * (1 - share) / ROWS) ** 0.5
+            assert (
+                abs(positions[length, place] / ROWS - share)
+                < 4 * (share * (1 - share) / ROWS) ** 0.5
+            )
 
 
 def test_pairs_need_a_prompt_of_the_task():
@@ -326,7 +399,9 @@ def test_splits_do_not_meet_and_seeds_repeat():
     task, sizes = tasks.create("hallucination", {}), {"train": 300, "validation": 50, "test": 50}
     first, again, other = (task.splits({"documents": sizes}, {}, seed) for seed in (0, 0, 1))
     assert {name: len(split) for name, split in first.items()} == sizes
-    assert len(set(itertools.chain.from_iterable(split["prompt"] for split in first.values()))) == 400
+    assert (
+        len(set(itertools.chain.from_iterable(split["prompt"] for split in first.values()))) == 400
+    )
     assert first["train"].to_list() == again["train"].to_list() != other["train"].to_list()
 
 

@@ -17,7 +17,9 @@ def test_prompt_and_completion_join_to_one_text(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"talk": "Tom is a cook.", "gist": "A cook."}) + "\n")
     corpus = {"kind": "local_files", "columns": {"prompt": "talk", "completion": "gist"}}
-    splits = tasks.create("length", {"min_tokens": 2, "max_tokens": 4}).splits(corpus, {"test": str(path)}, seed=0)
+    splits = tasks.create("length", {"min_tokens": 2, "max_tokens": 4}).splits(
+        corpus, {"test": str(path)}, seed=0
+    )
     assert list(splits) == ["test"]
     [row] = splits["test"]
     assert row["prompt"] + row["completion"] == "Tom is a cook.\nSummary: A cook."
@@ -27,6 +29,7 @@ def test_prompt_and_completion_join_to_one_text(tmp_path):
 @pytest.mark.parametrize(("low", "high"), [(0, 4), (5, 4), (-1, -1)])
 def test_an_impossible_range_is_refused(low, high):
     with pytest.raises(
-        tasks.TaskError, match=rf"tasks\.length.*min_tokens = {low} must be at least 1 and at most max_tokens = {high}"
+        tasks.TaskError,
+        match=rf"tasks\.length.*min_tokens = {low} must be at least 1 and at most max_tokens = {high}",
     ):
         tasks.create("length", {"min_tokens": low, "max_tokens": high})

@@ -21,10 +21,16 @@ def pattern(template: str) -> re.Pattern:
     parts = re.split(r"\{(\w+)\}", template)
     for i in range(1, len(parts), 2):
         parts[i] = f"(?P<{parts[i]}>" + "|".join(map(re.escape, grammar.CHOICES[parts[i]])) + ")"
-    return re.compile("".join(re.escape(part) if i % 2 == 0 else part for i, part in enumerate(parts)))
+    return re.compile(
+        "".join(re.escape(part) if i % 2 == 0 else part for i, part in enumerate(parts))
+    )
 
 
-FORMS = [(name, pattern(t)) for name, kind in grammar.FACT_KINDS.items() for t in (*kind.document, kind.detailed, kind.terse)]
+FORMS = [
+    (name, pattern(t))
+    for name, kind in grammar.FACT_KINDS.items()
+    for t in (*kind.document, kind.detailed, kind.terse)
+]
 
 
 def statements(text: str) -> list[tuple[str, frozenset]]:
@@ -33,7 +39,9 @@ def statements(text: str) -> list[tuple[str, frozenset]]:
     for sentence in text.rstrip(".").split(". "):
         phrase = sentence.split(" ", 1)[1]
         matches = [(kind, form.fullmatch(phrase)) for kind, form in FORMS]
-        readings = {(kind, frozenset(match.groupdict().items())) for kind, match in matches if match}
+        readings = {
+            (kind, frozenset(match.groupdict().items())) for kind, match in matches if match
+        }
         assert len(readings) == 1, (sentence, readings)
         found += readings
     return found
@@ -51,13 +59,18 @@ def test_the_grammar_reads_documents_and_summaries_as_they_were_read_here(splits
     for row in splits["train"]:
         for text in (row["prompt"], row["completion"]):
             read = [grammar.parse(sentence) for sentence in grammar.split(text)]
-            assert [(statement.fact.kind, statement.fact.values) for statement in read] == statements(text)
+            assert [
+                (statement.fact.kind, statement.fact.values) for statement in read
+            ] == statements(text)
             assert read[0].subject == text.split()[0]
 
 
 def test_a_document_names_its_person_once_and_its_summary_agrees(splits):
     for row in splits["train"]:
-        subjects = [[sentence.split()[0] for sentence in row[side].split(". ")] for side in ("prompt", "completion")]
+        subjects = [
+            [sentence.split()[0] for sentence in row[side].split(". ")]
+            for side in ("prompt", "completion")
+        ]
         (name, *rest), (again, *others) = subjects
         [pronoun] = set(rest)
         assert name == again

@@ -16,7 +16,9 @@ from training.tokenizer import train_tokenizer
 LEVEL = 1e-4  # of each binomial test
 
 
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (0, 1), (-4, -1.5), (3, 2.75), (8, 0)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(0, 0), (1, 0), (0, 1), (-4, -1.5), (3, 2.75), (8, 0)]
+)
 def test_the_labeller_prefers_with_the_sigmoid_of_the_difference(first, second):
     rng = random.Random(0)
     count = sum(labeller.prefers_first(rng, first, second) for _ in range(4000))
@@ -33,7 +35,9 @@ def test_the_labeller_prefers_with_the_sigmoid_of_the_difference(first, second):
     ],
 )
 def test_utilities_worked_out_by_hand(settings, odds):
-    assert labeller.utilities([1.0, -0.5, 0.0], [[7] * 3, [], [7] * 10], settings) == pytest.approx(odds)
+    assert labeller.utilities([1.0, -0.5, 0.0], [[7] * 3, [], [7] * 10], settings) == pytest.approx(
+        odds
+    )
 
 
 @pytest.mark.parametrize(("sharpness", "bias"), [(4, 0.0), (4, 0.2), (2, -0.1)])
@@ -46,8 +50,22 @@ def test_gold_and_length_are_worth_what_the_settings_say(sharpness, bias):
     assert stats.binomtest(count, 4000, odds / (1 + odds)).pvalue > LEVEL
 
 
-PROMPTS = ["Nora is a baker.\nSummary:", "Tom lives in Oslo. He has a cat.\nSummary:", "x", "Tom is a cook.\nSummary:"] * 2
-COMPLETIONS = [" She bakes.", " Tom has a cat and lives in Oslo.", "", " Tom", " Nora is.", " A cat.", " ü", " Tom is a cook."]
+PROMPTS = [
+    "Nora is a baker.\nSummary:",
+    "Tom lives in Oslo. He has a cat.\nSummary:",
+    "x",
+    "Tom is a cook.\nSummary:",
+] * 2
+COMPLETIONS = [
+    " She bakes.",
+    " Tom has a cat and lives in Oslo.",
+    "",
+    " Tom",
+    " Nora is.",
+    " A cat.",
+    " ü",
+    " Tom is a cook.",
+]
 FINISHED = [True, False, True, False, False, True, True, True]
 
 
@@ -55,7 +73,9 @@ FINISHED = [True, False, True, False, False, True, True, True]
 def folder(tmp_path_factory):
     """A random reward model and its tokenizer, as the workflow saves them."""
     path = tmp_path_factory.mktemp("reward")
-    tokenizer = train_tokenizer(Dataset.from_dict({"prompt": PROMPTS[:4], "completion": COMPLETIONS[:4]}), vocab_size=300)
+    tokenizer = train_tokenizer(
+        Dataset.from_dict({"prompt": PROMPTS[:4], "completion": COMPLETIONS[:4]}), vocab_size=300
+    )
     random_reward_model(tokenizer).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
@@ -74,7 +94,10 @@ def alone(folder, rows):
     """The score of each row of token ids by itself: the head on the last token's state, with no padding and no mask."""
     model = LlamaForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
-        return [model.score(model.model(torch.tensor([row])).last_hidden_state[0, -1]).item() for row in rows]
+        return [
+            model.score(model.model(torch.tensor([row])).last_hidden_state[0, -1]).item()
+            for row in rows
+        ]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 256])
@@ -93,7 +116,9 @@ def test_scores_are_those_of_each_row_alone(folder, reward, monkeypatch, batch):
 def test_a_completion_that_ended_is_followed_by_the_end_token(reward):
     ids = completion_ids(reward)
     ended, cut = (reward(PROMPTS, ids, [value] * len(ids)) for value in (True, False))
-    written_out = reward(PROMPTS, [own + [reward.tokenizer.eos_token_id] for own in ids], [False] * len(ids))
+    written_out = reward(
+        PROMPTS, [own + [reward.tokenizer.eos_token_id] for own in ids], [False] * len(ids)
+    )
     assert ended == pytest.approx(written_out, abs=1e-4)
     assert all(abs(first - second) > 1e-3 for first, second in zip(ended, cut, strict=True))
 
@@ -101,7 +126,9 @@ def test_a_completion_that_ended_is_followed_by_the_end_token(reward):
 def test_the_order_of_rows_does_not_matter(reward):
     ids = completion_ids(reward)
     order = random.Random(0).sample(range(len(ids)), len(ids))
-    shuffled = reward([PROMPTS[i] for i in order], [ids[i] for i in order], [FINISHED[i] for i in order])
+    shuffled = reward(
+        [PROMPTS[i] for i in order], [ids[i] for i in order], [FINISHED[i] for i in order]
+    )
     expected = reward(PROMPTS, ids, FINISHED)
     assert shuffled == pytest.approx([expected[i] for i in order], abs=1e-4)
 
@@ -111,4 +138,6 @@ def test_prompt_and_completion_are_not_tokenized_together(folder, reward):
     split = [reward.tokenizer.convert_tokens_to_ids(letter) for letter in "cat"]
     assert reward.tokenizer("cat").input_ids != split
     prompt = reward.tokenizer(PROMPTS[0]).input_ids
-    assert reward(PROMPTS[:1], [split], [False]) == pytest.approx(alone(folder, [prompt + split]), abs=1e-4)
+    assert reward(PROMPTS[:1], [split], [False]) == pytest.approx(
+        alone(folder, [prompt + split]), abs=1e-4
+    )

@@ -15,7 +15,12 @@ from training import objectives
 from training.tokenizer import train_tokenizer
 
 PAIRS = {
-    "prompt": ["A cat sat.\nSummary:", "A dog.\nSummary:", "A cow ran here.\nSummary:", "A hen.\nSummary:"],
+    "prompt": [
+        "A cat sat.\nSummary:",
+        "A dog.\nSummary:",
+        "A cow ran here.\nSummary:",
+        "A hen.\nSummary:",
+    ],
     "chosen": [" A cat.", " A dog sat here.", " A cow.", " A hen ran."],
     "rejected": [" A cat sat here.", " A dog.", " A cow ran here and sat.", " A."],
 }
@@ -24,11 +29,17 @@ BETA, SHARPNESS = 0.4, 3.0
 
 def inputs(folder, rows: Dataset, **changes) -> objectives.ObjectiveInputs:
     """What an objective gets, with a random model and an adapter that is still nothing."""
-    tokenizer = train_tokenizer(Dataset.from_dict({"prompt": PAIRS["prompt"], "completion": PAIRS["chosen"]}), vocab_size=300)
+    tokenizer = train_tokenizer(
+        Dataset.from_dict({"prompt": PAIRS["prompt"], "completion": PAIRS["chosen"]}),
+        vocab_size=300,
+    )
     tokenizer.padding_side = "left"
     model = tiny("llama", 0)
     model.resize_token_embeddings(len(tokenizer))
-    model.config.eos_token_id, model.config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.config.eos_token_id, model.config.pad_token_id = (
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    )
     arguments = dict(
         output_dir=str(folder), seed=0, per_device_train_batch_size=8, max_steps=1, use_cpu=True, bf16=False, report_to=[],
         gradient_checkpointing=False, disable_tqdm=True,
@@ -64,11 +75,15 @@ def trained(tmp_path):
 
 
 @torch.no_grad()
-def log_ratios(trainer, ids: torch.Tensor, attention: torch.Tensor, completion: torch.Tensor) -> np.ndarray:
+def log_ratios(
+    trainer, ids: torch.Tensor, attention: torch.Tensor, completion: torch.Tensor
+) -> np.ndarray:
     """log(pi / pi_ref) of each completion, from two plain forwards."""
 
     def log_prob() -> torch.Tensor:
-        logits = trainer.model(input_ids=ids, attention_mask=attention).logits.double().log_softmax(-1)
+        logits = (
+            trainer.model(input_ids=ids, attention_mask=attention).logits.double().log_softmax(-1)
+        )
         tokens = logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
         return (tokens * completion[:, 1:]).sum(-1)
 
@@ -101,15 +116,21 @@ def test_the_losses_of_pairs_are_as_described(trained, name):
     completion = batch["completion_mask"]
     h = log_ratios(trainer, batch["input_ids"], batch["attention_mask"], completion)
     assert np.abs(h).min() > 1e-3
-    assert found_loss(trainer, batch) == pytest.approx(pair_losses(name, h, completion.sum(-1).numpy()), rel=1e-4)
+    assert found_loss(trainer, batch) == pytest.approx(
+        pair_losses(name, h, completion.sum(-1).numpy()), rel=1e-4
+    )
 
 
 def test_batches_of_kto_have_both_kinds(tmp_path):
     many = Dataset.from_dict({name: column * 100 for name, column in PAIRS.items()})
     trainer = objectives.load("kto").make_trainer(inputs(tmp_path, many))
-    shares = [np.mean([bool(one) for one in batch["label"]]) for batch in trainer.get_train_dataloader()]
+    shares = [
+        np.mean([bool(one) for one in batch["label"]]) for batch in trainer.get_train_dataloader()
+    ]
     assert len(shares) == 100
-    assert np.mean([0 < share < 1 for share in shares]) > 0.9  # of eight coin flips all are alike 1 time in 128
+    assert (
+        np.mean([0 < share < 1 for share in shares]) > 0.9
+    )  # of eight coin flips all are alike 1 time in 128
 
 
 def test_kto_takes_the_pairs_apart_and_its_loss_is_as_described(trained):
@@ -118,9 +139,13 @@ def test_kto_takes_the_pairs_apart_and_its_loss_is_as_described(trained):
     desirable = np.array([bool(one) for one in batch["label"]])
     assert desirable.sum() == len(PAIRS["prompt"]) == (~desirable).sum()
     h = log_ratios(trainer, batch["input_ids"], batch["attention_mask"], batch["completion_mask"])
-    mismatched = log_ratios(trainer, batch["KL_input_ids"], batch["KL_attention_mask"], batch["KL_completion_mask"])
+    mismatched = log_ratios(
+        trainer, batch["KL_input_ids"], batch["KL_attention_mask"], batch["KL_completion_mask"]
+    )
     z, scale = max(mismatched.mean(), 0), SHARPNESS * BETA
-    wanted = np.where(desirable, 1 - special.expit(scale * (h - z)), 1 - special.expit(scale * (z - h))).mean()
+    wanted = np.where(
+        desirable, 1 - special.expit(scale * (h - z)), 1 - special.expit(scale * (z - h))
+    ).mean()
     assert found_loss(trainer, batch) == pytest.approx(wanted, rel=1e-4)
 
 
@@ -133,8 +158,16 @@ def test_objectives_that_sample_train_on_the_given_reward(tmp_path, name):
         seen.extend(ids)
         return [-float(len(row)) for row in ids]
 
-    given = inputs(tmp_path, Dataset.from_dict({"prompt": PAIRS["prompt"]}), reward=reward, beta=0.01)
-    given.arguments.update(max_steps=30, learning_rate=0.02, lr_scheduler_type="constant", logging_steps=1, save_strategy="no")
+    given = inputs(
+        tmp_path, Dataset.from_dict({"prompt": PAIRS["prompt"]}), reward=reward, beta=0.01
+    )
+    given.arguments.update(
+        max_steps=30,
+        learning_rate=0.02,
+        lr_scheduler_type="constant",
+        logging_steps=1,
+        save_strategy="no",
+    )
     trainer = objectives.load(name).make_trainer(given)
     trainer.train()
     eos = given.tokenizer.eos_token_id
@@ -159,7 +192,12 @@ def best(loss) -> np.ndarray:
         return special.log_softmax(logits) - np.log(REFERENCE)
 
     start = np.log(REFERENCE)
-    found = optimize.minimize(lambda logits: loss(of(logits)), start, method="BFGS", options={"gtol": 1e-10, "maxiter": 10_000})
+    found = optimize.minimize(
+        lambda logits: loss(of(logits)),
+        start,
+        method="BFGS",
+        options={"gtol": 1e-10, "maxiter": 10_000},
+    )
     return of(found.x)
 
 
@@ -181,7 +219,9 @@ def squared(tau):
     return lambda h: expected(lambda d: (d - 1 / (2 * tau)) ** 2, h)
 
 
-def smooth_hinge(b):  # the hinge has corners that a gradient method does not like; any function of b * d has the property
+def smooth_hinge(
+    b,
+):  # the hinge has corners that a gradient method does not like; any function of b * d has the property
     return lambda h: expected(lambda d: np.logaddexp(0, 8 * (1 - b * d)) / 8, h)
 
 
@@ -197,7 +237,9 @@ def test_ipo_of_trl_is_not_such_a_loss_and_its_optimum_is_the_one_described():
 
     tau = 2.0
     preference = (PREFERRED * REFERENCE[None, :]).sum(1)
-    c = optimize.brentq(lambda c: special.logsumexp(TOKENS * (preference + c) / tau, b=REFERENCE), -5, 5)
+    c = optimize.brentq(
+        lambda c: special.logsumexp(TOKENS * (preference + c) / tau, b=REFERENCE), -5, 5
+    )
     np.testing.assert_allclose(best(of_tau(tau)), TOKENS * (preference + c) / tau, atol=1e-4)
     difference = mixed(best(of_tau(tau)), 0.5) - best(of_tau(2 * tau))
     assert np.abs(difference).max() > 0.01
@@ -225,7 +267,11 @@ def test_kto_pushes_out_what_is_rejected_more_often_than_not_at_every_beta(z):
         for log_share in np.linspace(-1, -20, 30):
             share = np.exp(log_share)
             t = b * (np.log(np.array([1 - share, share]) / reference) - z)
-            losses.append((reference * (desirable * special.expit(-t) + (1 - desirable) * special.expit(t))).sum())
+            losses.append(
+                (
+                    reference * (desirable * special.expit(-t) + (1 - desirable) * special.expit(t))
+                ).sum()
+            )
         assert (np.diff(losses) < 0).all()
 
 
@@ -234,7 +280,10 @@ def test_an_objective_that_is_missing_or_broken_is_named(tmp_path):
     with pytest.raises(ModuleError, match=r"there is no file .*mine\.py"):
         objectives.load(str(path))
     path.write_text("import nowhere\n")
-    with pytest.raises(ModuleError, match=r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'"):
+    with pytest.raises(
+        ModuleError,
+        match=r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+    ):
         objectives.load(str(path))
     path.write_text("DATA = 'prompts'\n")
     with pytest.raises(ModuleError, match=r"mine\.py must define a function make_trainer"):

@@ -39,14 +39,20 @@ def test_chance_passes_as_often_as_stated_and_no_oftener(of):
 
 @pytest.mark.parametrize("correct", [0, 30, 50, 61])
 def test_chance_and_worse_are_refused(correct):
-    with pytest.raises(RewardModelError, match=rf"task toy: .* {correct} of 100 .*must rank 63 \(63\.0%\).*preferences\.pairs"):
+    with pytest.raises(
+        RewardModelError,
+        match=rf"task toy: .* {correct} of 100 .*must rank 63 \(63\.0%\).*preferences\.pairs",
+    ):
         check_accuracy(correct, 100, "toy")
 
 
 @pytest.mark.parametrize(("correct", "of"), [(80, 100), (100, 100), (300, 512)])
 def test_the_interval_is_wilsons(correct, of):
     z, share = 1.959963984540054, correct / of
-    middle, width = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    middle, width = (
+        share + z * z / (2 * of),
+        z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)),
+    )
     found = check_accuracy(correct, of, "toy")
     assert found["low"] == pytest.approx((middle - width) / (1 + z * z / of))
     assert found["high"] == pytest.approx((middle + width) / (1 + z * z / of))
@@ -64,7 +70,9 @@ def pairs():
         return "".join(" " + rng.choice(WORDS) for _ in range(rng.randint(1, most)))
 
     columns = {"prompt": 12, "chosen": 8, "rejected": 8}
-    return Dataset.from_list([{name: text(most) for name, most in columns.items()} for _ in range(151)])
+    return Dataset.from_list(
+        [{name: text(most) for name, most in columns.items()} for _ in range(151)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,11 @@ def test_pairs_are_prompt_completion_and_end(pairs, tokenizer):
     assert len(found) == len(pairs)
     for row, texts in zip(found, pairs, strict=True):
         for side in ("chosen", "rejected"):
-            expected = tokenizer(texts["prompt"]).input_ids + tokenizer(texts[side]).input_ids + [tokenizer.eos_token_id]
+            expected = (
+                tokenizer(texts["prompt"]).input_ids
+                + tokenizer(texts[side]).input_ids
+                + [tokenizer.eos_token_id]
+            )
             assert row[f"{side}_ids"] == expected
 
 
@@ -86,13 +98,22 @@ def test_held_out_pairs_are_counted_as_each_completion_alone_is_scored(pairs, to
     model, rows = random_reward_model(tokenizer).eval(), tokenized(pairs, tokenizer)
     with torch.no_grad():
         scores = [
-            [model.score(model.model(torch.tensor([row[side]])).last_hidden_state[0, -1]).item() for side in rows.column_names]
+            [
+                model.score(model.model(torch.tensor([row[side]])).last_hidden_state[0, -1]).item()
+                for side in rows.column_names
+            ]
             for row in rows
         ]
     assert rows.column_names == ["chosen_ids", "rejected_ids"]
-    assert min(abs(chosen - rejected) for chosen, rejected in scores if chosen != rejected) > 1e-4  # no tie is broken by rounding
-    arguments = RewardConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, max_length=None, report_to=[])
-    trainer = RewardTrainer(model=model, args=arguments, train_dataset=rows, processing_class=tokenizer)
+    assert (
+        min(abs(chosen - rejected) for chosen, rejected in scores if chosen != rejected) > 1e-4
+    )  # no tie is broken by rounding
+    arguments = RewardConfig(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, max_length=None, report_to=[]
+    )
+    trainer = RewardTrainer(
+        model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
+    )
     right = sum(chosen > rejected for chosen, rejected in scores)
     assert 30 < right < 121
     assert ranked_correctly(trainer, rows) == right

@@ -9,21 +9,24 @@ from training import sft
 LEARNT = {"gold": -0.3, "wellformed": 0.75, "finished": 0.9}
 
 
-@pytest.mark.parametrize("least", [{}, {"finished": 0.9}, {"finished": 0.5, "wellformed": 0.75}, {"finished": 0}])
+@pytest.mark.parametrize(
+    "least", [{}, {"finished": 0.9}, {"finished": 0.5, "wellformed": 0.75}, {"finished": 0}]
+)
 def test_enough_is_enough(least):
     sft.check_learnt("toy", LEARNT, least)
 
 
 def test_too_little_is_refused_with_the_measure_its_value_and_the_threshold():
-    message = (
-        r"task toy: .*not learnt.*: wellformed is 0\.750 on validation prompts, and sft\.least\.wellformed = 0\.8\..*sft\.steps"
-    )
+    message = r"task toy: .*not learnt.*: wellformed is 0\.750 on validation prompts, and sft\.least\.wellformed = 0\.8\..*sft\.steps"
     with pytest.raises(sft.NotLearntError, match=message):
         sft.check_learnt("toy", LEARNT, {"finished": 0.9, "wellformed": 0.8})
 
 
 def test_a_measure_the_task_does_not_have_is_refused_and_those_it_has_are_named():
-    with pytest.raises(sft.NotLearntError, match=r"task toy: sft\.least\.fluent: .*it has finished, gold, wellformed"):
+    with pytest.raises(
+        sft.NotLearntError,
+        match=r"task toy: sft\.least\.fluent: .*it has finished, gold, wellformed",
+    ):
         sft.check_learnt("toy", LEARNT, {"fluent": 0.1})
 
 
@@ -47,7 +50,11 @@ def test_a_measure_is_its_mean_over_the_prompts_it_applies_to(monkeypatch):
             numbers = [ids[0] for ids in completion_ids]
             assert [str(number) for number in numbers] == prompts == completions
             odd = [float(n) if n % 2 else math.nan for n in numbers]
-            return {"gold": [n / 2 for n in numbers], "odd": odd, "never": [math.nan] * len(numbers)}
+            return {
+                "gold": [n / 2 for n in numbers],
+                "odd": odd,
+                "never": [math.nan] * len(numbers),
+            }
 
     class Tokenizer:
         def batch_decode(self, ids):

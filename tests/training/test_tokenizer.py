@@ -11,7 +11,9 @@ TEXTS = ["Nora is a baker.\nSummary:", " She has a cat."]
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer(Dataset.from_dict({"prompt": TEXTS[:1] * 20, "completion": TEXTS[1:] * 20}), vocab_size=300)
+    return train_tokenizer(
+        Dataset.from_dict({"prompt": TEXTS[:1] * 20, "completion": TEXTS[1:] * 20}), vocab_size=300
+    )
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "Ünseen  spaces\tand 日本語 .", ""])

@@ -11,7 +11,10 @@ from tests.dera.architectures import tiny
 from training.tokenizer import train_tokenizer
 from training.trainer import scoring_completions_only
 
-ROWS = {"prompt": ["A cat sat.\nSummary:", "A dog.\nSummary:"], "completion": [" A cat.", " A dog sat here."]}
+ROWS = {
+    "prompt": ["A cat sat.\nSummary:", "A dog.\nSummary:"],
+    "completion": [" A cat.", " A dog sat here."],
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,9 @@ def trainer(tmp_path_factory):
     tokenizer = train_tokenizer(rows, vocab_size=300)
     model = tiny("llama", 0)
     model.resize_token_embeddings(len(tokenizer))
-    config = SFTConfig(output_dir=str(tmp_path_factory.mktemp("sft")), use_cpu=True, bf16=False, report_to=[])
+    config = SFTConfig(
+        output_dir=str(tmp_path_factory.mktemp("sft")), use_cpu=True, bf16=False, report_to=[]
+    )
     return SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
 
 
@@ -28,13 +33,17 @@ def test_the_loss_and_its_gradient_are_those_of_the_completions_tokens(trainer, 
     model, scored = trainer.model, []
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     labels = batch["labels"][:, 1:]
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+        :, :-1
+    ]
     expected = cross_entropy(logits.double().flatten(0, 1), labels.flatten(), ignore_index=-100)
     wanted = torch.autograd.grad(expected, list(model.parameters()))
 
     score = trl_utils._ChunkedLogProbFunction.apply
     monkeypatch.setattr(
-        trl_utils._ChunkedLogProbFunction, "apply", lambda hidden, *rest: scored.append(len(hidden)) or score(hidden, *rest)
+        trl_utils._ChunkedLogProbFunction,
+        "apply",
+        lambda hidden, *rest: scored.append(len(hidden)) or score(hidden, *rest),
     )
     with scoring_completions_only():
         found = trainer.compute_loss(model, dict(batch))

@@ -31,15 +31,29 @@ class Study:
     def command(self, *arguments: str) -> list[str]:
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(self.config))
-        workflow = ["--snakefile", str(self.source / "Snakefile"), "--workflow-profile", str(self.source / "profiles/default")]
+        workflow = [
+            "--snakefile",
+            str(self.source / "Snakefile"),
+            "--workflow-profile",
+            str(self.source / "profiles/default"),
+        ]
         where = ["--directory", str(self.folder), "--cores", "2", "--configfile", str(path)]
         return [sys.executable, "-m", "snakemake", *arguments, *workflow, *where]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(self.command(*arguments), env=self.environment(), capture_output=True, text=True, check=False)
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def planned(self) -> set[str]:
         """What a run would do, as lines like `rule wildcards`."""
@@ -49,7 +63,14 @@ class Study:
         for number, line in enumerate(lines):
             if line.startswith(("rule ", "localrule ")):
                 block = lines[number : number + 12]
-                wildcards = next((text.split(":", 1)[1].strip() for text in block if text.strip().startswith("wildcards:")), "")
+                wildcards = next(
+                    (
+                        text.split(":", 1)[1].strip()
+                        for text in block
+                        if text.strip().startswith("wildcards:")
+                    ),
+                    "",
+                )
                 jobs.add(f"{line.split()[1].rstrip(':')} {wildcards}".strip())
         return jobs
 
@@ -65,7 +86,9 @@ def small(task: str) -> dict:
     settings["dera"]["lams"] = [0, 1]
     settings["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
     settings["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2, "batch_size": 16}
-    settings["alignment"]["objectives"] = {"rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}}
+    settings["alignment"]["objectives"] = {
+        "rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}
+    }
     settings["evaluation"] |= {"prompts": 8, "reference_samples": 4}
     return config | {"study": "tiny", "tasks": {task: settings}}
 

@@ -14,7 +14,9 @@ from tests.workflow.conftest import ROOT, Study
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.skipif("DERA_CORPUS" not in os.environ, reason="DERA_CORPUS does not name a folder with the files")
+@pytest.mark.skipif(
+    "DERA_CORPUS" not in os.environ, reason="DERA_CORPUS does not name a folder with the files"
+)
 def test_the_study_runs_on_human_text(tiny_config, tmp_path):
     shipped = yaml.safe_load((ROOT / "config" / "local-text.yaml").read_text())
     corpus = shipped["tasks"]["length"]["corpus"]
@@ -25,7 +27,9 @@ def test_the_study_runs_on_human_text(tiny_config, tmp_path):
     prompts = pd.read_parquet(study.of_task / "data/test.parquet")["prompt"]
     assert prompts.str.endswith("\nSummary:").all()
     assert prompts.str.split().str.len().max() <= corpus["max_prompt_words"] + 1
-    assert len(prompts) == sum(1 for _ in _lines(Path(os.environ["DERA_CORPUS"]) / corpus["files"]["test"]))
+    assert len(prompts) == sum(
+        1 for _ in _lines(Path(os.environ["DERA_CORPUS"]) / corpus["files"]["test"])
+    )
     assert len(pd.read_csv(study.of_task / "tables/policies.csv")) > 5
 
 

@@ -23,14 +23,33 @@ from tests.workflow.conftest import ROOT, Study, small
 
 pytestmark = pytest.mark.workflow
 KILLED = "beta=0.25/seed=0"
-FIGURES = [f"length/{name}" for name in ("reward_kl_by_beta", "frontier", "training_curves", "lam_curve", "samples_over_lam")]
-FIGURES += ["length/length_distributions", "length/rivals", "outside", "approximation_gap", "cost"]
+FIGURES = [
+    f"length/{name}"
+    for name in (
+        "reward_kl_by_beta",
+        "frontier",
+        "training_curves",
+        "lam_curve",
+        "samples_over_lam",
+    )
+]
+FIGURES += [
+    "length/length_distributions",
+    "length/baselines",
+    "outside",
+    "approximation_gap",
+    "cost",
+]
 
 
 def run_and_kill_an_alignment(study: Study) -> str:
     """Kill the alignment at beta = 0.25 outright once it has a complete checkpoint; return what Snakemake said."""
     process = subprocess.Popen(
-        study.command(), env=study.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        study.command(),
+        env=study.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     while process.poll() is None:
         if list(study.of_task.glob("checkpoints/rloo-0.25-*/*/checkpoint-*/seconds.json")):
@@ -65,16 +84,25 @@ def test_a_killed_training_resumes_and_nothing_finished_is_done_again(interrupte
 
 def test_every_declared_result_is_there(interrupted):
     study, _ = interrupted
-    claims = {claim["id"]: claim for claim in json.loads((study.results / "claims.json").read_text())}
-    assert claims["exact-identity"]["verdict"] == claims["length-per-token-identity"]["verdict"] == "reproduced"
+    claims = {
+        claim["id"]: claim for claim in json.loads((study.results / "claims.json").read_text())
+    }
+    assert (
+        claims["exact-identity"]["verdict"]
+        == claims["length-per-token-identity"]["verdict"]
+        == "reproduced"
+    )
     front_page = (study.results / "claims.md").read_text()
     assert all(f"## {name}\n" in front_page for name in claims)
     for name in FIGURES:
         assert (study.results / f"figures/{name}.png").stat().st_size > 10_000, name
         assert (study.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF"), name
     policies = pd.read_csv(study.of_task / "tables/policies.csv")
-    rivals = {"weights", "probabilities", "temperature", "top-k", "best-of-n"}
-    assert set(policies["kind"]) == {"reference", "optimum", "retrained", "dera", "mixture"} | rivals
+    baselines = {"weights", "probabilities", "temperature", "top-k", "best-of-n"}
+    assert (
+        set(policies["kind"])
+        == {"reference", "optimum", "retrained", "dera", "mixture"} | baselines
+    )
     assert (policies["reward_low"] <= policies["reward"]).all()
     assert (policies["reward"] <= policies["reward_high"]).all()
     gathered = pd.read_csv(study.results / "tables/policies.csv")
@@ -84,7 +112,10 @@ def test_every_declared_result_is_there(interrupted):
 
 def test_an_adapter_s_two_policies_are_decoded_together(interrupted):
     study, _ = interrupted
-    for beta, policies in (("0.25", {"retrained", "dera"}), ("1", {"retrained"})):  # 0.25 is the only anchor
+    for beta, policies in (
+        ("0.25", {"retrained", "dera"}),
+        ("1", {"retrained"}),
+    ):  # 0.25 is the only anchor
         folder = study.of_task / f"samples/rloo-beta={beta}-seed=0"
         rows = pd.read_parquet(folder / "completions.parquet")
         assert set(rows["policy"]) == policies
@@ -96,16 +127,25 @@ def test_an_adapter_s_two_policies_are_decoded_together(interrupted):
 def test_the_manifest_has_the_commit_and_the_checksum_of_every_input_and_output(interrupted):
     study, _ = interrupted
     manifest = json.loads((study.results / "manifest.json").read_text())
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     assert manifest["commit"] == (commit or None)
     assert manifest["config"]["tasks"]["length"]["sft"]["steps"] == study.settings["sft"]["steps"]
-    assert {Path(path).name for path in manifest["inputs"]} == {f"{split}.parquet" for split in ("train", "validation", "test")}
+    assert {Path(path).name for path in manifest["inputs"]} == {
+        f"{split}.parquet" for split in ("train", "validation", "test")
+    }
     figures = {f"results/tiny/figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png")}
-    models = {f"results/tiny/length/models/{model}" for model in ("reference", "rloo/beta=0.25/seed=0", "rloo/beta=1/seed=0")}
+    models = {
+        f"results/tiny/length/models/{model}"
+        for model in ("reference", "rloo/beta=0.25/seed=0", "rloo/beta=1/seed=0")
+    }
     assert figures | models | {"results/tiny/claims.json"} <= set(manifest["outputs"])
     for path, checksum in {**manifest["inputs"], **manifest["outputs"]}.items():
         files = sorted((study.folder / path).glob("*.safetensors")) or [study.folder / path]
-        assert hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() == checksum, path
+        assert (
+            hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() == checksum
+        ), path
 
 
 def test_dera_at_lam_one_is_the_retrained_model_and_at_zero_the_reference(interrupted):
@@ -127,7 +167,13 @@ def test_the_benchmark_takes_the_pair_that_the_study_has_trained(interrupted):
     result = interrupted[0].run("bench", "--dry-run", "--quiet", "host", "reason")
     assert result.returncode == 0, result.stderr
     planned = re.findall(r"^(?:local)?rule (\w+)", result.stderr + result.stdout, re.MULTILINE)
-    assert set(planned) == {"make_larger_pair", "time_decoding", "draw_decoding", "tabulate_decoding", "bench"}
+    assert set(planned) == {
+        "make_larger_pair",
+        "time_decoding",
+        "draw_decoding",
+        "tabulate_decoding",
+        "bench",
+    }
 
 
 def test_another_beta_trains_that_beta_only(interrupted):
@@ -139,7 +185,9 @@ def test_another_beta_trains_that_beta_only(interrupted):
     assert made == {"align task=length, objective=rloo, beta=2, seed=0"}
     sampled = {job for job in planned if job.startswith("sample_")}
     # the anchor decodes the lam that reaches the new beta, and nothing else is decoded again
-    assert sampled == {f"sample_adapter task=length, objective=rloo, beta={beta}, seed=0" for beta in ("0.25", "2")}
+    assert sampled == {
+        f"sample_adapter task=length, objective=rloo, beta={beta}, seed=0" for beta in ("0.25", "2")
+    }
 
 
 def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrupted, tmp_path):
@@ -150,7 +198,9 @@ def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(interrup
     study.source = tmp_path
     rloo, snakefile = tmp_path / "training/objectives/rloo.py", tmp_path / "training/training.smk"
     helper = tmp_path / "training/trainers_of_trl.py"
-    rloo.write_text(rloo.read_text().replace('DATA = "prompts"', 'DATA = "prompts"  # sampled from the policy'))
+    rloo.write_text(
+        rloo.read_text().replace('DATA = "prompts"', 'DATA = "prompts"  # sampled from the policy')
+    )
     snakefile.write_text(snakefile.read_text() + "\n# the end\n")
     assert study.planned() == set()
     assert "temperature=1.0" in helper.read_text()
@@ -180,25 +230,54 @@ def test_two_rewards_are_mixed_tabulated_judged_and_drawn(tmp_path):
     """A task with a section `several` beside joint models that DeRa does not start from: every stage runs."""
     config = small("summarization")
     task = config["tasks"]["summarization"]
-    rloo = {key: value for key, value in task["alignment"]["objectives"]["rloo"].items() if key not in ("reward", "grid_anchor")}
-    rewards = {"rloo-coverage": {"coverage": 1}, "rloo-brevity": {"words": -0.05}, "rloo-1-1": {"coverage": 0.5, "words": -0.025}}
+    rloo = {
+        key: value
+        for key, value in task["alignment"]["objectives"]["rloo"].items()
+        if key not in ("reward", "default_beta")
+    }
+    rewards = {
+        "rloo-coverage": {"coverage": 1},
+        "rloo-brevity": {"words": -0.05},
+        "rloo-1-1": {"coverage": 0.5, "words": -0.025},
+    }
     task["alignment"]["objectives"] = {
-        name: {**rloo, "objective": "rloo", "reward": reward, "betas": [0.5], "anchors": [0.5] if name != "rloo-1-1" else []}
+        name: {
+            **rloo,
+            "objective": "rloo",
+            "reward": reward,
+            "betas": [0.5],
+            "anchors": [0.5] if name != "rloo-1-1" else [],
+        }
         for name, reward in rewards.items()
     }
     del task["preferences"], task["reward_model"]
-    task["several"] = {"parts": ["rloo-coverage", "rloo-brevity"], "joint": {"rloo-1-1": [0.5, 0.5]}, "beyond": [[1, 1]]}
+    task["several_rewards"] = {
+        "parts": ["rloo-coverage", "rloo-brevity"],
+        "joint": {"rloo-1-1": [0.5, 0.5]},
+        "beyond": [[1, 1]],
+    }
     study = Study(tmp_path, config)
     result = study.run()
     assert result.returncode == 0, result.stderr[-3000:]
-    points = pd.read_csv(study.of_task / "tables/several.csv")
-    assert points["kind"].value_counts().to_dict() == {"dera": 5, "mixture": 5, "part": 2, "reference": 1, "joint": 1}
-    rows = pd.read_parquet(study.of_task / "tables/completions.parquet").query("policy == 'several' and lams == '0,0'")
+    points = pd.read_csv(study.of_task / "tables/several_rewards.csv")
+    assert points["kind"].value_counts().to_dict() == {
+        "dera": 5,
+        "mixture": 5,
+        "part": 2,
+        "reference": 1,
+        "joint": 1,
+    }
+    rows = pd.read_parquet(study.of_task / "tables/completions.parquet").query(
+        "policy == 'several_rewards' and lams == '0,0'"
+    )
     np.testing.assert_allclose(rows["logp_policy"], rows["logp_reference"], atol=1e-4)
-    assert set(pd.read_csv(study.of_task / "tables/costs.csv")["objective"]) == {"rloo-coverage", "rloo-brevity"}
+    assert set(pd.read_csv(study.of_task / "tables/costs.csv")["objective"]) == {
+        "rloo-coverage",
+        "rloo-brevity",
+    }
     claims = {claim["id"] for claim in json.loads((study.results / "claims.json").read_text())}
     assert {"summarization-several-agreement", "summarization-several-conflict"} <= claims
-    assert (study.results / "figures/summarization/several.png").stat().st_size > 10_000
+    assert (study.results / "figures/summarization/several_rewards.png").stat().st_size > 10_000
     assert study.planned() == set()
 
 
@@ -234,14 +313,23 @@ def unlearnt() -> tuple[dict, str, list[str], list[str], str]:
         r"\[length sft\] failed: task length: the reference has not learnt its task: finished is 0\.\d+ on validation prompts, and "
         r"sft\.least\.finished = 1\."
     )
-    return config, "samples/reference", ["data/test.parquet"], ["models/reference", "samples"], message
+    return (
+        config,
+        "samples/reference",
+        ["data/test.parquet"],
+        ["models/reference", "samples"],
+        message,
+    )
 
 
 def unteachable() -> tuple[dict, str, list[str], list[str], str]:
     """A reward model that learns from coin flips: it passes one time in a hundred, and the seed is one of the others."""
     config = small("summarization")
     task = config["tasks"]["summarization"]
-    task["settings"] |= {"facts": 1, "noise": 0}  # short posts and summaries, which soon end by themselves
+    task["settings"] |= {
+        "facts": 1,
+        "noise": 0,
+    }  # short posts and summaries, which soon end by themselves
     task["sft"] |= {"steps": 40}
     task["preferences"] |= {"pairs": 256, "sharpness": 0.0001, "length_bias": 0}
     task["reward_model"] |= {"steps": 2, "warmup_steps": 0, "batch_size": 8, "held_out": 20}
@@ -275,6 +363,8 @@ def test_the_tour_runs_on_the_study_s_models(interrupted, monkeypatch):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert "KL at most" in outputs[-1]["text"]

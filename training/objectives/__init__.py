@@ -27,7 +27,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from study import modules
 
 #: (prompts, completions, completion_ids without special tokens, whether each ended by itself) -> one reward a completion
-Reward = Callable[[Sequence[str], Sequence[str], Sequence[Sequence[int]], Sequence[bool]], list[float]]
+Reward = Callable[
+    [Sequence[str], Sequence[str], Sequence[Sequence[int]], Sequence[bool]], list[float]
+]
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,7 @@ def load(name: str) -> ModuleType:
     module = modules.find("training.objectives", name)
     loaded = modules.load(module)
     if not callable(getattr(loaded, "make_trainer", None)):
-        raise modules.ModuleError(f"{modules.file_of(module)} must define a function make_trainer(inputs)")
+        raise modules.ModuleError(
+            f"{modules.file_of(module)} must define a function make_trainer(inputs)"
+        )
     return loaded

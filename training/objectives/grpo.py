@@ -23,5 +23,10 @@ OPTIMUM = "unknown"
 def make_trainer(inputs: ObjectiveInputs) -> GRPOTrainer:
     """TRL's GRPOTrainer."""
     return sampling_trainer(
-        inputs, GRPOTrainer, GRPOConfig, loss_type="dr_grpo", scale_rewards="none", use_bias_correction_kl=True
+        inputs,
+        GRPOTrainer,
+        GRPOConfig,
+        loss_type="dr_grpo",
+        scale_rewards="none",
+        use_bias_correction_kl=True,
     )

@@ -17,7 +17,9 @@ from tests.dera.tokenizers import word_tokenizer
 CHAT = "w2 {% for turn in messages %}{{ 'w10' if turn.role == 'system' else 'w11' }} {{ turn.content }} {% endfor %}w12"
 
 
-def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None = None) -> str:
+def save(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None = None
+) -> str:
     """A model and its tokenizer in a folder; returns its path as users write it."""
     model.save_pretrained(folder)
     (tokenizer or word_tokenizer()).save_pretrained(folder)
@@ -27,14 +29,21 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
 def chat_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer with a chat template, that also begins each text with w2 by itself."""
     tokenizer = word_tokenizer()
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="w2 $A", special_tokens=[("w2", 2)])
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="w2 $A", special_tokens=[("w2", 2)]
+    )
     tokenizer.chat_template = CHAT
     return tokenizer
 
 
-def save_pair(folder: Path, architecture: str, tokenizer: PreTrainedTokenizerFast | None = None) -> list[str]:
+def save_pair(
+    folder: Path, architecture: str, tokenizer: PreTrainedTokenizerFast | None = None
+) -> list[str]:
     """Save reference and aligned, the architecture's tiny models of seeds 1 and 2."""
-    return [save(folder / name, tiny(architecture, seed), tokenizer) for name, seed in (("reference", 1), ("aligned", 2))]
+    return [
+        save(folder / name, tiny(architecture, seed), tokenizer)
+        for name, seed in (("reference", 1), ("aligned", 2))
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 
 from dera.cli.program import COMMANDS, parse
 from dera.cli.values import beta_of, lams_of, number_list
-from dera.curve import DEFAULT_ANCHORS
-from dera.tuning import DEFAULT_LAMS
+from dera.lam_curve.curve import DEFAULT_SAMPLED_LAMS
+from dera.lam_curve.tuning import DEFAULT_LAMS
 
 ROOT = Path(__file__).parents[3]
 PAIR = ["{reference}", "{aligned}"]
@@ -43,7 +43,10 @@ def test_help_without_a_command_names_all(dera):
 def test_the_entry_points(monkeypatch, capsys):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["dera"] == "dera.cli:main"
-    packages = {".".join(init.parent.relative_to(ROOT).parts) for init in (ROOT / "dera").rglob("__init__.py")}
+    packages = {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for init in (ROOT / "dera").rglob("__init__.py")
+    }
     assert set(project["tool"]["setuptools"]["packages"]) == packages
     monkeypatch.setattr(sys, "argv", ["dera", "generate", "--help"])
     with pytest.raises(SystemExit, match="0"):
@@ -53,9 +56,11 @@ def test_the_entry_points(monkeypatch, capsys):
 
 def test_defaults_named_in_the_help_are_those_of_the_library():
     text = _help("tune")
-    lams, anchors = (re.search(rf"{words} \(default (\S+)\)", text)[1] for words in ("0:2:0.25", "sample first"))
+    lams, anchors = (
+        re.search(rf"{words} \(default (\S+)\)", text)[1] for words in ("0:2:0.25", "sample first")
+    )
     assert number_list(lams) == DEFAULT_LAMS
-    assert number_list(anchors) == DEFAULT_ANCHORS
+    assert number_list(anchors) == DEFAULT_SAMPLED_LAMS
 
 
 def _help(command):
@@ -101,7 +106,12 @@ def test_prompts_may_stand_anywhere_between_options(words, lams, prompts, capsys
 
 
 def test_a_list_may_begin_with_a_minus():
-    assert parse(["sweep", "R", "A", "--lams", "-0.5,0:1:0.5", "--output", "x"]).lams == (-0.5, 0, 0.5, 1)
+    assert parse(["sweep", "R", "A", "--lams", "-0.5,0:1:0.5", "--output", "x"]).lams == (
+        -0.5,
+        0,
+        0.5,
+        1,
+    )
 
 
 def test_strengths_become_weights_and_back():
@@ -120,7 +130,10 @@ BAD = [
     (["generate", *ASK], "--lam --beta is required"),
     (["generate", *ASK, "--lam", "1", "--beta", "1"], "not allowed with"),
     (["generate", *ASK, "--beta", "0.2"], "--aligned-beta"),
-    (["generate", *ASK, "--beta", "0", "--aligned-beta", "1"], "beta must be a positive finite number, got 0"),
+    (
+        ["generate", *ASK, "--beta", "0", "--aligned-beta", "1"],
+        "beta must be a positive finite number, got 0",
+    ),
     (["generate", *ASK, "--beta", "1", "--aligned-beta", "-2"], "-2 is not positive"),
     (["generate", *ASK, "--lam", "1", "--samples", "0"], "0 is not at least 1"),
     (["generate", *ASK, "--lam", "1", "--seed", "-1"], "-1 is not at least 0"),
@@ -130,8 +143,14 @@ BAD = [
     (["generate", *ASK, "--lam", "1", "--greedy", "--top-k", "5"], "--top-k 5 would do nothing"),
     (["generate", *ASK, "--lam", "1", "--greedy", "--samples", "5"], "--samples 5"),
     (["generate", *ASK, "--lam", "1", "--exact", "16", "--greedy"], "--exact 16"),
-    (["generate", *ASK, "--lam", "1", "--exact", "16", "--temperature", "0.5"], "--temperature 0.5"),
-    (["generate", *ASK, "--lam", "1", "--exact", "16", "--speculative"], "--speculative would do nothing"),
+    (
+        ["generate", *ASK, "--lam", "1", "--exact", "16", "--temperature", "0.5"],
+        "--temperature 0.5",
+    ),
+    (
+        ["generate", *ASK, "--lam", "1", "--exact", "16", "--speculative"],
+        "--speculative would do nothing",
+    ),
     (["generate", *ASK, "--lam", "1", "--exact", "1"], "1 is not at least 2"),
     (["generate", *ASK, "--lam", "1", "--device", "gpu7"], "--device gpu7 cannot be used"),
     (["generate", *ASK, "--lam", "1", "--dtype", "int8"], "'int8'"),
@@ -141,22 +160,37 @@ BAD = [
     (["generate", *ASK, "--lam", "1", "--prompts", "{tmp}/p.txt"], "both as arguments ('w3')"),
     (["generate", *PAIR, "--lam", "1", "--prompts", "{tmp}/none.txt"], "none.txt: no such file"),
     (["generate", *PAIR, "--lam", "1", "--prompts", "{tmp}/p.csv"], "p.csv: its name must end in"),
-    (["generate", *ASK, "--lam", "1", "--output", "{tmp}/none/x.jsonl"], "there is no folder {tmp}/none"),
+    (
+        ["generate", *ASK, "--lam", "1", "--output", "{tmp}/none/x.jsonl"],
+        "there is no folder {tmp}/none",
+    ),
     (["generate", *ASK, "--lam", "1", "--output", "{tmp}"], "{tmp} is a folder"),
     (["generate", "{tmp}/none", "{aligned}", "w3", "--lam", "1"], "{tmp}/none: no such folder"),
     (["generate", "{reference}", "{tmp}", "w3", "--lam", "1"], "{tmp} is not a saved model"),
     (["sweep", *ASK, "--lams", "0,1"], "--output"),
     (["sweep", *ASK, "--lams", "0,,1", "--output", "{tmp}/x"], "'0,,1' has nothing between"),
     (["sweep", *ASK, "--betas", "1", "--output", "{tmp}/x"], "--aligned-beta"),
-    (["sweep", *ASK, "--lams", "1", "--output", "{tmp}/x", "--metric", "score"], "'score' must be file.py:function"),
+    (
+        ["sweep", *ASK, "--lams", "1", "--output", "{tmp}/x", "--metric", "score"],
+        "'score' must be file.py:function",
+    ),
     (["tune", *ASK], "--metric"),
     (["tune", *ASK, "--metric", "{tmp}/none.py:score"], "there is no file {tmp}/none.py"),
-    (["tune", *ASK, "--metric", "{tmp}/good.py:none"], "there is no function 'none' in {tmp}/good.py, which has ['length']"),
+    (
+        ["tune", *ASK, "--metric", "{tmp}/good.py:none"],
+        "there is no function 'none' in {tmp}/good.py, which has ['length']",
+    ),
     (["tune", *ASK, "--metric", "{tmp}/broken.py:score"], "could not be loaded: ZeroDivisionError"),
-    (["tune", *ASK, "--metric", "no.such.module:score"], "could not be loaded: ModuleNotFoundError"),
+    (
+        ["tune", *ASK, "--metric", "no.such.module:score"],
+        "could not be loaded: ModuleNotFoundError",
+    ),
     (["tune", *ASK, "--metric", "{tmp}/good.py:length", "--max-kl", "-1"], "-1 is not at least 0"),
     (["tune", *PAIR, "w3", "--metric", "{tmp}/good.py:length"], "at least two are needed, got 1"),
-    (["tune", *ASK, "--metric", "{tmp}/good.py:length", "--samples", "1"], "--samples 1 is too few"),
+    (
+        ["tune", *ASK, "--metric", "{tmp}/good.py:length", "--samples", "1"],
+        "--samples 1 is too few",
+    ),
     (["diagnose", *ASK, "--samples", "1"], "--samples 1 is too few"),
     (["diagnose", *ASK, "--lams", "x"], "'x' is not a number"),
     (["frobnicate"], "'frobnicate'"),
@@ -165,8 +199,12 @@ BAD = [
 
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[message for _, message in BAD])
-def test_bad_requests_are_refused_by_name_before_a_model_is_loaded(words, message, llamas, tmp_path, dera):
-    (tmp_path / "good.py").write_text("def length(prompts, completions):\n    return [len(text) for text in completions]\n")
+def test_bad_requests_are_refused_by_name_before_a_model_is_loaded(
+    words, message, llamas, tmp_path, dera
+):
+    (tmp_path / "good.py").write_text(
+        "def length(prompts, completions):\n    return [len(text) for text in completions]\n"
+    )
     (tmp_path / "broken.py").write_text("1 / 0\n")
     for name in ("p.txt", "p.csv"):
         (tmp_path / name).write_text("w3\n")

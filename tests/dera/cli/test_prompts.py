@@ -68,17 +68,27 @@ def test_a_bad_line_is_named(line, message, tmp_path):
 def test_a_chat_template_is_applied_once(system, chats, dera, monkeypatch):
     seen = []
     original = RealignedModel.generate
-    monkeypatch.setattr(RealignedModel, "generate", lambda self, **given: seen.append(given) or original(self, **given))
+    monkeypatch.setattr(
+        RealignedModel,
+        "generate",
+        lambda self, **given: seen.append(given) or original(self, **given),
+    )
     words = [] if system is None else ["--system", system]
-    status, out, _ = dera("generate", *chats, "--lam", 1, "--greedy", "--chat", *words, "w3 w4 w5", "w7", "--quiet")
+    status, out, _ = dera(
+        "generate", *chats, "--lam", 1, "--greedy", "--chat", *words, "w3 w4 w5", "w7", "--quiet"
+    )
     assert status == 0
     assert "prompt 2: w7\n" in out  # the user's words
     tokenizer = AutoTokenizer.from_pretrained(chats[0])
     assert tokenizer("w3")["input_ids"] == [2, 3]  # it would add w2 again
-    for prompt, ids, mask in zip(["w3 w4 w5", "w7"], seen[0]["input_ids"], seen[0]["attention_mask"], strict=True):
+    for prompt, ids, mask in zip(
+        ["w3 w4 w5", "w7"], seen[0]["input_ids"], seen[0]["attention_mask"], strict=True
+    ):
         turns = [] if system is None else [{"role": "system", "content": system}]
         turns.append({"role": "user", "content": prompt})
-        expected = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)["input_ids"]
+        expected = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)[
+            "input_ids"
+        ]
         assert ids[mask.bool()].tolist() == expected
         assert expected.count(2) == 1
 
@@ -86,20 +96,28 @@ def test_a_chat_template_is_applied_once(system, chats, dera, monkeypatch):
 def test_without_chat_the_tokenizer_adds_its_own_tokens(chats, dera, monkeypatch):
     seen = []
     original = RealignedModel.generate
-    monkeypatch.setattr(RealignedModel, "generate", lambda self, **given: seen.append(given) or original(self, **given))
+    monkeypatch.setattr(
+        RealignedModel,
+        "generate",
+        lambda self, **given: seen.append(given) or original(self, **given),
+    )
     assert dera("generate", *chats, "--lam", 1, "w3", "--quiet")[0] == 0
     assert torch.equal(seen[0]["input_ids"], torch.tensor([[2, 3]]))
 
 
 @pytest.mark.usefixtures("no_model")
 def test_what_the_tokenizer_refuses_is_said_before_a_model_is_loaded(llamas, tmp_path, dera):
-    status, _, err = dera("sweep", *llamas, "w3", "--lams", 1, "--chat", "--output", tmp_path / "x.jsonl")
+    status, _, err = dera(
+        "sweep", *llamas, "w3", "--lams", 1, "--chat", "--output", tmp_path / "x.jsonl"
+    )
     assert status == 2
     assert f"the tokenizer of {llamas[0]} has no chat template: use plain prompts" in err
     refusing = word_tokenizer()
     refusing.chat_template = "{{ raise_exception('no system turn here') }}"
     reference = save(tmp_path / "refusing", tiny("llama", 1), refusing)
-    status, _, err = dera("generate", reference, llamas[1], "w3", "--lam", 1, "--chat", "--system", "w4")
+    status, _, err = dera(
+        "generate", reference, llamas[1], "w3", "--lam", 1, "--chat", "--system", "w4"
+    )
     assert status == 2
     assert "no system turn here" in err
 

@@ -15,11 +15,20 @@ from tests.dera.architectures import EOS, PAD, tiny
 from tests.dera.cli.conftest import save
 
 PROMPTS = ["w3 w4 w5", "w8", "w9 w2"]
-SETTINGS = {"--lams": "0,0.5,2", "--samples": 2, "--batch-size": 4, "--max-new-tokens": 6, "--seed": 5}
+SETTINGS = {
+    "--lams": "0,0.5,2",
+    "--samples": 2,
+    "--batch-size": 4,
+    "--max-new-tokens": 6,
+    "--seed": 5,
+}
 
 
 def words(output, **changes):
-    settings = {**SETTINGS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
+    settings = {
+        **SETTINGS,
+        **{f"--{name.replace('_', '-')}": value for name, value in changes.items()},
+    }
     return [*PROMPTS, "--output", output, "--quiet", *itertools.chain(*settings.items())]
 
 
@@ -40,7 +49,9 @@ def test_log_probabilities_equal_one_row_at_a_time(pair, request, tmp_path, dera
         "def words(prompts, completions):\n    return [len(c.split()) + len(p) for p, c in zip(prompts, completions)]\n"
     )
     folders = request.getfixturevalue(pair)
-    status, _, _ = dera("sweep", *folders, *words(output, aligned_beta=0.1, metric=f"{metric}:words"))
+    status, _, _ = dera(
+        "sweep", *folders, *words(output, aligned_beta=0.1, metric=f"{metric}:words")
+    )
     assert status == 0
     make = (lambda seed: tiny("t5", seed)) if pair == "t5s" else (lambda seed: tiny("llama", seed))
     reference, aligned = make(1), make(2)
@@ -57,7 +68,10 @@ def test_log_probabilities_equal_one_row_at_a_time(pair, request, tmp_path, dera
         compared += 1
         prompt = [int(word[1:]) for word in row["prompt"].split()]
         context = {"prompt": [PAD], "source": prompt} if pair == "t5s" else {"prompt": prompt}
-        found = [log_prob([reference, aligned], [lam], tokens=tokens, **context) for lam in (0, 1, row["lam"])]
+        found = [
+            log_prob([reference, aligned], [lam], tokens=tokens, **context)
+            for lam in (0, 1, row["lam"])
+        ]
         names = ("logp_reference", "logp_aligned", "logp_sampler")
         assert [row[name] for name in names] == pytest.approx(found, abs=1e-4)
         exact = (1 - row["lam"]) * found[0] + row["lam"] * found[1]
@@ -70,11 +84,25 @@ def test_the_table_is_about_the_rows(llamas, tmp_path, dera):
     _, out, _ = dera("sweep", *llamas, *words(output))
     assert out == sweep_table(read(output)) + "\n"
     header, _, *lines = out.splitlines()
-    assert header.split() == ["lam", "n", "tokens", "KL", "to", "reference", "(nats)", "gap", "(nats)"]
+    assert header.split() == [
+        "lam",
+        "n",
+        "tokens",
+        "KL",
+        "to",
+        "reference",
+        "(nats)",
+        "gap",
+        "(nats)",
+    ]
     assert [line.split()[:2] for line in lines] == [["0", "6"], ["0.5", "6"], ["2", "6"]]
     at = [row for row in read(output) if row["lam"] == 2]
     kl, length = (
-        np.mean(values) for values in ([r["logp_sampler"] - r["logp_reference"] for r in at], [r["tokens"] for r in at])
+        np.mean(values)
+        for values in (
+            [r["logp_sampler"] - r["logp_reference"] for r in at],
+            [r["tokens"] for r in at],
+        )
     )
     assert f" {length:.1f} [" in lines[2]
     assert f" {kl:.3f} [" in lines[2]
@@ -82,7 +110,9 @@ def test_the_table_is_about_the_rows(llamas, tmp_path, dera):
 
 def test_the_table_of_one_prompt_and_one_sample_has_no_intervals_and_no_gap(llamas, tmp_path, dera):
     output = tmp_path / "sweep.jsonl"
-    status, out, _ = dera("sweep", *llamas, "w3", "--lams", "0,1", "--output", output, "--samples", 1, "--quiet")
+    status, out, _ = dera(
+        "sweep", *llamas, "w3", "--lams", "0,1", "--output", output, "--samples", 1, "--quiet"
+    )
     assert status == 0
     assert [line.split()[-1] for line in out.splitlines()[2:]] == ["-", "-"]
     assert "[" not in out
@@ -120,7 +150,9 @@ def batches(monkeypatch):
     return decoded
 
 
-def test_an_interrupted_sweep_goes_on_and_gives_the_same_file(llamas, tmp_path, dera, whole, batches):
+def test_an_interrupted_sweep_goes_on_and_gives_the_same_file(
+    llamas, tmp_path, dera, whole, batches
+):
     output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
     batches.stop = 2
     status, out, err = dera("sweep", *llamas, *words(output))
@@ -139,7 +171,9 @@ def test_an_interrupted_sweep_goes_on_and_gives_the_same_file(llamas, tmp_path, 
     assert sorted(os.listdir(tmp_path)) == ["sweep.jsonl", "sweep.jsonl.meta.json"]
 
 
-@pytest.mark.parametrize(("kept", "decoded"), [(0.0, [4, 4, 4, 4, 2]), (0.4, [4, 4, 4, 2]), (0.999, [2]), (1.0, [])])
+@pytest.mark.parametrize(
+    ("kept", "decoded"), [(0.0, [4, 4, 4, 4, 2]), (0.4, [4, 4, 4, 2]), (0.999, [2]), (1.0, [])]
+)
 def test_wherever_it_was_cut(kept, decoded, llamas, tmp_path, dera, whole, batches):
     """The first part of the file, as a stop of the machine may leave it."""
     output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
@@ -152,7 +186,9 @@ def test_wherever_it_was_cut(kept, decoded, llamas, tmp_path, dera, whole, batch
     assert output.read_bytes() == whole
 
 
-def test_a_line_that_is_not_json_is_dropped_with_what_follows(llamas, tmp_path, dera, whole, batches):
+def test_a_line_that_is_not_json_is_dropped_with_what_follows(
+    llamas, tmp_path, dera, whole, batches
+):
     output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
     batches.stop = 0
     assert dera("sweep", *llamas, *words(output))[0] == 130
@@ -205,7 +241,10 @@ def test_other_settings_are_refused_and_named(finished, llamas, tmp_path, dera, 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("[1.0]", "must return one number for each of the 4 completions, not an array of shape (1,)"),
+        (
+            "[1.0]",
+            "must return one number for each of the 4 completions, not an array of shape (1,)",
+        ),
         ("[float('nan')] * len(completions)", "is nan for the completion"),
         ("prompts['x']", "failed: TypeError"),
     ],
@@ -220,7 +259,9 @@ def test_a_metric_that_misbehaves_is_named(body, message, llamas, tmp_path, dera
 
 
 def test_a_metric_of_a_module_in_the_current_folder(llamas, tmp_path, dera, monkeypatch):
-    (tmp_path / "judges_of_this_test.py").write_text("def one(prompts, completions):\n    return [1] * len(prompts)\n")
+    (tmp_path / "judges_of_this_test.py").write_text(
+        "def one(prompts, completions):\n    return [1] * len(prompts)\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert dera("sweep", *llamas, *words("sweep.jsonl", metric="judges_of_this_test:one"))[0] == 0
     assert {row["metric"] for row in read(tmp_path / "sweep.jsonl")} == {1}
@@ -233,4 +274,6 @@ def test_what_the_models_see_is_the_chat_and_what_is_written_is_the_prompt(chats
         tokens = [int(word[1:]) for word in row["completion"].split()] + [EOS] * row["finished"]
         prompt = [2, 11, *(int(word[1:]) for word in row["prompt"].split()), 12]
         if len(tokens) == row["tokens"]:
-            assert row["logp_aligned"] == pytest.approx(log_prob([tiny("llama", 2)], [], prompt, tokens), abs=1e-4)
+            assert row["logp_aligned"] == pytest.approx(
+                log_prob([tiny("llama", 2)], [], prompt, tokens), abs=1e-4
+            )

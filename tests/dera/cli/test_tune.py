@@ -22,7 +22,10 @@ def truth():
     parts = [tiny("llama", 1), tiny("llama", 2)]
     ids = [[int(word[1:]) for word in prompt.split()] for prompt in PROMPTS]
     logs = torch.stack(
-        [torch.stack([oracle.next_logits(parts, [lam], i)[-1].log_softmax(-1) for i in ids]) for lam in LAMS]
+        [
+            torch.stack([oracle.next_logits(parts, [lam], i)[-1].log_softmax(-1) for i in ids])
+            for lam in LAMS
+        ]
     ).numpy()
     return np.exp(logs), (np.exp(logs) * (logs - logs[0])).sum(-1).mean(-1)
 
@@ -31,7 +34,9 @@ def truth():
 def word(truth):
     """The word whose share is best at lam = 1 by the widest margin over the other lam, and its mean share at each lam."""
     shares = truth[0].mean(1)
-    margin = np.array([shares[2, v] - np.delete(shares[:, v], 2).max() for v in range(shares.shape[1])])
+    margin = np.array(
+        [shares[2, v] - np.delete(shares[:, v], 2).max() for v in range(shares.shape[1])]
+    )
     best = int(margin[2:].argmax()) + 2
     assert margin[best] > 0.01
     return best, shares[:, best]
@@ -46,7 +51,18 @@ def metric(word, tmp_path):
 
 
 def tuned(dera, llamas, metric, output, *words):
-    options = ["--lams", "0:2:0.5", "--anchors", "0,1,2", "--samples", 400, "--metric", metric, "--batch-size", 2000]
+    options = [
+        "--lams",
+        "0:2:0.5",
+        "--sampled-lams",
+        "0,1,2",
+        "--samples",
+        400,
+        "--metric",
+        metric,
+        "--batch-size",
+        2000,
+    ]
     status, out, err = dera("tune", *llamas, *ASK, *options, "--output", output, *words)
     assert status == 0
     return json.loads(output.read_text()), out, err
@@ -83,7 +99,17 @@ def test_tuning_keeps_to_the_limit(llamas, metric, truth, word, tmp_path, dera):
 def test_one_token_has_no_gap_and_the_known_divergence(llamas, truth, tmp_path, dera):
     output = tmp_path / "gaps.json"
     status, out, _ = dera(
-        "diagnose", *llamas, *ASK, "--lams", "0:2:0.5", "--samples", 400, "--output", output, "--batch-size", 2000
+        "diagnose",
+        *llamas,
+        *ASK,
+        "--lams",
+        "0:2:0.5",
+        "--samples",
+        400,
+        "--output",
+        output,
+        "--batch-size",
+        2000,
     )
     assert status == 0
     gaps = json.loads(output.read_text())
@@ -96,7 +122,19 @@ def test_one_token_has_no_gap_and_the_known_divergence(llamas, truth, tmp_path, 
 
 def test_diagnosis_is_the_library_s_with_its_warnings(llamas, tmp_path, dera):
     output = tmp_path / "gaps.json"
-    words = ["--lams", "0.5,6", "--samples", 8, "--max-new-tokens", 8, "--seed", 3, "--output", output, "--quiet"]
+    words = [
+        "--lams",
+        "0.5,6",
+        "--samples",
+        8,
+        "--max-new-tokens",
+        8,
+        "--seed",
+        3,
+        "--output",
+        output,
+        "--quiet",
+    ]
     status, _, err = dera("diagnose", *llamas, *PROMPTS, *words)
     assert status == 0
     model = library.RealignedModel.from_pretrained(*llamas)

@@ -1,0 +1,1 @@
+"""Speculative decoding of the mixture: one of its models drafts, the others verify."""

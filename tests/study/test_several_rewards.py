@@ -1,0 +1,109 @@
+"""The section `several`: what DeRa decodes follows from it, and every mistake is refused with its key, its value and a remedy."""
+
+import copy
+import re
+
+import pytest
+
+from study import config as study_config
+from study import estimate, several_rewards
+from tests.workflow.conftest import small
+
+PART = {"objective": "rloo", "betas": [0.1, 0.25], "anchors": [0.1]}
+SEVERAL = {
+    "parts": ["rloo-coverage", "rloo-brevity"],
+    "joint": {"rloo-1-2": [0.1, 0.9], "rloo-outside": [1.5, -0.5]},
+    "beyond": [[1, 1], [2, 0]],
+}
+
+
+@pytest.fixture
+def config() -> dict:
+    """0.1 * 0.3 is not 0.03 in floating point."""
+    found = small("summarization")
+    alignment = found["tasks"]["summarization"]["alignment"]
+    rloo = {
+        key: value
+        for key, value in alignment["objectives"]["rloo"].items()
+        if key not in ("reward", "default_beta")
+    }
+    joint = {**rloo, **PART, "anchors": []}
+    alignment["objectives"] |= {
+        "rloo-coverage": {**rloo, **PART, "reward": {"coverage": 0.3}},
+        "rloo-brevity": {**rloo, **PART, "reward": {"words": -0.05, "coverage": 0.9}},
+        "rloo-1-2": {**joint, "reward": {"coverage": 0.84, "words": -0.045}},
+        "rloo-outside": {
+            **joint,
+            "reward": {"words": 0.025},
+        },  # 1.5 * 0.3 - 0.5 * 0.9: coverage has no weight left
+    }
+    found["tasks"]["summarization"]["several_rewards"] = copy.deepcopy(SEVERAL)
+    return found
+
+
+def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(config):
+    study_config.check(config)
+    assert several_rewards.lams(SEVERAL) == [
+        [0.1, 0.9],
+        [1.5, -0.5],
+        [1, 0],
+        [0, 1],
+        [0, 0],
+        [1, 1],
+        [2, 0],
+    ]
+    assert several_rewards.lams({"joint": {"one": [0.5, 0.5]}}) == [
+        [0.5, 0.5],
+        [1, 0],
+        [0, 1],
+        [0, 0],
+    ]
+
+
+def test_decoding_more_pairs_takes_longer(config):
+    objectives = study_config.check(config).objectives
+    before = estimate.seconds(config, objectives)
+    config["tasks"]["summarization"]["several_rewards"]["beyond"] += [[3, 0]]
+    after = estimate.seconds(config, objectives)
+    del config["tasks"]["summarization"]["several_rewards"]
+    assert estimate.seconds(config, objectives) < before < after
+
+
+HERE, THERE = ("several_rewards",), ("alignment", "objectives")
+# the key, the wrong value, and what must be said; "@" stands for the task's section
+MISTAKES = {
+    "unknown key": ((*HERE, "jiont"), {}, r"@\.several_rewards\.jiont = {}: unknown key; allowed here: parts, joint, beyond"),
+    "one part": ((*HERE, "parts"), ["rloo-coverage"], r"@\.several_rewards\.parts = .*: must have at least 2 items"),
+    "three parts": ((*HERE, "parts"), ["rloo-coverage", "rloo-brevity", "rloo"], r"@\.several_rewards\.parts = .*: must have at most 2 items"),
+    "a part twice": ((*HERE, "parts"), ["rloo-coverage", "rloo-coverage"], r"@\.several_rewards\.parts = .*: must not name a value twice"),
+    "no joint model": ((*HERE, "joint"), {}, r"@\.several_rewards\.joint = {}: must not be empty"),
+    "three weights": ((*HERE, "joint", "rloo-1-2"), [0.1, 0.4, 0.5], r"@\.several_rewards\.joint\.rloo-1-2 = .*: must have at most 2 items"),
+    "unknown part": ((*HERE, "parts"), ["rloo-coverage", "rloo-short"], r"@\.several_rewards\.parts\[1\] = 'rloo-short': there is no such alignment; allowed: rloo, rloo-coverage, rloo-brevity, rloo-1-2"),
+    "unknown joint model": ((*HERE, "joint", "rloo-2-2"), [0.5, 0.5], r"@\.several_rewards\.joint = 'rloo-2-2': there is no such alignment; allowed: "),
+    "reward of no weights": ((*THERE, "rloo-coverage", "reward"), "gold", r"@\.several_rewards\.parts\[0\] = 'rloo-coverage': its reward is 'gold', .*name an alignment whose reward is a mapping"),
+    "two anchors": ((*THERE, "rloo-brevity", "anchors"), [0.1, 0.25], r"@\.alignment\.objectives\.rloo-brevity\.anchors = \[0\.1, 0\.25\]: must be one anchor, because @\.several_rewards\.parts names it"),
+    "no anchor": ((*THERE, "rloo-coverage", "anchors"), [], r"@\.alignment\.objectives\.rloo-coverage\.anchors = \[\]: must be one anchor"),
+    "other anchor": ((*THERE, "rloo-brevity", "anchors"), [0.25], r"@\.alignment\.objectives\.rloo-brevity\.anchors = \[0\.25\]: must be \[0\.1\], the anchor of rloo-coverage"),
+    "other seeds": ((*THERE, "rloo-brevity", "seeds"), [3], r"@\.alignment\.objectives\.rloo-brevity\.seeds = \[3\]: must be \[0\], the seeds of rloo-coverage"),
+    "not the sum": ((*THERE, "rloo-1-2", "reward"), {"coverage": 0.5, "words": -0.045}, r"@\.alignment\.objectives\.rloo-1-2\.reward = {'coverage': 0\.5, 'words': -0\.045}: must be {'coverage': 0\.84, 'words': -0\.045}, the sum of the rewards of rloo-coverage and rloo-brevity weighted by @\.several_rewards\.joint\.rloo-1-2 = \[0\.1, 0\.9\]"),
+    "a joint reward of no weights": ((*THERE, "rloo-1-2", "reward"), "learned", r"@\.alignment\.objectives\.rloo-1-2\.reward = 'learned': must be {'coverage': 0\.84, 'words': -0\.045}"),
+    "joint beta missing": ((*THERE, "rloo-1-2", "betas"), [0.25], r"@\.alignment\.objectives\.rloo-1-2\.betas = \[0\.25\]: must have 0\.1, the anchor of rloo-coverage and rloo-brevity"),
+    "joint with anchors": ((*THERE, "rloo-1-2", "anchors"), [0.1], r"@\.alignment\.objectives\.rloo-1-2\.anchors = \[0\.1\]: must be \[\], because @\.several_rewards\.joint\.rloo-1-2 names it to be compared with"),
+    "weights of another strength": ((*HERE, "joint", "rloo-1-2"), [0.1, 0.8], r"@\.several_rewards\.joint\.rloo-1-2 = \[0\.1, 0\.8\]: must sum to 1"),
+    "pair twice": ((*HERE, "beyond"), [[1, 1], [2, 0], [1.0, 1]], r"@\.several_rewards\.beyond\[2\] = \[1\.0, 1\]: is decoded already, .*remove it"),
+    "an end again": ((*HERE, "beyond"), [[0, 0]], r"@\.several_rewards\.beyond\[0\] = \[0, 0\]: is decoded already"),
+    "joint weights again": ((*HERE, "beyond"), [[0.1, 0.9]], r"@\.several_rewards\.beyond\[0\] = \[0\.1, 0\.9\]: is decoded already"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_refused_by_name(config, name):
+    path, value, message = MISTAKES[name]
+    section = config["tasks"]["summarization"]
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    with pytest.raises(
+        study_config.ConfigError, match=message.replace("@", re.escape("tasks.summarization"))
+    ):
+        study_config.check(config)
