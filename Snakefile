@@ -3,7 +3,7 @@ import os
 
 from snakemake.utils import min_version
 
-from study import checks, config as study_config, estimate, modules, plugins, several
+from study import checks, config as study_config, estimate, modules, plugins, several_rewards
 
 min_version("9.0")
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.baselines import CachelessMixture, generated, two_caches, with_processor
+from bench.other_decoders import CachelessMixture, generated, two_caches, with_processor
 from dera.decoding import batch_of, end_tokens, sample_completions
 from dera.model.realigned import RealignedModel
 

@@ -50,7 +50,7 @@ def samples(wildcards):
 
 def scored_samples(wildcards):
     """Those, and where the task has them the comparators, and DeRa over several rewards."""
-    decoded = study_config.decoded_comparators(TASKS[wildcards.task])
+    decoded = study_config.decoded_baselines(TASKS[wildcards.task])
     comparators = [f"{RESULTS}/{wildcards.task}/samples/comparators"] if decoded else []
     return samples(wildcards) + comparators + several_samples(wildcards)
 
@@ -114,7 +114,7 @@ def judging(wildcards):
     """What claims are decided with: the study's statistics, what each objective maximised, which best of n it is compared with, and which are mixed."""
     objectives = dict(ALIGNMENTS[wildcards.task])
     name, *_ = adapters(wildcards.task)[0]
-    best_of = TASKS[wildcards.task]["dera"].get("comparators", {}).get("best_of")
+    best_of = TASKS[wildcards.task]["dera"].get("baselines", {}).get("best_of")
     if best_of:
         objectives[name] = {**objectives[name], "best_of": best_of}
     mixed = (
@@ -136,7 +136,7 @@ def decoding(wildcards):
 
 def decoding_comparators(wildcards):
     task = TASKS[wildcards.task]
-    rivals = {"comparators": study_config.decoded_comparators(task)}
+    rivals = {"baselines": study_config.decoded_baselines(task)}
     return json.dumps(
         {**task["evaluation"], "max_new_tokens": room(wildcards.task), **rivals}, sort_keys=True
     )

@@ -86,7 +86,7 @@ def lams(task: Mapping[str, Any], objective: str, anchor: str) -> list[Fraction]
     return sorted(wanted)
 
 
-def decoded_comparators(task: Mapping[str, Any]) -> dict[str, Any]:
+def decoded_baselines(task: Mapping[str, Any]) -> dict[str, Any]:
     """The baselines that must be decoded; the best of n needs the reference's completions alone."""
     return {
         name: knobs

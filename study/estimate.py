@@ -7,7 +7,7 @@ from typing import Any
 
 from study import several_rewards
 from study.checks import Objective, pairs_are_sampled
-from study.config import decoded_comparators
+from study.config import decoded_baselines
 from study.config import seeds as seeds_of
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
@@ -48,7 +48,7 @@ def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float
         decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
     baselines = [
         knobs["lams"] if name == "top_k" else knobs
-        for name, knobs in decoded_comparators(task).items()
+        for name, knobs in decoded_baselines(task).items()
     ]
     jobs += bool(baselines)
     decoded += 2 * evaluation["samples"] * sum(map(len, baselines))

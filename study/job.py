@@ -11,7 +11,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
+
+import pydantic
+import pydantic.dataclasses
+
+#: Decorates the typed settings of a job: a frozen dataclass that refuses unknown keys and values of another type.
+settings_class = pydantic.dataclasses.dataclass(
+    frozen=True, config=pydantic.ConfigDict(extra="forbid")
+)
+Settings = TypeVar("Settings")
+
+
+def settings_of(args: argparse.Namespace, kind: type[Settings]) -> Settings:
+    """The job's settings as an instance of `kind`, a class that `settings_class` decorates.
+
+    Raises:
+        ValueError: naming the key and the value that do not fit.
+    """
+    return pydantic.TypeAdapter(kind).validate_python(args.settings)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import yaml
 from matplotlib import pyplot as plt
 
 from bench import decoding, larger_pair
-from bench.baselines import CachelessMixture, two_caches, with_processor
+from bench.other_decoders import CachelessMixture, two_caches, with_processor
 from bench.methods import METHODS, Bench
 from bench.peak import peak_bytes
 from dera import RealignedModel

@@ -206,7 +206,7 @@ def test_lams_match_the_trained_betas_exactly():
 
 def test_comparators_that_need_no_decoding_are_not_decoded(config):
     section = config["tasks"]["length"]
-    assert set(study_config.decoded_comparators(section)) == {
+    assert set(study_config.decoded_baselines(section)) == {
         "weights",
         "probabilities",
         "temperature",
@@ -214,10 +214,10 @@ def test_comparators_that_need_no_decoding_are_not_decoded(config):
     }
     section["dera"]["baselines"] = {"best_of": [2]}
     study_config.check(config)
-    assert study_config.decoded_comparators(section) == {}
+    assert study_config.decoded_baselines(section) == {}
     del section["dera"]["baselines"]
     study_config.check(config)
-    assert study_config.decoded_comparators(section) == {}
+    assert study_config.decoded_baselines(section) == {}
 
 
 def test_seeds_are_the_objectives_own_or_the_tasks():
