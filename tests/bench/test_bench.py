@@ -12,8 +12,8 @@ import yaml
 from matplotlib import pyplot as plt
 
 from bench import decoding, larger_pair
-from bench.other_decoders import CachelessMixture, two_caches, with_processor
 from bench.methods import METHODS, Bench
+from bench.other_decoders import CachelessMixture, two_caches, with_processor
 from bench.peak import peak_bytes
 from dera import RealignedModel
 from figures import decoding as figure
