@@ -22,7 +22,7 @@ GROUPS = {"training.objectives": "dera.objectives", "tasks": "dera.tasks"}
 
 
 class ModuleError(ValueError):
-    """A module that is missing or lacks a declaration. The message names the file and what it lacks."""
+    """A module that is missing or lacks a declaration; the message says which."""
 
 
 def file_of(module: str) -> Path:

@@ -148,7 +148,7 @@ class TaskPlan:
 
     @property
     def curve_runs(self) -> list[Run]:
-        """The aligned models whose curve over lam is estimated, one for each objective with anchors."""
+        """The models whose curve over lam is estimated, one for each objective with anchors."""
         return [o.default_run for o in self.objectives.values() if o.anchors]
 
     def lams(self, run: Run) -> list[Fraction]:
