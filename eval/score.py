@@ -68,7 +68,12 @@ class Scorer:
         }
         if self.preferences:
             columns["labeller"] = np.array(
-                labeller.utilities(columns["gold"], ids, self.preferences)
+                labeller.utilities(
+                    columns["gold"],
+                    ids,
+                    self.preferences["sharpness"],
+                    self.preferences.get("length_bias", 0.0),
+                )
             )
         if self.learned:
             columns["learned"] = np.array(self.learned(asked, ids, list(table["finished"])))
