@@ -2,8 +2,8 @@
 
 A distribution that cannot be sampled is estimated by reweighting samples of one that can. The true
 optimum is reached from the reference with weights `exp(r / beta)`, and the exact mixture from the
-sampler with weights `prod_t Z_t`. Weights are normalised within each prompt, because the target is a
-distribution over the completions of that prompt. Normalising leaves a bias of order one over the
+sampler with weights `prod_t Z_t`. Weights are normalised within each prompt, because the target is
+a distribution over the completions of that prompt. Normalising leaves a bias of order one over the
 number of samples, which the jackknife removes to first order.
 """
 
@@ -71,9 +71,9 @@ def reweighted_mean(values: Array, log_weights: Array, strata: int = 1) -> Array
     Args:
         values: shape (prompts, samples).
         log_weights: log of the target over the proposal up to a constant, same shape.
-        strata: how many proposals the samples come from. The samples of one proposal stand together,
-            and all proposals have the same number of samples, at least two. The weights are then
-            those of the balance heuristic.
+        strata: how many proposals the samples come from. The samples of one proposal stand
+            together, and all proposals have the same number of samples, at least two. The weights
+            are then those of the balance heuristic.
 
     Returns:
         shape (prompts,).
@@ -147,9 +147,9 @@ def _jackknife(
 ) -> Array:
     """Return an estimate less its jackknifed bias, over the last axis.
 
-    The bias is the sum over strata of `(n - 1) * (mean of leave-one-out estimates - estimate)`, where
-    n is the number of samples of a stratum. When one sample is left out, the others of its stratum
-    count for it too, so that strata keep their shares.
+    The bias is the sum over strata of `(n - 1) * (mean of leave-one-out estimates - estimate)`,
+    where n is the number of samples of a stratum. When one sample is left out, the others of its
+    stratum count for it too, so that strata keep their shares.
 
     Raises:
         ValueError: if a stratum has fewer than two samples.

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from dera import estimators
-from dera.estimators import Array
 from dera.curve.sampled_lams import LamSamples
+from dera.estimators import Array
 
 #: What to estimate: "sampler" is what DeRa decodes at lam, "mixture" the exact mixture behind it.
 Target = Literal["sampler", "mixture"]

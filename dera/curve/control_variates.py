@@ -1,9 +1,9 @@
 """A weighted mean whose error is reduced by what is known about the weights.
 
-The mean weight toward any lam is 1 in expectation, so weights less 1 are control variates: functions
-whose mean is known to be 0. Subtracting what they explain of the estimate leaves its expectation as
-it is and makes its variance smaller. Owen and Zhou (2000) combine control variates with the balance
-heuristic in this way.
+The mean weight toward any lam is 1 in expectation, so weights less 1 are control variates:
+functions whose mean is known to be 0. Subtracting what they explain of the estimate leaves its
+expectation as it is and makes its variance smaller. Owen and Zhou (2000) combine control variates
+with the balance heuristic in this way.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def controlled_means(values: Array, log_weights: Array, known_weights: Array) ->
 
     The correction of one prompt is `sum_k c_k * mean(w_k - 1)`. The weights `w_k` are those toward
     the target lam and toward all sampled lams but one: the weights toward all J sampled lams sum to
-    J for every completion, so the last follows from the others. The coefficients `c_k` are fitted by
-    least squares to the completions of all prompts.
+    J for every completion, so the last follows from the others. The coefficients `c_k` are fitted
+    by least squares to the completions of all prompts.
 
     Args:
         values: the metric of each completion, shape (P, J, S).
@@ -39,7 +39,8 @@ def controlled_means(values: Array, log_weights: Array, known_weights: Array) ->
         shape (P,).
     """
     weights = np.exp(log_weights)
-    # A completion of weight 0 cannot occur at lam and does not count, even if its value is infinite.
+    # A completion of weight 0 cannot occur at lam and does not count, even if its value is
+    # infinite.
     weighted = np.where(weights == 0, 0, weights * values)
     plain = weighted.mean((1, 2))
     controls = _usable(np.concatenate([weights[None], known_weights]) - 1)

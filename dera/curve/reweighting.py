@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from dera import estimators
-from dera.estimators import Array, Estimate
 from dera.curve.balance_heuristic import (
     DEFAULT_MIN_ESS,
     Flags,
@@ -26,6 +25,7 @@ from dera.curve.balance_heuristic import (
 from dera.curve.control_variates import controlled_means
 from dera.curve.sampled_lams import LamSamples, Metric, lam_grid
 from dera.curve.sampling import sample_at_lams, sample_covering
+from dera.estimators import Array, Estimate
 from dera.model.realigned import RealignedModel
 
 #: The curve's band holds 95% of the resampled means.
@@ -114,7 +114,10 @@ def reweight(
 
 
 def reweighted_kl(samples: LamSamples, **options: Any) -> Curve:
-    """Estimate the sampler's KL to the reference at every lam, in nats; options as for `reweight`."""
+    """Estimate the sampler's KL to the reference at every lam, in nats.
+
+    The options are those of `reweight`.
+    """
     # Where both models exclude a completion this is -inf - -inf; such a completion has weight 0.
     with np.errstate(invalid="ignore"):
         log_ratio = samples.log_sampler() - samples.reference

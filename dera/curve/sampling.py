@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dera.decoding import sample_completions
 from dera.curve.balance_heuristic import (
     DEFAULT_MIN_ESS,
     check_counts,
@@ -18,6 +17,7 @@ from dera.curve.balance_heuristic import (
     least_supported,
 )
 from dera.curve.sampled_lams import LamSamples, lam_grid
+from dera.decoding import sample_completions
 from dera.mixing import log_normalizers_at
 from dera.model.realigned import RealignedModel, check_pair
 
@@ -172,7 +172,10 @@ class _ScoreSums:
         self.sums = torch.zeros(2 + len(lams), rows, dtype=torch.double)
 
     def recorder(self, batch: slice) -> Callable[[Tensor, Any, Tensor], None]:
-        """Return an `on_step` for `sample_completions` that adds each token to this batch's sums."""
+        """Return a function that adds each token's scores to this batch's sums.
+
+        It is an `on_step` for `sample_completions`.
+        """
         batch_sums = self.sums[:, batch]
 
         def add(rows: Tensor, output: Any, tokens: Tensor) -> None:

@@ -1,9 +1,9 @@
 """The gap between the sampler and the exact mixture, measured on any pair without any training.
 
-The exact mixture is `p_ref(y)^(1-lam) * p_aligned(y)^lam` over whole completions (paper, Proposition
-1). The sampler normalises every token instead (Proposition 2), which drops the normalisers `Z_t`. A
-completion drawn from the sampler therefore has the log weight `log w = sum_t log Z_t` toward the
-mixture, and
+The exact mixture is `p_ref(y)^(1-lam) * p_aligned(y)^lam` over whole completions (paper,
+Proposition 1). The sampler normalises every token instead (Proposition 2), which drops the
+normalisers `Z_t`. A completion drawn from the sampler therefore has the log weight `log w = sum_t
+log Z_t` toward the mixture, and
 
     KL(sampler || mixture) = log E[w] - E[log w].
 """
@@ -120,7 +120,8 @@ def gaps_of(samples: LamSamples, resamples: int = 1000, seed: int = 0) -> list[G
 
 
 def _missed_nats(pooled_log_weights: Array, own_log_weights: Array, gap: float) -> float:
-    """Return by how many nats the completions of all sampled lams together raise the gap at one lam.
+    """Return by how many nats the completions of all sampled lams together raise the gap at one
+    lam.
 
     The gap rises by what they add to `log E[w]`.
 
@@ -144,7 +145,15 @@ def _missed_nats(pooled_log_weights: Array, own_log_weights: Array, gap: float) 
 
 
 def _warning(lam: float, gap: float, ess: float, count: int, missed: float) -> str | None:
-    """Return why the gap is not to be relied on, or None; `count` is the completions of a prompt."""
+    """Return why the gap is not to be relied on, or None.
+
+    Args:
+        lam: mixing weight.
+        gap: the estimated gap in nats.
+        ess: effective sample size of a prompt's completions toward the mixture.
+        count: completions of a prompt.
+        missed: nats by which completions of other lams raise the gap, 0 if that may be chance.
+    """
     # It takes about exp(gap) draws to meet what the mixture favours.
     too_large_to_measure = gap > math.log(count) / 2
     if ess < MIN_ESS * count:

@@ -1,8 +1,8 @@
 """Sampling the exact mixture over whole completions, by sequential Monte Carlo.
 
 Decoding token by token only approximates that mixture, because it drops each token's normaliser
-`Z_t` (paper, Proposition 2). Here several completions of a prompt, the particles, are decoded side by
-side. Each carries the product of the normalisers it has dropped as its weight. Where the weights
+`Z_t` (paper, Proposition 2). Here several completions of a prompt, the particles, are decoded side
+by side. Each carries the product of the normalisers it has dropped as its weight. Where the weights
 become uneven, heavy particles are copied and light ones are given up.
 """
 
@@ -27,8 +27,8 @@ class Particles:
 
     Attributes:
         completions: one row a particle, in the order of the prompts.
-        log_weights: float64 of shape (prompts, particles). A particle counts as much as its weight's
-            share in the weights of its prompt.
+        log_weights: float64 of shape (prompts, particles). A particle counts as much as its
+            weight's share in the weights of its prompt.
         log_normalizer: shape (prompts,), an estimate of the log of
             `sum_y p_ref(y)^(1-lam) * p_aligned(y)^lam`. The estimate's exponential is unbiased.
         resampled: shape (prompts,), how many times each prompt's particles were resampled.
@@ -67,7 +67,8 @@ def sample_mixture(
     resample_below: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Particles:
-    """Sample the mixture `p_ref(y)^(1-lam) * p_aligned(y)^lam` of whole completions (Proposition 1).
+    """Sample the mixture `p_ref(y)^(1-lam) * p_aligned(y)^lam` of whole completions (Proposition
+    1).
 
     As `particles` grows, picking from the result becomes exact.
 
@@ -84,7 +85,8 @@ def sample_mixture(
         generator: source of randomness; torch's own when absent.
 
     Raises:
-        ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned models.
+        ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned
+        models.
     """
     check_pair(model)
     check_max_new_tokens(max_new_tokens)
