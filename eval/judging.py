@@ -77,13 +77,14 @@ class Judging:
     """The settings of a job that summarises or judges the policies of one task.
 
     Baselines start from the default anchor of `main_objective`. `reweighted` has the knobs of the
-    baselines that reweight the reference's completions, {"best_of_n": [2, 4]}.
+    baselines that are not decoded but reweight the reference's completions, by the names of their
+    files in eval/baselines: {"best_of_n": ["2", "4"]}.
     """
 
     statistics: Statistics
     objectives: dict[str, Objective]
     main_objective: str
-    reweighted: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    reweighted: dict[str, tuple[Exact, ...]] = field(default_factory=dict)
     several_rewards: SeveralRewards | None = None
 
     def __post_init__(self) -> None:
