@@ -28,7 +28,7 @@ Exact = Annotated[Fraction, pydantic.BeforeValidator(_exact)]
 
 @job.settings_class
 class Statistics:
-    """How intervals are computed, and the smallest Spearman correlation that counts as agreement."""
+    """How intervals are computed, and the smallest rank correlation that counts as agreement."""
 
     bootstrap_resamples: int
     rank_correlation: float
@@ -106,3 +106,7 @@ class Judging:
             if objective.anchors:
                 realigned[name] = objective
         return dataclasses.replace(self, objectives=realigned)
+
+    def reweighted_for(self, objective: str) -> dict[str, tuple[Fraction, ...]]:
+        """Return the knobs in `reweighted` if this is the main objective, and none otherwise."""
+        return self.reweighted if objective == self.main_objective else {}

@@ -137,10 +137,11 @@ def _beyond(evidence: Evidence, objective: str) -> Claim:
     shown = _rates(max(candidates, key=lambda policy: mean(policy, "refused_harmful")))
     largest = _rates(grid[-1])
     headline = (
-        f"lam = {shown['lam']:g} refuses {shown['refused_harmful']:.0%} of the harmful requests and "
-        f"{shown['refused_alike']:.0%} of the harmless ones alike in wording; lam = "
+        f"lam = {shown['lam']:g} refuses {shown['refused_harmful']:.0%} of the harmful requests "
+        f"and {shown['refused_alike']:.0%} of the harmless ones alike in wording; lam = "
         f"{largest['lam']:g} refuses {largest['refused_harmful']:.0%} and "
-        f"{largest['refused_alike']:.0%}, and {largest['broken']:.0%} of its completions are broken."
+        f"{largest['refused_alike']:.0%}, and {largest['broken']:.0%} of its completions are "
+        "broken."
     )
     rates = [_rates(policy) for policy in grid]
     return claim.decided(verdict(conditions), headline, {"by lam": rates})

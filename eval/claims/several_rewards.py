@@ -116,9 +116,9 @@ def _trades(evidence: Evidence) -> Claim:
         source="ours: what a mixture of conflicting models is good for",
         criterion=(
             "Over the pairs of mixing weights that sum to 1 and are not negative, "
-            f"{FIRST_RISES}, {SECOND_FALLS}, and each of the two rewards is highest at its own end. "
-            f"{PARTLY_IF_HALF} It is not tested unless each model trained on one reward has less of "
-            "the other reward than the reference (95% interval over prompts)."
+            f"{FIRST_RISES}, {SECOND_FALLS}, and each of the two rewards is highest at its own "
+            f"end. {PARTLY_IF_HALF} It is not tested unless each model trained on one reward has "
+            "less of the other reward than the reference (95% interval over prompts)."
         ),
         figure=f"{evidence.task}/several_rewards",
     )

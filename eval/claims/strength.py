@@ -52,8 +52,8 @@ def _better(evidence: Evidence, objective: str, default: Policy) -> Claim:
         criterion=(
             "Among the lams that match a trained beta, the lam with the highest win rate over the "
             "default on the first half of the held-out prompts is chosen. On the second half, "
-            f"{WINS}, both for DeRa at that lam and for the model retrained at that beta. The claim "
-            "is partly reproduced if this holds for one of them."
+            f"{WINS}, both for DeRa at that lam and for the model retrained at that beta. The "
+            "claim is partly reproduced if this holds for one of them."
         ),
         figure=f"{evidence.task}/win_rates",
     )
@@ -103,8 +103,8 @@ def _highest(evidence: Evidence, objective: str, default: Policy) -> Claim:
         source="paper, summarisation: win rates of up to 0.9",
         criterion=(
             "The lam with the highest win rate over the default on the first half of the held-out "
-            f"prompts is chosen. The claim is reproduced if on the second half {REACHES_THE_PAPER}; "
-            f"it is partly reproduced if {WINS}."
+            "prompts is chosen. On the second half, the claim is reproduced if "
+            f"{REACHES_THE_PAPER}; it is partly reproduced if {WINS}."
         ),
         figure=f"{evidence.task}/win_rates",
     )
