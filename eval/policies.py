@@ -151,7 +151,7 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
 
 
 def _mean(seeds: list[Policy]) -> Policy:
-    """Average a policy over its seeds within each prompt, and put their completions side by side."""
+    """Average a policy over its seeds within each prompt; put their completions side by side."""
     first = seeds[0]
     per_prompt = {}
     for name in first.per_prompt:
