@@ -216,23 +216,35 @@ def objectives(
     reward: str = "gold",
     seeds: int = 2,
     margin: float = 0.1,
+    default_beta: str | None = None,
 ) -> dict[str, Objective]:
-    """The one objective, `rloo`; its first anchor is the default strength."""
+    """The one objective, `rloo`; its default strength is the first anchor if none is given."""
     settings = {
         "reward": reward,
         "reward_margin": margin,
         "optimum": "known",
         "betas": tuple(betas),
         "anchors": tuple(anchors),
-        "default_beta": anchors[0],
+        "default_beta": default_beta or anchors[0],
         "seeds": tuple(range(seeds)),
     }
     return {"rloo": Objective(**settings)}
 
 
 def judging(
+    betas: Sequence[str],
+    anchors: Sequence[str],
+    *arguments: Any,
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
+    **more: Any,
+) -> Judging:
+    """Settings of the jobs that judge, with the one objective that `objectives` makes."""
+    return judging_of(objectives(betas, anchors, *arguments, **more), reweighted)
+
+
+def judging_of(
     chosen: Mapping[str, Objective],
-    reweighted: Mapping[str, Sequence[str]] | None = None,
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
     several_rewards: SeveralRewards | None = None,
 ) -> Judging:
     """Settings of the jobs that judge; the first objective is the main one."""
@@ -253,12 +265,11 @@ def evidence(
     seeds: int = 2,
     worlds: Sequence[World] = (LENGTH,),
     margin: float = 0.1,
-    reweighted: Mapping[str, Sequence[str]] | None = None,
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
     **more: Any,
 ) -> Evidence:
     """What a task's claims are decided from, in a study made on paper."""
-    chosen = objectives(betas, [anchor], worlds[0].reward, seeds, margin)
-    settings = judging(chosen, reweighted)
+    settings = judging(betas, [anchor], worlds[0].reward, seeds, margin, reweighted=reweighted)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
     return Evidence(
         task="paper", policies=from_completions(table, settings), judging=settings, seed=0

@@ -128,7 +128,7 @@ def objectives() -> dict[str, Objective]:
 
 def judging() -> Judging:
     """Settings of the jobs that judge."""
-    return synthetic.judging(objectives(), several_rewards=SECTION)
+    return synthetic.judging_of(objectives(), several_rewards=SECTION)
 
 
 def evidence(world: World, **more: Any) -> Evidence:
