@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,6 +92,25 @@ def load(module: str) -> ModuleType:
     except Exception as error:
         raise ModuleError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return loaded
+
+
+def literal(module: str, name: str) -> Any:
+    """The value that a module gives to a constant at its top, which must be written as a literal.
+
+    Raises:
+        ModuleError: if the module does not parse, declares no such constant, or computes its value.
+    """
+    for node in _parsed(module).body:
+        if not isinstance(node, ast.Assign):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError as error:
+                raise ModuleError(
+                    f"{file_of(module)} must give {name} as a literal, not as something to compute"
+                ) from error
+    raise ModuleError(f"{file_of(module)} must declare {name} at its top")
 
 
 def constant(module: str, name: str, allowed: tuple[str, ...]) -> str:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 from study import modules
-from study.config import Checked
+from study.plan import Plan
 
 
-def check_or_exit(checked: Checked) -> None:
+def check_or_exit(plan: Plan) -> None:
     """Import every objective that is not this project's; if one cannot be, say which file and why, and exit with status 1."""
-    files = checked.plugins()
+    files = plan.plugins()
     if not files:
         return
     print(f"importing {', '.join(files)} ...", flush=True)
