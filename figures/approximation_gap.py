@@ -40,7 +40,7 @@ FADED: dict[str, Any] = dict(alpha=0.45, markerfacecolor="white")
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Draw the enumerated trial, the gaps over lam, and the gaps beside broken completions."""
     gaps = gap_table(selection.with_dera(tables["policies"]))
-    colors = dict(zip(dict.fromkeys(gaps["task"]), style.TASKS, strict=False))
+    colors = dict(zip(dict.fromkeys(gaps["task"]), style.TASK_COLORS, strict=False))
     looks = style.objective_looks(gaps["objective"])
     figure, (trial, over_lam, with_broken) = plt.subplots(1, 3, figsize=(style.PAGE, 3.3))
 

@@ -53,7 +53,7 @@ QUANTITIES = {
     "gap": "approximation gap (nats)",
 }
 #: Colours of tasks: the muted colours of Tol, which no policy has.
-TASKS = ("#332288", "#999933", "#CC6677", "#44AA99", "#661100", "#88CCEE")
+TASK_COLORS = ("#332288", "#999933", "#CC6677", "#44AA99", "#661100", "#88CCEE")
 #: Lines and markers of objectives, where a colour says something else.
 OBJECTIVES: tuple[dict[str, Any], ...] = (
     dict(linestyle="-", marker="s"),
