@@ -1,14 +1,17 @@
-"""A Python that has imported the libraries already, from which the jobs of a tested workflow start.
+"""A Python that has imported the libraries already, from which jobs of tested workflows start.
 
-A job of a tiny study works for a second or two, but takes eight to import torch, transformers and trl, and a study has
-fifty jobs. A server imports these libraries once. Whoever runs `python -m MODULE` through the client asks the server for
-a fork of itself, which runs MODULE with the caller's arguments, folder, environment, and standard streams.
-The server imports nothing of this project: each job imports the project's code from its own folder, as any process would.
+A job of a tiny study works for a second or two, but it takes eight to import torch, transformers
+and trl, and a study has fifty jobs. A server therefore imports these libraries once. Whoever runs
+`python -m MODULE` through the client asks the server for a fork of itself, which runs MODULE with
+the client's arguments, folder, environment and standard streams. The server imports nothing of
+this project: each job imports the project's code from where any other process would.
 
-    python -P warm_python.py serve SOCKET             the server; it ends when its standard input is closed
-    python -I -S warm_python.py run SOCKET -m MODULE ARGUMENT ...      the client; it ends with the job's exit status
+    python -P warm_python.py serve SOCKET
+        The server. It ends when its standard input is closed.
+    python -I -S warm_python.py run SOCKET -m MODULE ARGUMENT ...
+        The client. It ends with the exit status of the job.
 
-A job is killed when its client is killed, so that killing what Snakemake has started has the usual effect.
+A job dies when its client is killed, so killing what Snakemake has started has the usual effect.
 """
 
 import json
@@ -43,7 +46,7 @@ KILLED = 128 + signal.SIGKILL
 
 
 def serve(path: str) -> None:
-    """Import the libraries, then answer each connection to the socket at `path` with a fork that runs one job."""
+    """Import the libraries, then answer each connection to `path` with a fork that runs one job."""
     import importlib
     import select
 
@@ -85,7 +88,7 @@ def answer(connection: socket.socket) -> int:
 
 
 def take_over(connection: socket.socket) -> str:
-    """Make this process look like the client's: its streams, folder, environment and arguments. Return the module."""
+    """Take the client's streams, folder, environment and arguments, and return its module."""
     length, streams, _, _ = socket.recv_fds(connection, 8, len(STANDARD_STREAMS))
     with connection.makefile("rb") as incoming:
         request = json.loads(incoming.read(int.from_bytes(length, "big")))
