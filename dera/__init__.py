@@ -1,6 +1,6 @@
 """Decoding-time Realignment: one aligned model, every KL strength, no retraining.
 
-Names are loaded when they are first used, so that `dera --help` does not wait for torch and transformers.
+A name is loaded when it is first used, so `dera --help` does not wait for torch and transformers.
 """
 
 from importlib import import_module
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: The module of each public name, without the "dera." before it.
 _MODULES = {
-    "LamSamples": "lam_curve.sampled_lams",
     "approximation_gap": "estimators",
     "ChatTokenizer": "chat",
     "Completions": "decoding",
@@ -33,6 +33,7 @@ _MODULES = {
     "Gap": "exact_mixture.gap",
     "lam_curve": "lam_curve.curve",
     "lam_from_beta": "weights",
+    "LamSamples": "lam_curve.sampled_lams",
     "linear_schedule": "weights",
     "log_normalizers": "mixing",
     "log_probabilities": "scoring",
@@ -41,8 +42,8 @@ _MODULES = {
     "RealignedModel": "model.realigned",
     "reweight": "lam_curve.curve",
     "reweighted_kl": "lam_curve.curve",
-    "sample_at_lams": "lam_curve.sampled_lams",
     "sample_and_score": "scoring",
+    "sample_at_lams": "lam_curve.sampled_lams",
     "sample_completions": "decoding",
     "sample_covering": "lam_curve.curve",
     "sample_mixture": "exact_mixture.particles",
