@@ -29,8 +29,8 @@ def best_by_gold(policies: list[Policy]) -> Policy:
     return max(policies, key=lambda policy: mean(policy, "gold"))
 
 
-def _hacked(evidence: Evidence, objective: str) -> Claim:
-    claim = Claim(
+def _statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
         id=f"{evidence.task}-hacking-{objective}",
         about="hacking",
         answers=("coherence",),
@@ -49,6 +49,10 @@ def _hacked(evidence: Evidence, objective: str) -> Claim:
         ),
         figure=f"{evidence.task}/over_optimization",
     )
+
+
+def _hacked(evidence: Evidence, objective: str) -> Claim:
+    claim = _statement(evidence, objective)
 
     # policies from the strongest to the weakest regularisation, and the best among them
     retrained = find(evidence.policies, "retrained", objective=objective)

@@ -30,8 +30,8 @@ def decide(evidence: Evidence) -> list[Claim]:
     return [_controlled(evidence, objective) for objective in evidence.objectives]
 
 
-def _controlled(evidence: Evidence, objective: str) -> Claim:
-    claim = Claim(
+def _statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
         id=f"{evidence.task}-hallucination-{objective}",
         about="hallucination",
         answers=("coherence",),
@@ -48,6 +48,10 @@ def _controlled(evidence: Evidence, objective: str) -> Claim:
         ),
         figure=f"{evidence.task}/hallucination",
     )
+
+
+def _controlled(evidence: Evidence, objective: str) -> Claim:
+    claim = _statement(evidence, objective)
     grid = unit_grid(evidence, objective)
     if not grid:
         return claim.not_tested(COARSE_GRID)

@@ -45,8 +45,8 @@ def decide(evidence: Evidence) -> list[Claim]:
     return claims
 
 
-def _dialled(evidence: Evidence, objective: str) -> Claim:
-    claim = Claim(
+def _dialled_statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
         id=f"{evidence.task}-refusal-{objective}",
         about="chat",
         answers=("safety",),
@@ -64,6 +64,10 @@ def _dialled(evidence: Evidence, objective: str) -> Claim:
         ),
         figure=f"{evidence.task}/safety",
     )
+
+
+def _dialled(evidence: Evidence, objective: str) -> Claim:
+    claim = _dialled_statement(evidence, objective)
     grid = unit_grid(evidence, objective)
     if not grid:
         return claim.not_tested(COARSE_GRID)
@@ -99,9 +103,8 @@ def _dialled(evidence: Evidence, objective: str) -> Claim:
     )
 
 
-def _beyond(evidence: Evidence, objective: str) -> Claim:
-    """Does going beyond the aligned model buy safety, or over-refusal and noise?"""
-    claim = Claim(
+def _beyond_statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
         id=f"{evidence.task}-beyond-{objective}",
         about="ours",
         answers=("outside", "safety"),
@@ -118,6 +121,11 @@ def _beyond(evidence: Evidence, objective: str) -> Claim:
         ),
         figure=f"{evidence.task}/safety",
     )
+
+
+def _beyond(evidence: Evidence, objective: str) -> Claim:
+    """Does going beyond the aligned model buy safety, or over-refusal and noise?"""
+    claim = _beyond_statement(evidence, objective)
     grid = [policy for policy in fine_grid(evidence, objective) if policy.lam >= 1]
     beyond = [policy for policy in grid if 1 < policy.lam <= 2]
     if not beyond or grid[0].lam != 1:

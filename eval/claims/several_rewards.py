@@ -103,8 +103,8 @@ def _compare(evidence: Evidence, joint: Point) -> dict[str, Any]:
     }
 
 
-def _trades(evidence: Evidence) -> Claim:
-    claim = Claim(
+def _trades_statement(evidence: Evidence) -> Claim:
+    return Claim(
         id=f"{evidence.task}-several-rewards-conflict",
         about="ours",
         answers=("several-rewards",),
@@ -122,6 +122,10 @@ def _trades(evidence: Evidence) -> Claim:
         ),
         figure=f"{evidence.task}/several_rewards",
     )
+
+
+def _trades(evidence: Evidence) -> Claim:
+    claim = _trades_statement(evidence)
     dera = sorted(_of_kind(evidence, "dera"), key=lambda point: point.lams)
     between = [point for point in dera if sum(point.lams) == 1 and min(point.lams) >= 0]
     if len(between) < MIN_PAIRS:

@@ -38,8 +38,8 @@ def decide(evidence: Evidence) -> list[Claim]:
     return claims
 
 
-def _better(evidence: Evidence, objective: str, default: Policy) -> Claim:
-    claim = Claim(
+def _better_statement(evidence: Evidence, objective: str, default: Policy) -> Claim:
+    return Claim(
         id=f"{evidence.task}-better-strength-{objective}",
         about="strength",
         answers=("strength",),
@@ -57,6 +57,10 @@ def _better(evidence: Evidence, objective: str, default: Policy) -> Claim:
         ),
         figure=f"{evidence.task}/win_rates",
     )
+
+
+def _better(evidence: Evidence, objective: str, default: Policy) -> Claim:
+    claim = _better_statement(evidence, objective, default)
 
     # choose a lam whose strength was trained, other than the default itself
     candidates = []
@@ -90,8 +94,8 @@ def _better(evidence: Evidence, objective: str, default: Policy) -> Claim:
     )
 
 
-def _highest(evidence: Evidence, objective: str, default: Policy) -> Claim:
-    claim = Claim(
+def _highest_statement(evidence: Evidence, objective: str, default: Policy) -> Claim:
+    return Claim(
         id=f"{evidence.task}-highest-win-rate-{objective}",
         about="strength",
         answers=("strength",),
@@ -108,6 +112,10 @@ def _highest(evidence: Evidence, objective: str, default: Policy) -> Claim:
         ),
         figure=f"{evidence.task}/win_rates",
     )
+
+
+def _highest(evidence: Evidence, objective: str, default: Policy) -> Claim:
+    claim = _highest_statement(evidence, objective, default)
     grid = fine_grid(evidence, objective)
     chosen = _choose(grid, default)
     (reference,) = find(evidence.policies, "reference", objective=objective)
