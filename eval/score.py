@@ -106,7 +106,12 @@ class Scorer:
         for name, values in judged.items():
             columns[name] = np.array(values, float)
         if self.preferences:
-            utilities = labeller.utilities(columns["gold"], ids, self.preferences)
+            utilities = labeller.utilities(
+                columns["gold"],
+                ids,
+                self.preferences["sharpness"],
+                self.preferences.get("length_bias", 0.0),
+            )
             columns["labeller"] = np.array(utilities)
         if self.learned:
             columns["learned"] = np.array(self.learned(row_prompts, ids, list(table["finished"])))
