@@ -11,11 +11,11 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
+from eval import baselines, reweighting
 from eval.columns import as_numbers, effective_beta
 from eval.completions import LABELS, applicable, grid, measures, weighted
 from eval.judging import Judging
 from eval.policy import Policy, find, passes
-from eval.reweighting import best_of, mixture, optimum
 
 __all__ = [
     "LABELS",
@@ -37,7 +37,7 @@ def from_completions(table: pd.DataFrame, judging: Judging) -> list[Policy]:
 
     Args:
         table: scored completions.
-        judging: the objectives, and the n of the best of n.
+        judging: the objectives, and the baselines that reweight completions of the reference.
     """
     policies = []
     for name, objective in judging.objectives.items():
@@ -47,11 +47,11 @@ def from_completions(table: pd.DataFrame, judging: Judging) -> list[Policy]:
         betas = sorted(set(objective.betas)) if objective.optimum == "known" else []
 
         policies.append(_sampled("reference", reference, name))
-        policies += [optimum(reference, name, beta) for beta in betas]
-        policies += [best_of(reference, name, n) for n in judging.best_of_n_for(name)]
+        policies += [reweighting.optimum(reference, name, beta) for beta in betas]
+        policies += _reweighted_baselines(reference, name, judging)
         policies += _retrained(trained, name)
         policies += _dera_and_mixtures(trained, name)
-        policies += _baselines(trained, name)
+        policies += _decoded_baselines(trained, name)
     return policies + _seed_means(policies)
 
 
@@ -78,12 +78,23 @@ def _dera_and_mixtures(rows: pd.DataFrame, objective: str) -> list[Policy]:
         policies.append(
             _sampled("dera", group, objective, number, beta=beta, anchor=anchor, lam=lam)
         )
-        policies.append(mixture(group, objective, number, anchor, lam))
+        policies.append(reweighting.mixture(group, objective, number, anchor, lam))
     return policies
 
 
-def _baselines(rows: pd.DataFrame, objective: str) -> list[Policy]:
-    """Return the baselines that were decoded: of all completions, those alone have a knob."""
+def _reweighted_baselines(
+    reference: pd.DataFrame, objective: str, judging: Judging
+) -> list[Policy]:
+    """Return the baselines that reweight completions of the reference, at each of their knobs."""
+    policies = []
+    for name, knobs in judging.reweighted_for(objective).items():
+        module = baselines.load(name)
+        policies += [reweighting.baseline(reference, objective, module, knob) for knob in knobs]
+    return policies
+
+
+def _decoded_baselines(rows: pd.DataFrame, objective: str) -> list[Policy]:
+    """Return the baselines that were decoded; no other completions have a knob."""
     policies = []
     chosen = rows[rows["knob"].notna()]
     keys = ["anchor", "seed", "kind", "knob"]
@@ -140,7 +151,7 @@ def _seed_means(policies: list[Policy]) -> list[Policy]:
 
 
 def _mean(seeds: list[Policy]) -> Policy:
-    """Average a policy over its seeds within each prompt, and put their completions side by side."""
+    """Average a policy over its seeds within each prompt; put their completions side by side."""
     first = seeds[0]
     per_prompt = {}
     for name in first.per_prompt:

@@ -1,19 +1,19 @@
 """Policies that are not sampled, but reached by reweighting the completions of another policy.
 
-The true optimum at beta and the best of n reweight completions of the reference. The exact mixture
-at lam reweights those of DeRa at that lam.
+The true optimum at beta and baselines such as the best of n reweight completions of the reference.
+The exact mixture at lam reweights those of DeRa at that lam.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
 from dera import estimators
 from dera.estimators import Array
-from eval.baselines import best_of_n
 from eval.columns import effective_beta
 from eval.completions import grid, measures
 from eval.policy import Policy
@@ -65,21 +65,23 @@ def mixture(
     )
 
 
-def best_of(reference: pd.DataFrame, objective: str, n: int) -> Policy:
-    """Return the best by reward of n completions of the reference.
+def baseline(reference: pd.DataFrame, objective: str, module: ModuleType, knob: Fraction) -> Policy:
+    """Return a baseline that reweights completions of the reference, at one value of its knob.
 
     Args:
-        reference: completions of the reference with a column `reward`, at least n for each prompt.
+        reference: completions of the reference with a column `reward`.
+        module: the baseline's file, which declares DECODED = False (see `eval.baselines`).
     """
     rewards = grid(reference, "reward")
-    weights = best_of_n.weights(rewards, n)
+    turned = int(knob) if knob.denominator == 1 else float(knob)
+    weights = module.weights(rewards, turned)
     per_prompt = {}
     for name in measures(reference):
         per_prompt[name] = (weights * grid(reference, name)).sum(-1)
-    per_prompt["kl"] = best_of_n.kl(rewards, n)
+    per_prompt["kl"] = module.kl(rewards, turned)
     sample_sizes = 1 / (weights**2).sum(-1)
     return Policy(
-        kind=best_of_n.NAME,
+        kind=module.NAME,
         objective=objective,
         seed="mean",
         beta=None,
@@ -88,7 +90,7 @@ def best_of(reference: pd.DataFrame, objective: str, n: int) -> Policy:
         per_prompt=per_prompt,
         completions=len(reference),
         ess=float(sample_sizes.mean()),
-        knob=Fraction(n),
+        knob=knob,
     )
 
 

@@ -1,8 +1,10 @@
 """Summarise a task's completions: one row a policy, with 95% bootstrap intervals over prompts.
 
-Writes policies.csv (every measure, KL to the reference, effective sample sizes, approximation gaps),
-lengths.csv (distributions of the length of completions), and win_rates.csv (by gold: policies
-against the reference and against the default strength, and DeRa at every lam against every other).
+Writes three tables:
+
+- policies.csv: every measure, KL to the reference, effective sample sizes, approximation gaps;
+- lengths.csv: how long the completions of each policy are;
+- win_rates.csv: how often one policy beats another by gold (see `eval.win_rates.matches`).
 
 Settings: `eval.judging.Judging`.
 """

@@ -53,9 +53,9 @@ def matches(
 ) -> Iterator[tuple[Policy, Policy]]:
     """Yield the pairs of policies of an objective that are compared.
 
-    The reference, every retrained model and DeRa at every lam are compared with the reference. Where
-    the objective has a default strength they are also compared with the model retrained at it, and
-    DeRa from that anchor is compared with itself at every other lam.
+    The reference, every retrained model and DeRa at every lam are compared with the reference.
+    Where the objective has a default strength, they are also compared with the model retrained at
+    it, and DeRa at every lam from that anchor is compared with DeRa at every other.
     """
     reference = find(policies, "reference", objective=name)
     retrained = find(policies, "retrained", objective=name)
