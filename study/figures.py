@@ -95,13 +95,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The figures that a plan draws, by name.
+    """The figures that a plan draws.
 
     Attributes:
-        of_study: the figures of the whole study.
-        of_tasks: for each task its figures.
+        tasks: the tasks of the plan, by name.
+        of_study: the figures of the whole study, by name.
+        of_tasks: the figures of each task, by name.
     """
 
+    tasks: Mapping[str, TaskPlan]
     of_study: Mapping[str, Figure]
     of_tasks: Mapping[str, Mapping[str, Figure]]
 
@@ -114,6 +116,27 @@ class Drawn:
         for task, figures in self.of_tasks.items():
             paths += [f"{task}/{name}" for name in figures]
         return paths
+
+    def figure(self, name: str, task: str | None = None) -> Figure:
+        """Return a figure of a task, or of the study where `task` is None."""
+        return self.of_study[name] if task is None else self.of_tasks[task][name]
+
+    def tables(self, results: str, name: str, task: str | None = None) -> list[str]:
+        """Return the paths of the tables that a figure reads, in the study's folder of results."""
+        folder = f"{results}/tables" if task is None else f"{results}/{task}/tables"
+        return [f"{folder}/{table}.csv" for table in self.figure(name, task).reads]
+
+    def options(self, results: str, name: str, task: str | None = None) -> list[str]:
+        """Return the options `--TABLE PATH` with which the script of a figure is run."""
+        options = []
+        paths = self.tables(results, name, task)
+        for table, path in zip(self.figure(name, task).reads, paths, strict=True):
+            options += [f"--{table}", path]
+        return options
+
+    def caption(self, name: str, task: str | None = None) -> str:
+        """Return the caption of a figure, whose placeholders the task fills."""
+        return self.figure(name, task).caption(None if task is None else self.tasks[task])
 
 
 def drawn(plan: Plan, folder: Path = FOLDER) -> Drawn:
@@ -128,7 +151,7 @@ def drawn(plan: Plan, folder: Path = FOLDER) -> Drawn:
     for task in plan.tasks.values():
         chosen = {name: figure for name, figure in figures.items() if figure.applies_to(task)}
         of_tasks[task.name] = chosen
-    return Drawn(of_study, of_tasks)
+    return Drawn(plan.tasks, of_study, of_tasks)
 
 
 def declared(folder: Path = FOLDER) -> dict[str, Figure]:
