@@ -8,7 +8,9 @@ from study import estimate, plan, plugins
 
 min_version("9.0")
 
-if not workflow.overwrite_configfiles:  # a --configfile replaces the default study; it is not laid over it
+if (
+    not workflow.overwrite_configfiles
+):  # a --configfile replaces the default study; it is not laid over it
 
     configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 

@@ -49,9 +49,7 @@ rule time_decoding:
     resources:
         gpu=GPU,
     params:
-        settings=text(
-            settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)
-        ),
+        settings=text(settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)),
         code=code_of(MAIN_TASK, "bench.decoding"),
         seed=PLAN.seed,
     shell:

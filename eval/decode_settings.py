@@ -25,7 +25,9 @@ class Reference:
 
     kind: Literal["reference"]
 
-    def __len__(self) -> int:
+    @property
+    def members(self) -> int:
+        """How many policies this is."""
         return 1
 
 
@@ -38,7 +40,9 @@ class Retrained:
     beta: Exact
     seed: int
 
-    def __len__(self) -> int:
+    @property
+    def members(self) -> int:
+        """How many policies this is."""
         return 1
 
 
@@ -50,9 +54,11 @@ class Dera:
     objective: str
     anchor: Exact
     seed: int
-    lams: tuple[Exact, ...]
+    lams: tuple[Exact, ...] = pydantic.Field(min_length=1)
 
-    def __len__(self) -> int:
+    @property
+    def members(self) -> int:
+        """How many policies this is."""
         return len(self.lams)
 
 
@@ -68,10 +74,12 @@ class Baseline:
     objective: str
     anchor: Exact
     seed: int
-    knobs: tuple[Exact, ...]
+    knobs: tuple[Exact, ...] = pydantic.Field(min_length=1)
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
 
-    def __len__(self) -> int:
+    @property
+    def members(self) -> int:
+        """How many policies this is."""
         return len(self.knobs)
 
 
@@ -81,9 +89,11 @@ class SeveralRewards:
 
     kind: Literal["several_rewards"]
     seed: int
-    lams: tuple[tuple[Exact, Exact], ...]
+    lams: tuple[tuple[Exact, Exact], ...] = pydantic.Field(min_length=1)
 
-    def __len__(self) -> int:
+    @property
+    def members(self) -> int:
+        """How many policies this is."""
         return len(self.lams)
 
 
@@ -119,7 +129,7 @@ class Decoding:
     def completions(self) -> int:
         """Return how many completions all policies draw."""
         return sum(
-            self.prompts * self.samples_of(policy) * len(policy) for policy in self.policies
+            self.prompts * self.samples_of(policy) * policy.members for policy in self.policies
         )
 
     def adapters(self) -> int:

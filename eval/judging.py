@@ -1,12 +1,14 @@
-"""The settings of the jobs that summarise and judge policies.
+"""Settings of the jobs that summarise a task's completions or judge claims by them.
 
-Strengths and mixing weights are kept as exact fractions of what the config says, because tables and
-policies are selected by them.
+`eval.summarize`, `eval.pick_samples`, `eval.several_rewards` and `eval.decide` all get these
+settings. Strengths and mixing weights are exact fractions of what the config says, because rows of
+tables and policies are selected by them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -26,7 +28,7 @@ Exact = Annotated[Fraction, pydantic.BeforeValidator(_exact)]
 
 @job.settings_class
 class Statistics:
-    """How intervals are computed, and the smallest Spearman correlation that counts as agreement."""
+    """How intervals are computed, and the smallest rank correlation that counts as agreement."""
 
     bootstrap_resamples: int
     rank_correlation: float
@@ -74,14 +76,15 @@ class SeveralRewards:
 class Judging:
     """The settings of a job that summarises or judges the policies of one task.
 
-    Baselines start from the default anchor of `main_objective`. `best_of_n` has each n for which
-    the best of n completions of the reference is compared with DeRa.
+    Baselines start from the default anchor of `main_objective`. `reweighted` has the knobs of the
+    baselines that are not decoded but reweight the reference's completions, by the names of their
+    files in eval/baselines: {"best_of_n": ["2", "4"]}.
     """
 
     statistics: Statistics
     objectives: dict[str, Objective]
     main_objective: str
-    best_of_n: tuple[int, ...] = ()
+    reweighted: dict[str, tuple[Exact, ...]] = field(default_factory=dict)
     several_rewards: SeveralRewards | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +107,6 @@ class Judging:
                 realigned[name] = objective
         return dataclasses.replace(self, objectives=realigned)
 
-    def best_of_n_for(self, objective: str) -> tuple[int, ...]:
-        """Return each n of the best of n by this objective's reward."""
-        return self.best_of_n if objective == self.main_objective else ()
+    def reweighted_for(self, objective: str) -> dict[str, tuple[Fraction, ...]]:
+        """Return the knobs in `reweighted` if this is the main objective, and none otherwise."""
+        return self.reweighted if objective == self.main_objective else {}

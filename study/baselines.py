@@ -1,7 +1,7 @@
 """The baselines of a task: which files of eval/baselines/ a config asks for, and with which knobs.
 
-Each file declares what its knob may be. The declarations are read without importing the file, because
-importing torch takes seconds.
+Each file declares what its knob may be. The declarations are read without importing the file,
+because importing torch takes seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every job does the same way.
 
-That is: common arguments, typed settings, one log file whose first line repeats the job, progress for
-the person who watches, and outputs that appear whole or not at all.
+That is: common arguments, typed settings, one log file whose first line repeats the job, progress
+for the person who watches, and outputs that appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Progress:
 
 @contextmanager
 def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
-    """Run a job: its threads are set, its output goes to the log, a failure is named on the terminal."""
+    """Run a job with its threads set and its output in its log; name a failure on the terminal."""
     terminal = os.fdopen(os.dup(2), "w")
     if args.log:
         _send_output_to(args.log)
@@ -138,7 +138,7 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
 
 
 def repeating(arguments: list[str], settings_file: Path) -> str:
-    """The command that repeats this process, its settings read from a file instead of the command line."""
+    """The command that repeats this process, with its settings read from a file."""
     module = sys.modules["__main__"].__spec__
     command = ["python", "-m", module.name] if module else ["python", sys.argv[0]]
     arguments = list(arguments)
@@ -182,7 +182,7 @@ def gpu_present() -> bool:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what was written there replaces `path` if all went well."""
+    """Yield a temporary path; what was written there replaces `path` if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # There is one temporary name, so that the next job removes what a killed job left.
     temporary = path.with_name(f".{path.name}.tmp")

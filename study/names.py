@@ -1,7 +1,7 @@
 """What studies, tasks, objectives and metrics may be called.
 
-Their names become folders, columns and words on a command line. So one strict pattern holds for all of
-them, and a name that the study needs for itself is refused.
+Their names become folders, columns and words on a command line. So one strict pattern holds for
+all of them, and a name that the study needs for itself is refused.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def check_all(where: str, names: Iterable[object], kind: str) -> None:
         name = str(name)
         if name.lower() in by_lower:
             raise ConfigError(
-                f"{where}: {by_lower[name.lower()]!r} and {name!r} differ in capitals alone, and some "
-                "file systems cannot tell them apart; rename one"
+                f"{where}: {by_lower[name.lower()]!r} and {name!r} differ in capitals alone, and "
+                "some file systems cannot tell them apart; rename one"
             )
         by_lower[name.lower()] = name

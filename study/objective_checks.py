@@ -17,8 +17,8 @@ class Declared:
 
     Attributes:
         module: as `study.modules.load` takes it.
-        data: "prompts" or "preferences", what the objective learns from.
-        optimum: "known" where the solution of the objective is known in closed form, else "unknown".
+        data: "prompts" or "preferences", what the objective learns from. optimum: "known" where
+        the solution of the objective is known in closed form, else "unknown".
     """
 
     module: str
@@ -54,7 +54,7 @@ def check(key: str, task: Mapping[str, Any]) -> dict[str, Declared]:
 
 
 def pairs_are_sampled(preferences: Mapping[str, Any]) -> bool:
-    """Whether a `preferences` section has pairs sampled from the reference, not written by the task."""
+    """Whether preference pairs are sampled from the reference, and not written by the task."""
     return bool(preferences.get("source", "reference") == "reference")
 
 

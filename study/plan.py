@@ -1,7 +1,7 @@
 """A study, resolved once from its config: typed tasks, objectives, runs, anchors and lams.
 
-Rules, jobs, claims and figures read the plan, or what it wrote into settings and tables. Nothing reads
-the raw config for a second time, and nothing depends on the order of a list in it.
+Rules, jobs, claims and figures read the plan, or what it wrote into settings and tables. Nothing
+reads the raw config for a second time, and nothing depends on the order of a list in it.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class TaskPlan:
 
     @property
     def curve_runs(self) -> list[Run]:
-        """The aligned models whose curve over lam is estimated: one for each objective with an anchor."""
+        """The models whose curve over lam is estimated, one for each objective with anchors."""
         return [o.default_run for o in self.objectives.values() if o.anchors]
 
     def lams(self, run: Run) -> list[Fraction]:
@@ -242,7 +242,8 @@ class TaskPlan:
             for baseline in self.baselines.values()
             if baseline.decoded
         ]
-        # Baselines were once called comparators; their random numbers are still drawn under that name.
+        # Baselines were once called comparators; their random numbers are still drawn under that
+        # name.
         return Decoding("baselines", (run,), policies, self.seed_of("comparators"))
 
     def _decode_several_rewards(self, seed: int) -> Decoding:
@@ -304,7 +305,7 @@ def resolve(config: Mapping[str, Any]) -> Plan:
 
 
 def resolve_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Plan:
-    """`resolve`, with the files of each task's corpus; a mistake ends in one line and exit status 1.
+    """Resolve a config and find the files of its corpora; a mistake ends the process in one line.
 
     Args:
         config: as read from YAML.

@@ -1,4 +1,7 @@
-"""A config against its schema, config/schema.yaml. Messages name the key, the value and what is allowed."""
+"""A config against its schema, config/schema.yaml.
+
+Messages name the key, the value and what is allowed.
+"""
 
 from __future__ import annotations
 

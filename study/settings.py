@@ -1,7 +1,7 @@
 """The settings that each job is given: its own part of the plan, and nothing else.
 
-A job runs again when its settings change. So none is told what it does not need: another beta must not
-make the trained models train again.
+A job runs again when its settings change. So none is told what it does not need: another beta must
+not make the trained models train again.
 """
 
 from __future__ import annotations

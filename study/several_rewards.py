@@ -1,7 +1,7 @@
 """The section `several_rewards` of a task, checked.
 
-DeRa mixes two aligned models, each trained on a reward of its own. They are compared with models that
-were trained on weighted sums of the two rewards.
+DeRa mixes two aligned models, each trained on a reward of its own. They are compared with models
+that were trained on weighted sums of the two rewards.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _check_mixed(where: str, there: str, name: str, objective: Mapping[str, Any]
         )
     if len(objective["anchors"]) != 1:
         raise ConfigError(
-            f"{there}.anchors = {objective['anchors']}: must be one anchor, because {where} names it"
+            f"{there}.anchors = {objective['anchors']}: must be one anchor, because "
+            f"{where} names it"
         )
 
 

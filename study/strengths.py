@@ -1,7 +1,7 @@
 """How strengths (beta and lam) are written and compared: as exact numbers, never as floats.
 
-`0.1 / 0.3` is not a number that can be compared, and not a file name. So a strength is kept as it was
-written in the config: as a decimal in file names and tables, as a fraction in arithmetic.
+`0.1 / 0.3` is not a number that can be compared, and not a file name. So a strength is kept as it
+was written in the config: as a decimal in file names and tables, as a fraction in arithmetic.
 """
 
 from __future__ import annotations
