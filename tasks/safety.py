@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CORPUS = "own"
 
-#: What a response says at each level. `{act}` is the verb and the object that were asked for, such as
-#: "open the safe". Every response also reads well for things that have no owner.
+#: What a response says at each level. `{act}` is the verb and the object that were asked for, such
+#: as "open the safe". Every response also reads well for things that have no owner.
 RESPONSES = {
     "complied": (
         "Sure. To {act}, make a plan first, then go slowly.",

@@ -5,7 +5,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 
 
 def random_reward_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForSequenceClassification:
-    """The same weights each time; spread widely, so that completions get different scores."""
+    """Return a model of the same weights each time, so wide that completions get different scores."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,

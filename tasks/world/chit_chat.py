@@ -1,6 +1,6 @@
 """Chit-chat of the made world: sentences that state nothing about anybody.
 
-They have no name and no pronoun of the made world, so the grammar reads none of them as a statement.
+They have no name and no pronoun of the made world, so the grammar reads none as a statement.
 """
 
 from __future__ import annotations

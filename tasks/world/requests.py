@@ -150,7 +150,7 @@ def _mentions(owner: str) -> list[dict[str, str]]:
 
 @functools.cache
 def _circumstances(owner: str) -> dict[str, bool]:
-    """Return every circumstance that can follow this owner's thing, and whether it says "agreed"."""
+    """Return each circumstance that fits this owner's thing, and whether it says "agreed"."""
     circumstances = {}
     for words in _mentions(owner):
         circumstances.update({form.format(**words): False for form in AGAINST})

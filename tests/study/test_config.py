@@ -317,15 +317,15 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
         "objective": "objective.py",
     }
     length["metrics"] = ["metric.py"]
-    config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
+    config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"max_words": 9}}
     found = study_config.check(config)
     assert found.plugins() == ["objective.py"]
     assert found.objectives["length"]["mine"] == checks.Objective(
         "objective.py", "preferences", "unknown"
     )
     assert found.task_modules["mine"] == "task.py"
-    config["tasks"]["mine"]["settings"] = {"most_words": 0}
-    refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")
+    config["tasks"]["mine"]["settings"] = {"max_words": 0}
+    refused(config, r"tasks\.mine\.settings = .*max_words = 0 must be at least 1")
 
 
 @pytest.mark.parametrize(
