@@ -1,4 +1,4 @@
-"""Summaries of one sentence: gold is 0 for one short sentence with a full stop, and -1 otherwise."""
+"""Summaries of one sentence: gold is 0 for one short sentence with a full stop, else -1."""
 
 from __future__ import annotations
 

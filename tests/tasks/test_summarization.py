@@ -1,4 +1,4 @@
-"""The summarisation task: judge counts what was put in, and demonstrations have their blemishes as often as they should."""
+"""The summarisation task: what its judge counts, and how often demonstrations have blemishes."""
 
 import random
 from collections import Counter
@@ -6,14 +6,9 @@ from math import sqrt
 
 import pytest
 
-from tasks.summarization import (
-    NOISE_FORMS,
-    NOISE_SENTENCES,
-    SummarizationTask,
-    create,
-    untrue_phrase,
-)
+from tasks.summarization import SummarizationTask, create, untrue_phrase
 from tasks.world import grammar
+from tasks.world.chit_chat import NOISE_FORMS, NOISE_SENTENCES
 
 SETTINGS = {"facts": 3, "noise": 2, "word_cost": 0.02}
 ROWS = 2000
