@@ -93,16 +93,17 @@ def test_a_fact_entails_a_statement_unless_a_value_that_it_names_is_changed(kind
         other_kinds = [other_kind for other_kind in grammar.FACT_KINDS if other_kind != kind]
         other_facts = [grammar.draw_fact(rng, other_kind) for other_kind in other_kinds]
         known = [fact(kind, values), *other_facts]
-        for slot, value in [(slot, value) for slot in slots for value in grammar.CHOICES[slot]]:
-            follows = value == values[slot] or slot not in stated
-            for phrase in phrases(fact(kind, values | {slot: value}), style):
-                statement = grammar.parse(f"He {phrase}.").fact
-                assert grammar.entailed(statement, known) == follows, (phrase, values)
+        for slot in slots:
+            for value in grammar.CHOICES[slot]:
+                follows = value == values[slot] or slot not in stated
+                for phrase in phrases(fact(kind, values | {slot: value}), style):
+                    statement = grammar.parse(f"He {phrase}.").fact
+                    assert grammar.entailed(statement, known) == follows, (phrase, values)
         assert not grammar.entailed(fact(kind, values), other_facts)
 
 
 def test_a_sentence_with_one_word_changed_is_read_only_if_it_is_in_the_language():
-    """The sentences are 400 of the language, with each word left out, doubled, replaced or moved."""
+    """In 400 sentences of the language each word is left out, doubled, replaced or moved."""
     rng = random.Random(2)
     vocabulary = sorted({word for predicate in LANGUAGE for word in predicate.split()})
     changed = []
