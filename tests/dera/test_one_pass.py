@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import BloomConfig, BloomForCausalLM
 
 from dera import RealignedModel
-from dera.one_pass.layers import AdaptedLinear
 from dera.one_pass.conditions import can_run_in_one_pass
+from dera.one_pass.layers import AdaptedLinear
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.oracle import Oracle
 from tests.dera.test_generate import LAMS, PROMPTS, counted, padded
