@@ -13,6 +13,7 @@ from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.mixing import mix_present, parts_with_share
+from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import batch_size_of, completion_start_of
@@ -26,7 +27,6 @@ from dera.model.inputs import (
 )
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
-from dera.model.parts import check_one_kind, parts_of
 from dera.model.reader import PartsReader
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
