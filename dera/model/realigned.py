@@ -21,6 +21,7 @@ from dera.model.inputs import (
     PartInputs,
     check_known,
     decoder_inputs,
+    decoder_only_tokens,
     decoder_tokens,
     encoder_decoder_inputs,
     known_arguments,
@@ -261,12 +262,11 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam = self.strength(lam, beta)
 
         # Step 1, tokens: find those that logits are computed after, and the cache of earlier ones.
-        if self.config.is_encoder_decoder:
+        is_seq2seq = self.config.is_encoder_decoder
+        if is_seq2seq:
             tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
-        elif input_ids is None:
-            raise ValueError("forward needs input_ids, and got none: pass the tokens to continue")
         else:
-            tokens = input_ids
+            tokens = decoder_only_tokens(input_ids)
         cache = realigned_cache(past_key_values, use_cache, self.parts)
         past = 0 if cache is None else cache.get_seq_length()
 
@@ -281,7 +281,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 3, inputs: arrange the arguments of the parts, and run the encoders if there are any.
         options = dict(kwargs, logits_to_keep=logits_to_keep, use_cache=cache is not None)
-        if self.config.is_encoder_decoder:
+        if is_seq2seq:
             encoder = self.get_encoder()
             joined = encoder_outputs or encoder(input_ids, attention_mask, run=run)
             inputs = encoder_decoder_inputs(
@@ -297,7 +297,6 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 5, output: mix the logits, and score the labels.
         mixed = mix_present(logits, weights)
-        is_seq2seq = self.config.is_encoder_decoder
         return RealignedOutput(
             loss=None if labels is None else loss_of(mixed, labels, is_seq2seq),
             logits=mixed,
