@@ -1,4 +1,7 @@
-"""The statistics of the curve and of the choice of lam in closed form, where tiny models would hide the corners."""
+"""The statistics of the curve and of the choice of lam, compared with closed forms.
+
+Dice reach corner cases that tiny models would hide.
+"""
 
 import numpy as np
 import pytest
@@ -10,9 +13,8 @@ from dera.curve.tuning import choose
 from dera.exact_mixture.gap import gaps_of
 from tests.dera.dice import Dice
 
-HUMP = Dice(
-    [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]
-)  # the middle face is most probable at lam = 1/2, by symmetry
+#: By symmetry the middle face is most probable at lam = 1/2.
+HUMP = Dice([0.6, 0.3, 0.1], [0.1, 0.3, 0.6])
 GRID = tuple(round(0.1 * i, 1) for i in range(11))
 
 
@@ -21,16 +23,19 @@ def middle(faces: np.ndarray) -> np.ndarray:
 
 
 def test_the_choice_has_an_interval_that_covers_an_optimum_inside_the_range():
-    """Nominally 95 of 100 intervals hold the truth, 0.5; fewer than 85 have probability 1e-4. The judge is noisy."""
-    covered, widths = 0, []
+    """Nominally 95 of 100 intervals hold the true best lam, 0.5, although the judge is noisy.
+
+    Fewer than 85 have probability 1e-4.
+    """
+    covered = 0
+    widths = []
     for seed in range(100):
         samples, faces = HUMP.roll((0.0, 1.0), GRID, prompts=400, samples=2, seed=seed)
-        noisy = middle(faces) + np.random.default_rng(seed).normal(scale=0.5, size=faces.shape)
-        found = choose(
-            reweight(samples, noisy), reweighted_kl(samples), samples, resamples=300, seed=seed
-        )
-        covered += found.low <= 0.5 <= found.high
-        widths.append(found.high - found.low)
+        noise = np.random.default_rng(seed).normal(scale=0.5, size=faces.shape)
+        curve = reweight(samples, middle(faces) + noise)
+        choice = choose(curve, reweighted_kl(samples), samples, resamples=300, seed=seed)
+        covered += choice.low <= 0.5 <= choice.high
+        widths.append(choice.high - choice.low)
     assert covered >= 85
     assert 0 < np.mean(widths) < 1
 
@@ -39,24 +44,24 @@ def test_a_limit_on_the_kl_moves_the_choice_below_it():
     samples, faces = HUMP.roll((0.0, 1.0), GRID, prompts=2000, samples=2)
     curve, kl = reweight(samples, middle(faces)), reweighted_kl(samples)
     truth = [HUMP.at(lam) @ np.log(HUMP.at(lam) / HUMP.reference) for lam in GRID]
-    found = choose(curve, kl, samples, aligned_beta=0.2, max_kl=(truth[2] + truth[3]) / 2)
-    assert found.lam == 0.2
-    assert found.beta == pytest.approx(1.0)
-    assert (
-        not any("may be above" in warning for warning in found.warnings)
-        or found.kl.high > (truth[2] + truth[3]) / 2
-    )
+    max_kl = (truth[2] + truth[3]) / 2
+    choice = choose(curve, kl, samples, aligned_beta=0.2, max_kl=max_kl)
+    assert choice.lam == 0.2
+    assert choice.beta == pytest.approx(1.0)
+    is_warned_of = any("may be above" in warning for warning in choice.warnings)
+    assert not is_warned_of or choice.kl.high > max_kl
 
 
-def test_what_one_model_excludes_counts_where_that_model_has_no_share():
-    """The aligned die has no face 2: it comes up at lam = 0 and nowhere else, and KL there is 0 all the same."""
+def test_a_face_that_one_model_excludes_counts_where_that_model_has_no_share():
+    """The aligned die has no face 2, so it comes up at lam = 0 only. The KL there is still 0."""
     dice = Dice([0.5, 0.3, 0.2], [0.4, 0.6, 0.0])
     samples, faces = dice.roll((0.0, 1.0), (0.0, 0.5, 1.0), prompts=3000, samples=2)
     curve, kl = reweight(samples, (faces == 2).astype(float)), reweighted_kl(samples)
     assert curve.mean == pytest.approx([0.2, 0, 0], abs=0.02)
-    truth = [0.0] + [
-        dice.at(lam)[:2] @ np.log(dice.at(lam)[:2] / dice.reference[:2]) for lam in (0.5, 1.0)
-    ]
+    truth = [0.0]
+    for lam in (0.5, 1.0):
+        possible = dice.at(lam)[:2]
+        truth.append(possible @ np.log(possible / dice.reference[:2]))
     assert kl.mean == pytest.approx(truth, abs=0.02)
     assert all(np.isfinite([gap.kl.value, gap.gap.value]).all() for gap in gaps_of(samples))
 
@@ -71,7 +76,7 @@ def test_equal_models_have_a_flat_curve_and_no_preference(difference):
     assert curve.supported.all()
 
 
-def test_one_anchor_is_enough_for_its_own_lam():
+def test_one_sampled_lam_is_enough_for_itself():
     samples, faces = HUMP.roll((0.4,), (0.0, 0.4), prompts=2000, samples=2)
     curve = reweight(samples, middle(faces))
     own = list(curve.lams).index(0.4)
@@ -79,11 +84,14 @@ def test_one_anchor_is_enough_for_its_own_lam():
     assert abs(curve.mean[0] - 0.3) < 4 * (curve.high[0] - curve.low[0]) / 3.9
 
 
-def test_many_anchors_far_away_do_not_take_support_from_one_that_was_sampled():
-    """An anchor whose completions no other lam produces is worth its own samples, however many others there are."""
+def test_many_sampled_lams_far_away_do_not_take_support_from_another_sampled_lam():
+    """A sampled lam whose completions no other lam produces is worth its own samples.
+
+    It does not matter how many other lams were sampled.
+    """
     far = Dice([1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9])
-    anchors = (0.0, *(1.0 + 0.1 * i for i in range(11)))
-    samples, _ = far.roll(anchors, anchors, prompts=50, samples=4)
+    lams = (0.0, *(1.0 + 0.1 * i for i in range(11)))
+    samples, _ = far.roll(lams, lams, prompts=50, samples=4)
     ess, mass, supported = coverage(samples)
     assert ess[0] == pytest.approx(1 / 12, rel=0.01)
     assert mass[0] == pytest.approx(1)
@@ -100,8 +108,11 @@ def test_a_lam_whose_completions_were_never_drawn_is_not_supported():
 
 
 @pytest.mark.parametrize("samples", [2, 4])
-def test_the_mixture_s_estimate_is_unbiased_to_first_order_with_several_anchors(samples):
-    """4000 prompts; z-test at level 1e-4 after allowing a third of the bias that is there without the jackknife."""
+def test_the_mixture_s_estimate_is_unbiased_to_first_order_with_several_sampled_lams(samples):
+    """A z-test at level 1e-4 over 4000 prompts.
+
+    It allows a third of the bias that is there without the jackknife.
+    """
     rolled, faces = HUMP.roll(
         (0.0, 0.5, 1.0, 1.5), (0.0, 0.5, 1.0, 1.5, 2.0), prompts=4000, samples=samples
     )
@@ -115,15 +126,15 @@ def test_the_mixture_s_estimate_is_unbiased_to_first_order_with_several_anchors(
     assert abs(curve.mean[-1] - truth) < abs(plain) / 3 + stats.norm.isf(0.5e-4) * error
 
 
-def test_where_nothing_can_be_estimated_the_reference_is_kept_and_said_so():
+def test_where_nothing_can_be_estimated_the_reference_is_kept_and_a_warning_says_so():
     samples, faces = HUMP.roll((0.0, 1.0), GRID, prompts=20, samples=2)
     curve = reweight(samples, middle(faces), min_ess=5.0)
-    found = choose(curve, reweighted_kl(samples, min_ess=5.0), samples)
-    assert found.lam == found.low == found.high == 0
-    assert "no lam could be estimated" in found.warnings[0]
+    choice = choose(curve, reweighted_kl(samples, min_ess=5.0), samples)
+    assert choice.lam == choice.low == choice.high == 0
+    assert "no lam could be estimated" in choice.warnings[0]
 
 
-def test_few_prompts_are_warned_of():
+def test_a_warning_says_that_there_are_few_prompts():
     samples, faces = HUMP.roll((0.0, 1.0), GRID, prompts=5, samples=4)
-    found = choose(reweight(samples, middle(faces)), reweighted_kl(samples), samples)
-    assert "only 5 prompts" in found.warnings[0]
+    choice = choose(reweight(samples, middle(faces)), reweighted_kl(samples), samples)
+    assert "only 5 prompts" in choice.warnings[0]
