@@ -12,7 +12,7 @@ from scipy import stats
 from transformers import DynamicCache
 
 from dera import RealignedModel, linear_schedule, sample_completions
-from dera.speculative import drafting
+from dera.speculative import draft_cache
 from dera.speculative import loop as speculative
 from dera.speculative.drafting import (
     LONGEST_DRAFT,
