@@ -23,8 +23,8 @@ from transformers import AutoTokenizer
 
 from bench.methods import Bench, Decoded
 from bench.peak import peak_bytes
+from dera.curve.reweighting import lam_curve
 from dera.decoding import sample_completions
-from dera.lam_curve.curve import lam_curve
 from dera.model.realigned import RealignedModel
 from study import job
 from study.provenance import versions

@@ -1,6 +1,6 @@
 """Decoding-time Realignment: one aligned model, every KL strength, no retraining.
 
-Names are loaded when they are first used, so that `dera --help` does not wait for torch and transformers.
+A name is loaded when it is first used, so `dera --help` does not wait for torch and transformers.
 """
 
 from importlib import import_module
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dera.chat import ChatTokenizer
+    from dera.curve.reweighting import Curve, lam_curve, reweight, reweighted_kl
+    from dera.curve.sampled_lams import LamSamples
+    from dera.curve.sampling import sample_at_lams, sample_covering
+    from dera.curve.tuning import Tuning, tune
     from dera.decoding import Completions, sample_completions
     from dera.estimators import approximation_gap
     from dera.exact_mixture.gap import Gap, diagnose
     from dera.exact_mixture.particles import Particles, sample_mixture
-    from dera.lam_curve.curve import Curve, lam_curve, reweight, reweighted_kl, sample_covering
-    from dera.lam_curve.sampled_lams import LamSamples, sample_at_lams
-    from dera.lam_curve.tuning import Tuning, tune
     from dera.mixing import log_normalizers, mix_logits
     from dera.model.realigned import RealignedModel
     from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
@@ -23,34 +24,35 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: The module of each public name, without the "dera." before it.
 _MODULES = {
-    "LamSamples": "lam_curve.sampled_lams",
     "approximation_gap": "estimators",
     "ChatTokenizer": "chat",
     "Completions": "decoding",
-    "Curve": "lam_curve.curve",
+    "Curve": "curve.reweighting",
     "diagnose": "exact_mixture.gap",
     "Gap": "exact_mixture.gap",
-    "lam_curve": "lam_curve.curve",
+    "lam_curve": "curve.reweighting",
     "lam_from_beta": "weights",
+    "LamSamples": "curve.sampled_lams",
     "linear_schedule": "weights",
     "log_normalizers": "mixing",
     "log_probabilities": "scoring",
     "mix_logits": "mixing",
     "Particles": "exact_mixture.particles",
     "RealignedModel": "model.realigned",
-    "reweight": "lam_curve.curve",
-    "reweighted_kl": "lam_curve.curve",
-    "sample_at_lams": "lam_curve.sampled_lams",
+    "reweight": "curve.reweighting",
+    "reweighted_kl": "curve.reweighting",
     "sample_and_score": "scoring",
+    "sample_at_lams": "curve.sampling",
     "sample_completions": "decoding",
-    "sample_covering": "lam_curve.curve",
+    "sample_covering": "curve.sampling",
     "sample_mixture": "exact_mixture.particles",
     "score_completions": "scoring",
     "SequenceScores": "scoring",
     "Speculation": "speculative.loop",
-    "tune": "lam_curve.tuning",
-    "Tuning": "lam_curve.tuning",
+    "tune": "curve.tuning",
+    "Tuning": "curve.tuning",
 }
 __all__ = list(_MODULES)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 
 class ChatTokenizer:
-    """A tokenizer that reads each text as the user's turn of a chat; in all else the tokenizer it was made from.
+    """A tokenizer that reads each text as the user's turn of a chat.
 
-    So the library, metrics and outputs see what the user wrote, and only the models see the template.
+    The library, metrics and outputs see what the user wrote, and only the models see the template.
+    In everything else it is the tokenizer it was made from.
 
     Args:
-        tokenizer: one with a chat template.
-        name: what messages call it.
+        tokenizer: a tokenizer with a chat template.
+        name: what messages call the model it belongs to.
         system: text of a system turn before the user's.
 
     Raises:
@@ -23,25 +24,29 @@ class ChatTokenizer:
     def __init__(self, tokenizer: Any, name: str = "this model", system: str | None = None):
         if not tokenizer.chat_template:
             raise ValueError(
-                f"the tokenizer of {name} has no chat template: use plain prompts, or save a tokenizer with one beside the model"
+                f"the tokenizer of {name} has no chat template: use plain prompts, "
+                "or save a tokenizer with a chat template beside the model"
             )
         self._tokenizer = tokenizer
-        self._before = [] if system is None else [{"role": "system", "content": system}]
+        self._turns_before = [] if system is None else [{"role": "system", "content": system}]
 
     def __call__(self, prompts: Sequence[str], **options: Any) -> Any:
-        # The template has written the special tokens already, so the tokenizer must not add them again.
-        return self._tokenizer(
-            [self._render(prompt) for prompt in prompts], add_special_tokens=False, **options
-        )
+        texts = [self._render(prompt) for prompt in prompts]
+        # The template writes special tokens itself, so the tokenizer must not add them again.
+        return self._tokenizer(texts, add_special_tokens=False, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
 
     def _render(self, prompt: str) -> str:
-        turns = [*self._before, {"role": "user", "content": prompt}]
+        turns = [*self._turns_before, {"role": "user", "content": prompt}]
+        # A template may raise anything; one without a system turn raises jinja's own errors.
         try:
             return self._tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=True
             )
-        except Exception as error:  # whatever a template raises: those without a system turn raise jinja's own errors
-            raise ValueError(f"the chat template refuses {turns}: {error}") from error
+        except Exception as error:
+            raise ValueError(
+                f"the chat template refuses the turns {turns}: {error}. Leave the system message "
+                "out, or use plain prompts"
+            ) from error

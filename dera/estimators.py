@@ -1,9 +1,10 @@
-"""Estimates per prompt, and their mean over prompts with a bootstrap interval that resamples prompts.
+"""Estimates per prompt, and their mean over prompts with a bootstrap interval.
 
-A target distribution that cannot be sampled is reached by reweighting samples of one that can: the true optimum from
-the reference (weights `exp(r / beta)`), the exact mixture from the sampler (weights `prod_t Z_t`). Weights are
-self-normalised within each prompt, because the target is a distribution over completions of that prompt, and the bias this leaves,
-of order one over the samples, is removed to first order by the jackknife.
+A distribution that cannot be sampled is estimated by reweighting samples of one that can. The true
+optimum is reached from the reference with weights `exp(r / beta)`, and the exact mixture from the
+sampler with weights `prod_t Z_t`. Weights are normalised within each prompt, because the target is
+a distribution over the completions of that prompt. Normalising leaves a bias of order one over the
+number of samples, which the jackknife removes to first order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy import special
 
 Array = NDArray[np.float64]
 
-#: Below so many prompts, 95% bootstrap intervals cover less than 90%.
+#: With fewer prompts than this, 95% bootstrap intervals cover the mean less than 90% of the time.
 FEW_PROMPTS = 10
 
 
@@ -34,12 +35,13 @@ class Estimate:
 def bootstrap_mean(
     per_prompt: Array, resamples: int, seed: int, confidence: float = 0.95
 ) -> Estimate:
-    """Mean of one number a prompt, with a percentile interval from resampled prompts.
+    """Return the mean over prompts, with a percentile interval from resampled prompts.
 
     Args:
-        per_prompt: shape (prompts,), already averaged over the prompt's samples and over seeds.
-        resamples: bootstrap resamples.
-        seed: of the resampling.
+        per_prompt: one number a prompt, already averaged over the prompt's samples and over seeds;
+            shape (prompts,).
+        resamples: how many times prompts are resampled.
+        seed: seed of the resampling.
         confidence: level of the interval.
 
     Raises:
@@ -47,76 +49,110 @@ def bootstrap_mean(
     """
     if len(per_prompt) < 2:
         raise ValueError(f"an interval needs at least two prompts, got {len(per_prompt)}")
-    counts = _resampled(len(per_prompt), resamples, seed)
-    low, high = np.quantile(
-        counts @ per_prompt / len(per_prompt), [(1 - confidence) / 2, (1 + confidence) / 2]
-    )
+    counts = _resampled_counts(len(per_prompt), resamples, seed)
+    means = counts @ per_prompt / len(per_prompt)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(per_prompt.mean()), float(low), float(high))
 
 
 @functools.lru_cache(maxsize=4)
-def _resampled(size: int, resamples: int, seed: int) -> Array:
-    """How often each prompt is drawn in each resample, (resamples, size); kept, because a study resamples the same prompts thousands of times."""
-    drawn = np.random.default_rng(seed).integers(size, size=(resamples, size))
-    return np.stack([np.bincount(row, minlength=size) for row in drawn]).astype(float)
+def _resampled_counts(prompts: int, resamples: int, seed: int) -> Array:
+    """Return how often each prompt is drawn in each resample, shape (resamples, prompts).
+
+    The counts are kept, because a study resamples the same prompts thousands of times.
+    """
+    drawn = np.random.default_rng(seed).integers(prompts, size=(resamples, prompts))
+    return np.stack([np.bincount(resample, minlength=prompts) for resample in drawn]).astype(float)
 
 
 def reweighted_mean(values: Array, log_weights: Array, strata: int = 1) -> Array:
-    """Self-normalised expectation of `values` under the reweighted distribution, jackknifed, one a prompt.
+    """Return each prompt's self-normalised mean of `values` under the weights, jackknifed.
 
     Args:
-        values, log_weights: shape (prompts, samples).
-        strata: the samples are so many groups of equal size, one after another, each with at least two and drawn from a
-            proposal of its own; the weights are then those of the balance heuristic.
+        values: shape (prompts, samples).
+        log_weights: log of the target over the proposal up to a constant, same shape.
+        strata: how many proposals the samples come from. The samples of one proposal stand
+            together, and all proposals have the same number of samples, at least two. The weights
+            are then those of the balance heuristic.
+
+    Returns:
+        shape (prompts,).
     """
     return _jackknife(_normalised_mean, values, log_weights, strata)
 
 
 def log_normalizer(log_weights: Array, strata: int = 1) -> Array:
-    """`log E[w]`, the log of the mean weight, jackknifed; shape (prompts, samples) to (prompts,). Strata as above."""
-    return _jackknife(
-        lambda values, weights: special.logsumexp(weights, -1) - np.log(weights.shape[-1]),
-        log_weights,
-        log_weights,
-        strata,
-    )
+    """Return `log E[w]` of each prompt, the log of the mean weight, jackknifed.
+
+    Args:
+        log_weights: shape (prompts, samples).
+        strata: as for `reweighted_mean`.
+
+    Returns:
+        shape (prompts,).
+    """
+    return _jackknife(_log_mean_weight, log_weights, log_weights, strata)
 
 
 def approximation_gap(log_weights: Array) -> Array:
-    """`KL(sampler || mixture) = log E[w] - E[log w]` of each prompt, in nats; the mean weight's bias is jackknifed.
+    """Return `KL(sampler || mixture) = log E[w] - E[log w]` of each prompt, in nats.
+
+    The bias of the log of the mean weight is jackknifed.
 
     Args:
-        log_weights: `sum_t log Z_t` of completions drawn from the sampler, shape (prompts, samples), at least two samples.
+        log_weights: `sum_t log Z_t` of at least two completions of each prompt that were drawn from
+            the sampler, shape (prompts, samples).
+
+    Returns:
+        shape (prompts,).
     """
     return log_normalizer(log_weights) - log_weights.mean(-1)
 
 
 def kl_to_reference(log_ratio: Array, log_weights: Array) -> Array:
-    """KL to the reference of the distribution proportional to `pi_ref * exp(log_ratio)`, one a prompt, in nats.
+    """Return each prompt's KL to the reference of a target that is reached by reweighting, in nats.
 
     Args:
-        log_ratio: log of the unnormalised target over the reference, of samples from a proposal; (prompts, samples).
+        log_ratio: log of the unnormalised target over the reference, of samples from a proposal;
+            shape (prompts, samples).
         log_weights: log of the unnormalised target over that proposal, same shape.
+
+    Returns:
+        shape (prompts,).
     """
-    # The normaliser of the target is E_proposal[exp(log_weights)]: both logs are of the same unnormalised target.
+    # Both logs are of the same unnormalised target, whose normaliser is the mean weight.
     return reweighted_mean(log_ratio, log_weights) - log_normalizer(log_weights)
 
 
 def effective_sample_size(log_weights: Array) -> Array:
-    """Kish's effective sample size within each prompt, `(sum w)^2 / sum w^2`; between 1 and the number of samples."""
+    """Return Kish's effective sample size of each prompt, `(sum w)^2 / sum w^2`.
+
+    It lies between 1 and the number of samples. The last axis holds the samples.
+    """
     return np.exp(2 * special.logsumexp(log_weights, -1) - special.logsumexp(2 * log_weights, -1))
 
 
 def _normalised_mean(values: Array, log_weights: Array) -> Array:
+    """Return the mean of the values under the normalised weights, over the last axis."""
     return (special.softmax(log_weights, -1) * values).sum(-1)
+
+
+def _log_mean_weight(_: Array, log_weights: Array) -> Array:
+    """Return the log of the mean weight over the last axis; values play no part."""
+    return special.logsumexp(log_weights, -1) - np.log(log_weights.shape[-1])
 
 
 def _jackknife(
     estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array, strata: int = 1
 ) -> Array:
-    """The estimate less `sum over strata of (n - 1) * (mean of leave-one-out - estimate)`, over the last axis.
+    """Return an estimate less its jackknifed bias, over the last axis.
 
-    When one sample of a stratum is left out, the stratum's others count for it too, so that strata keep their shares.
+    The bias is the sum over strata of `(n - 1) * (mean of leave-one-out estimates - estimate)`,
+    where n is the number of samples of a stratum. When one sample is left out, the others of its
+    stratum count for it too, so that strata keep their shares.
+
+    Raises:
+        ValueError: if a stratum has fewer than two samples.
     """
     size = values.shape[-1] // strata
     if size < 2:
@@ -126,8 +162,8 @@ def _jackknife(
     for first in range(0, size * strata, size):
         stratum = slice(first, first + size)
         for left_out in range(first, first + size):
-            others = log_weights.copy()
-            others[..., stratum] += np.log(size / (size - 1))
-            others[..., left_out] = -np.inf
-            bias += (size - 1) / size * (estimator(values, others) - estimate)
+            remaining = log_weights.copy()
+            remaining[..., stratum] += np.log(size / (size - 1))
+            remaining[..., left_out] = -np.inf
+            bias += (size - 1) / size * (estimator(values, remaining) - estimate)
     return estimate - bias

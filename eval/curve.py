@@ -15,9 +15,10 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
+from dera.curve.reweighting import Curve, reweight, reweighted_kl
+from dera.curve.sampled_lams import LamSamples
+from dera.curve.sampling import sample_covering
 from dera.estimators import Array
-from dera.lam_curve.curve import Curve, reweight, reweighted_kl, sample_covering
-from dera.lam_curve.sampled_lams import LamSamples
 from dera.model.realigned import RealignedModel
 from study import job
 

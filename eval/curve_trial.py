@@ -19,9 +19,10 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
+from dera.curve.reweighting import reweight
+from dera.curve.sampled_lams import LamSamples
+from dera.curve.sampling import sample_at_lams
 from dera.estimators import Array
-from dera.lam_curve.curve import reweight
-from dera.lam_curve.sampled_lams import LamSamples, sample_at_lams
 from dera.model.realigned import RealignedModel
 from eval.curve import gold_of
 from study import job

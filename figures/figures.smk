@@ -1,12 +1,25 @@
-# One rule for the figures of a task and one for those of the study: a script, the tables it reads, and its caption in the report.
+# The figures that the scripts in this folder declare, the pages of the report, the manifest, and what is published.
+from study import figures as study_figures
+
+DRAWN = study_figures.drawn(PLAN)
+FIGURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=DRAWN.paths(), kind=["pdf", "png"]
+)
+PICTURES = [figure for figure in FIGURES if figure.endswith(".png")]
+
+
+MODELS = []
+for task in ALL_TASKS:
+    MODELS.append(f"{RESULTS}/{task.name}/models/reference")
+    MODELS += [model_folder(task, run) for run in task.runs]
+
+# `snakemake curve_trial` makes this table; it takes minutes and is no part of a study.
+CURVE_TRIAL = f"{RESULTS}/tables/curve_trial.csv"
 
 
 rule draw_figure_of_task:
     input:
-        lambda wildcards: [
-            f"{RESULTS}/{wildcards.task}/tables/{table}.csv"
-            for table in READS[wildcards.task][wildcards.figure]
-        ],
+        lambda wildcards: DRAWN.tables(RESULTS, wildcards.figure, wildcards.task),
     output:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
@@ -21,19 +34,21 @@ rule draw_figure_of_task:
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{task}}/{{figure}}.tsv"
     wildcard_constraints:
-        figure="[a-z_]+",
+        figure="[^/]+",
     conda:
         "../envs/environment.yaml"
     params:
         code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
-        tables=tables_of,
+        caption=lambda wildcards: DRAWN.caption(wildcards.figure, wildcards.get("task")),
+        tables=lambda wildcards: DRAWN.options(RESULTS, wildcards.figure, wildcards.get("task")),
     shell:
-        "python -m figures.{wildcards.figure} {params.tables} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+        "python -m figures.{wildcards.figure:q} {params.tables:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 use rule draw_figure_of_task as draw_figure with:
     input:
-        lambda wildcards: [f"{RESULTS}/tables/{table}.csv" for table in OF_STUDY[wildcards.figure]],
+        lambda wildcards: DRAWN.tables(RESULTS, wildcards.figure),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -52,8 +67,8 @@ use rule draw_figure_of_task as draw_figure with:
 rule write_report_pages:
     input:
         claims=f"{RESULTS}/claims.json",
-        figures=[figure for figure in FIGURES if figure.endswith(".png")],
-        samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=TASKS),
+        figures=PICTURES,
+        samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=PLAN.tasks),
     output:
         claims=report(
             directory(f"{RESULTS}/pages/claims"),
@@ -77,25 +92,26 @@ rule write_report_pages:
     conda:
         "../envs/environment.yaml"
     params:
-        tasks=list(TASKS),
+        tasks=list(PLAN.tasks),
         figures=lambda wildcards, input: str(Path(input.claims).parent / "figures"),
         code=source_digest("eval.report_pages"),
     shell:
-        "python -m eval.report_pages --claims {input.claims} --figures {params.figures} --samples {input.samples} --tasks {params.tasks}"
-        " --log {log} --claim-pages {output.claims} --completion-pages {output.completions}"
+        "python -m eval.report_pages --claims {input.claims:q} --figures {params.figures:q}"
+        " --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
+        " --claim-pages {output.claims:q} --completion-pages {output.completions:q}"
 
 
 rule write_manifest:
     input:
         data=expand(
             f"{RESULTS}/{{task}}/data/{{split}}.parquet",
-            task=TASKS,
+            task=PLAN.tasks,
             split=["train", "validation", "test"],
         ),
         models=MODELS,
         tables=expand(
             f"{RESULTS}/{{task}}/tables/{{table}}",
-            task=TASKS,
+            task=PLAN.tasks,
             table=["completions.parquet", "policies.csv", "win_rates.csv"],
         ),
         claims=f"{RESULTS}/claims.json",
@@ -109,22 +125,23 @@ rule write_manifest:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=json.dumps(config, sort_keys=True),
+        settings=text(config),
     shell:
-        "python -m study.manifest --settings {params.settings:q} --log {log} --inputs {input.data}"
-        " --outputs {input.models} {input.tables} {input.claims} {input.figures} --output {output}"
+        "python -m study.manifest --settings {params.settings:q} --log {log:q}"
+        " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.claims:q}"
+        " {input.figures:q} --output {output:q}"
 
 
 rule publish:
     input:
-        figures=[figure for figure in FIGURES if figure.endswith(".png")],
+        figures=PICTURES,
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
-        trial=curve_trial_if_run,
+        trial=lambda wildcards: [CURVE_TRIAL] if Path(CURVE_TRIAL).exists() else [],
     output:
-        directory(f"docs/{config['study']}"),
+        directory(f"docs/{PLAN.study}"),
     log:
         f"{RESULTS}/logs/publish.log",
     benchmark:
@@ -132,8 +149,11 @@ rule publish:
     conda:
         "../envs/environment.yaml"
     params:
-        figures=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
+        folder=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
+        pictures=[f"{path}.png" for path in DRAWN.paths()],
     shell:
-        "(mkdir -p {output} && cp {input.claims} {input.questions} {input.manifest} {input.tables} {input.trial} {output}"
-        " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"
-        " > {log} 2>&1"
+        "(mkdir -p {output:q}/figures"
+        " && cp {input.claims:q} {input.questions:q} {input.manifest:q} {input.tables:q}"
+        " {input.trial:q} {output:q}"
+        " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"
+        " > {log:q} 2>&1"

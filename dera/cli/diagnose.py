@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from dera.cli import options
 from dera.cli.models import check_models, load_pair
 from dera.cli.output import check_output, interval, note, table, write_json
 from dera.cli.prompts import read_prompts
 
+if TYPE_CHECKING:
+    from dera import Gap
+
 SUMMARY = "measure how good the approximation is, for your pair"
 DESCRIPTION = f"""\
 DeRa mixes the two models token by token, which approximates the exact mixture
-over whole completions. This measures how far the two are apart (the gap: a KL
-in nats a completion, 0 is exact), without training anything, and sets it beside
-the KL to the reference. A gap far smaller than that KL says that lam can be
-relied on. At lam 0 and 1 it is 0 by definition.
+over whole completions. This command measures how far apart the two are, without
+training anything. The gap is a KL in nats a completion, and 0 means exact. It
+is printed beside the KL to the reference: if it is far smaller than that KL,
+lam can be relied on. At lam 0 and 1 the gap is 0 by definition.
 
 {options.STRENGTH}"""
 EPILOG = """\
 examples:
   dera diagnose models/sft models/aligned --prompts prompts.txt
-  dera diagnose models/sft models/aligned --prompts prompts.jsonl --lams 0.25,0.5,2,4 --samples 16 --output gaps.json
+  dera diagnose models/sft models/aligned --prompts prompts.jsonl --lams 0.25,0.5,2,4 \\
+    --samples 16 --output gaps.json
 """
 DEFAULT_LAMS = (0.25, 0.5, 0.75, 1.5, 2.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     options.add_models(parser)
     options.add_prompts(parser)
-    options.add_lams(
-        parser, DEFAULT_LAMS, f" (default {','.join(f'{lam:g}' for lam in DEFAULT_LAMS)})"
-    )
+    defaults = ",".join(f"{lam:g}" for lam in DEFAULT_LAMS)
+    options.add_lams(parser, f"Measure at these mixing weights (default {defaults}).", DEFAULT_LAMS)
     options.add_decoding(parser, samples=8)
-    options.add_output(parser, "FILE.json", "also write the result here")
+    options.add_output(parser, "FILE.json", "Write the result to this file too.")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -59,15 +63,23 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=not args.quiet,
     )
-    lines = [
-        [f"{at.lam:g}", interval(at.gap), interval(at.kl), f"{at.ess:.1f} of {at.samples}"]
-        for at in gaps
-    ]
-    print(table(["lam", "gap (nats)", "KL to reference (nats)", "ESS of samples"], lines))
-    for at in gaps:
-        if at.warning:
-            note(f"warning: {at.warning}")
+    print(_table(gaps))
+    for gap in gaps:
+        if gap.warning:
+            note(f"warning: {gap.warning}")
     if len(prompts) < FEW_PROMPTS:
-        note(f"warning: there are only {len(prompts)} prompts: every interval here is too narrow")
+        note(
+            f"warning: there are only {len(prompts)} prompts, so every interval here is too "
+            f"narrow: give at least {FEW_PROMPTS}"
+        )
     if args.output is not None:
-        write_json(args.output, [asdict(at) for at in gaps])
+        write_json(args.output, [asdict(gap) for gap in gaps])
+
+
+def _table(gaps: list[Gap]) -> str:
+    """Return a table with a line for each lam."""
+    lines = [
+        [f"{gap.lam:g}", interval(gap.gap), interval(gap.kl), f"{gap.ess:.1f} of {gap.samples}"]
+        for gap in gaps
+    ]
+    return table(["lam", "gap (nats)", "KL to reference (nats)", "ESS of samples"], lines)

@@ -1,4 +1,4 @@
-"""What `dera generate` draws completions from: the model's own distribution unless something else is asked for."""
+"""What `dera generate` draws completions from: the model's own distribution, or another one."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ if TYPE_CHECKING:
 
 
 def add_distribution(parser: argparse.ArgumentParser) -> None:
-    """The arguments that change it."""
-    how = parser.add_argument_group("another distribution")
-    how.add_argument("--greedy", action="store_true", help="always the most probable token")
-    how.add_argument(
+    """Add the arguments that change the distribution."""
+    group = parser.add_argument_group(
+        "another distribution",
+        "By default completions are drawn from the realigned model's own distribution.",
+    )
+    group.add_argument("--greedy", action="store_true", help="Always take the most probable token.")
+    group.add_argument(
         "--temperature",
         metavar="T",
         type=number(float, positive=True),
-        help="below 1 is more cautious, above 1 less (default 1)",
+        help="Draw more cautiously (T below 1) or less (T above 1) than the model (default 1).",
     )
-    how.add_argument(
+    group.add_argument(
         "--top-p",
         metavar="P",
-        type=number(float, most=1, positive=True),
-        help="only tokens that make up this probability (default 1)",
+        type=number(float, maximum=1, positive=True),
+        help="Draw only from the most probable tokens that make up the probability P (default 1).",
     )
-    how.add_argument(
+    group.add_argument(
         "--top-k",
         metavar="K",
         type=number(int, 1),
-        help="only the K most probable tokens (default all)",
+        help="Draw only from the K most probable tokens (default: from all).",
     )
-    how.add_argument(
+    group.add_argument(
         "--exact",
         metavar="PARTICLES",
         type=number(int, 2),
-        help="sample the exact mixture over whole completions, which decoding token by token only approximates; "
-        "each completion is picked from so many, so 16 costs 16 times as much",
+        help="Sample the exact mixture over whole completions, which decoding token by token only "
+        "approximates. Each completion is picked from PARTICLES of them, so 16 costs 16 times as "
+        "much.",
     )
 
 
@@ -48,45 +52,66 @@ def check_distribution(args: argparse.Namespace) -> None:
     Raises:
         ValueError: naming two that do.
     """
-    ways = {"--temperature": args.temperature, "--top-p": args.top_p, "--top-k": args.top_k}
-    changed = [f"{option} {value:g}" for option, value in ways.items() if value is not None]
-    if args.greedy and changed:
+    values = {"--temperature": args.temperature, "--top-p": args.top_p, "--top-k": args.top_k}
+    changes = [f"{option} {value:g}" for option, value in values.items() if value is not None]
+    if args.greedy and changes:
         raise ValueError(
-            f"--greedy takes the most probable token, so {changed[0]} would do nothing: leave one of them out"
+            f"--greedy takes the most probable token, so {changes[0]} would do nothing: "
+            "leave one of them out"
         )
-    if args.exact and (args.greedy or changed):
-        other = "--greedy" if args.greedy else changed[0]
+    if args.exact and (args.greedy or changes):
+        conflict = "--greedy" if args.greedy else changes[0]
         raise ValueError(
-            f"--exact {args.exact} samples one distribution, and {other} asks for another: choose one"
+            f"--exact {args.exact} samples one distribution, and {conflict} asks for another: "
+            "leave one of them out"
         )
     if args.exact and args.speculative:
         raise ValueError(
-            f"--exact {args.exact} decodes in a way of its own, so --speculative would do nothing: leave one of them out"
+            f"--exact {args.exact} decodes in a way of its own, so --speculative would do nothing: "
+            "leave one of them out"
         )
     if args.greedy and args.samples > 1:
         raise ValueError(
-            f"--greedy gives one completion, so --samples {args.samples} would repeat it: leave one of them out"
+            f"--greedy gives one completion, so --samples {args.samples} would repeat it: "
+            "leave one of them out"
         )
 
 
 def generation_config(
     model: RealignedModel, args: argparse.Namespace, ends: tuple[int, ...], pad: int
 ) -> Any:
-    """Only what was asked for: checkpoints bring settings such as top_k or a repetition penalty of their own."""
+    """Return transformers' settings with nothing in them but what was asked for.
+
+    Checkpoints bring settings of their own, such as top_k or a repetition penalty.
+
+    Args:
+        model: the model that will generate.
+        args: the command's arguments.
+        ends: tokens that end a completion.
+        pad: the padding token.
+    """
     from transformers import GenerationConfig
 
-    start = getattr(model.generation_config, "decoder_start_token_id", None)
     common = dict(
         max_new_tokens=args.max_new_tokens,
         eos_token_id=list(ends),
         pad_token_id=pad,
-        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None)
-        if start is None
-        else start,
+        decoder_start_token_id=_decoder_start(model),
     )
     if args.greedy:
         return GenerationConfig(**common, do_sample=False)
-    cut = dict(
-        top_p=args.top_p or 1.0, top_k=args.top_k or 0
-    )  # top_k 0: transformers' own default would be 50
-    return GenerationConfig(**common, do_sample=True, temperature=args.temperature or 1.0, **cut)
+    return GenerationConfig(
+        **common,
+        do_sample=True,
+        temperature=args.temperature or 1.0,
+        top_p=args.top_p or 1.0,
+        top_k=args.top_k or 0,  # 0 is all tokens; transformers' own default would be 50
+    )
+
+
+def _decoder_start(model: RealignedModel) -> int | None:
+    """Return the token an encoder-decoder's decoder starts with; None for other models."""
+    start = getattr(model.generation_config, "decoder_start_token_id", None)
+    if start is not None:
+        return start
+    return getattr(model.config, "decoder_start_token_id", None)

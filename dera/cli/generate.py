@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from dera.cli import distribution, options
 from dera.cli.models import check_models, load_pair, seed_batch
 from dera.cli.output import check_output, json_lines, write_atomically
 from dera.cli.prompts import read_prompts
+from dera.cli.requested import Request, requests_of
 from dera.cli.values import beta_of, lams_of, number_list
 
 if TYPE_CHECKING:
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 
 SUMMARY = "print completions at one or several strengths"
 DESCRIPTION = f"""\
-Continue prompts with the realigned model. By default completions are sampled
-from its own distribution (temperature 1, nothing cut off) and printed; with
---output they are written as JSON lines instead.
+This command continues prompts with the realigned model. By default completions
+are sampled from its own distribution (temperature 1, nothing cut off) and
+printed. With --output they are written as JSON lines instead.
 
 {options.STRENGTH}"""
 EPILOG = """\
 examples:
   dera generate models/sft models/aligned "How do I boil an egg?" --lam 0.5
-  dera generate models/sft models/aligned --prompts prompts.txt --lam 0 0.5 1 2 --samples 2 --output completions.jsonl
-  dera generate models/sft models/aligned --chat --beta 0.2 --aligned-beta 0.1 --greedy "How do I boil an egg?"
+  dera generate models/sft models/aligned --prompts prompts.txt --lam 0 0.5 1 2 \\
+    --samples 2 --output completions.jsonl
+  dera generate models/sft models/aligned --chat --beta 0.2 --aligned-beta 0.1 \\
+    --greedy "How do I boil an egg?"
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     options.add_models(parser)
     options.add_prompts(parser)
     strength = parser.add_mutually_exclusive_group(required=True)
@@ -44,116 +46,133 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LAM",
         dest="lams",
         type=number_list,
-        help="mixing weight, one or several: 0 0.5 1",
+        help="Decode at this mixing weight, or at several: 0 0.5 1.",
     )
     strength.add_argument(
         "--beta",
         metavar="BETA",
         dest="betas",
         type=number_list,
-        help="KL strength instead, with --aligned-beta",
+        help="Decode at this KL strength instead, or at several (needs --aligned-beta).",
     )
     options.add_decoding(parser, samples=1)
     distribution.add_distribution(parser)
     parser.add_argument(
         "--speculative",
         action="store_true",
-        help="one model drafts, the other verifies: the same distribution in fewer passes, where REFERENCE and ALIGNED are two models",
+        help="Let one model draft and the other verify. The distribution is the same, and where "
+        "REFERENCE and ALIGNED are two models it takes fewer passes.",
     )
     options.add_output(
-        parser, "FILE.jsonl", "write JSON lines here (replacing the file) instead of printing"
+        parser,
+        "FILE.jsonl",
+        "Write JSON lines to this file, replacing it, instead of printing the completions.",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Decode every prompt at every lam."""
+    """Decode every prompt at every lam, and print the completions or write them to a file."""
     distribution.check_distribution(args)
     lams = lams_of(args.lams, args.betas, args.aligned_beta)
     check_output(args.output)
     check_models(args)
     prompts = read_prompts(args)
     model, tokenizer = load_pair(args, prompts)
-    plan = [
-        (p, lam, sample)
-        for p in range(len(prompts))
-        for lam in lams
-        for sample in range(args.samples)
-    ]
+    requests = requests_of(prompts, lams, args.samples)
+
+    rows: list[dict[str, Any]] = []
+    for batch_rows in _rows_by_batch(model, tokenizer, requests, args):
+        if args.output is None:
+            # The progress bar steps aside while rows are printed.
+            with tqdm.external_write_mode(file=sys.stdout):
+                _print_rows(batch_rows, previous=rows[-1] if rows else None)
+        rows += batch_rows
+    if args.output is not None:
+        write_atomically(args.output, json_lines(rows))
+
+
+def _rows_by_batch(
+    model: RealignedModel, tokenizer: Any, requests: list[Request], args: argparse.Namespace
+) -> Iterator[list[dict[str, Any]]]:
+    """Decode batch by batch, and yield each batch's rows."""
     from dera.decoding import end_tokens
 
     ends = end_tokens(model, tokenizer)
     model.generation_config = distribution.generation_config(
         model, args, ends, tokenizer.pad_token_id
     )
+    # The particles of --exact are rows of the batch too.
     size = max(1, args.batch_size // (args.exact or 1))
-    rows: list[dict[str, Any]] = []
-    with tqdm(total=len(plan), desc="decoding", unit="text", disable=args.quiet) as bar:
-        for batch, start in enumerate(range(0, len(plan), size)):
-            todo = plan[start : start + size]
-            seed_batch(args.seed, batch)
-            texts = [prompts[p] for p, *_ in todo]
-            drawn = _decode(model, tokenizer, texts, [lam for _, lam, _ in todo], args)
-            for (p, lam, sample), ids in zip(todo, drawn, strict=True):
-                row = {
-                    "prompt_id": p,
-                    "prompt": prompts[p],
-                    "lam": lam,
-                    "beta": beta_of(lam, args.aligned_beta),
-                    "sample": sample,
-                }
-                rows.append({**row, **_described(ids, tokenizer, ends)})
-            if args.output is None:
-                with tqdm.external_write_mode(file=sys.stdout):
-                    _show(rows[start:], rows[start - 1] if start else None)
-            bar.update(len(todo))
-    if args.output is not None:
-        write_atomically(Path(args.output), json_lines(rows))
+    with tqdm(total=len(requests), desc="decoding", unit="text", disable=args.quiet) as bar:
+        for batch_number, start in enumerate(range(0, len(requests), size)):
+            batch = requests[start : start + size]
+            seed_batch(args.seed, batch_number)
+            completions = _decode(model, tokenizer, batch, args)
+            yield [
+                _row(request, token_ids, tokenizer, ends, args.aligned_beta)
+                for request, token_ids in zip(batch, completions, strict=True)
+            ]
+            bar.update(len(batch))
 
 
 def _decode(
-    model: RealignedModel,
-    tokenizer: Any,
-    prompts: list[str],
-    lams: list[float],
-    args: argparse.Namespace,
+    model: RealignedModel, tokenizer: Any, batch: list[Request], args: argparse.Namespace
 ) -> list[list[int]]:
-    """Token ids of one completion a row."""
+    """Return the token ids of each requested completion, and padding behind them."""
     import torch
 
     from dera import sample_mixture
     from dera.decoding import batch_of
 
-    weights = torch.tensor(lams)
+    prompts = [request.prompt for request in batch]
+    lams = torch.tensor([request.lam for request in batch])
     if args.exact:
-        found = sample_mixture(
-            model, tokenizer, prompts, args.max_new_tokens, weights, particles=args.exact
+        particles = sample_mixture(
+            model, tokenizer, prompts, args.max_new_tokens, lams, particles=args.exact
         )
-        return found.completions.input_ids[
-            found.pick(), -found.completions.completion_length :
-        ].tolist()
-    batch = batch_of(model, tokenizer, prompts)
+        completions = particles.completions
+        return completions.input_ids[particles.pick(), -completions.completion_length :].tolist()
+    inputs = batch_of(model, tokenizer, prompts)
     ids = model.generate(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        lam=weights,
+        input_ids=inputs.input_ids,
+        attention_mask=inputs.attention_mask,
+        lam=lams,
         speculative=args.speculative,
     )
-    return ids[:, 1 if model.config.is_encoder_decoder else batch.input_ids.shape[1] :].tolist()
+    # An encoder-decoder's output begins with its start token, a decoder's with the prompt.
+    start = 1 if model.config.is_encoder_decoder else inputs.input_ids.shape[1]
+    return ids[:, start:].tolist()
 
 
-def _described(ids: list[int], tokenizer: Any, ends: tuple[int, ...]) -> dict[str, Any]:
-    """Text and length of a completion, its end of sequence counted; what follows is padding."""
-    length = next((i + 1 for i, token in enumerate(ids) if token in ends), None)
-    text = tokenizer.decode(ids[:length], skip_special_tokens=True)
-    return {"completion": text, "tokens": length or len(ids), "finished": length is not None}
+def _row(
+    request: Request,
+    token_ids: list[int],
+    tokenizer: Any,
+    ends: tuple[int, ...],
+    aligned_beta: float | None,
+) -> dict[str, Any]:
+    """Return what is written of a completion; what follows its end of sequence is padding."""
+    end_positions = [position for position, token in enumerate(token_ids) if token in ends]
+    finished = bool(end_positions)
+    tokens = end_positions[0] + 1 if finished else len(token_ids)
+    return {
+        "prompt_id": request.prompt_id,
+        "prompt": request.prompt,
+        "lam": request.lam,
+        "beta": beta_of(request.lam, aligned_beta),
+        "sample": request.sample,
+        "completion": tokenizer.decode(token_ids[:tokens], skip_special_tokens=True),
+        "tokens": tokens,
+        "finished": finished,
+    }
 
 
-def _show(rows: Sequence[dict[str, Any]], previous: dict[str, Any] | None) -> None:
+def _print_rows(rows: Sequence[dict[str, Any]], previous: dict[str, Any] | None) -> None:
+    """Print completions, under a line for each prompt; `previous` is the row printed before."""
     for row in rows:
         if previous is None or previous["prompt_id"] != row["prompt_id"]:
             print(f"=== prompt {row['prompt_id'] + 1}: {row['prompt']}")
-        strength = f"lam {row['lam']:g}" + (
-            f", beta {row['beta']:g}" if row["beta"] is not None else ""
-        )
-        print(f"--- {strength}{'' if row['finished'] else ' (cut)'}\n{row['completion']}")
+        beta = "" if row["beta"] is None else f", beta {row['beta']:g}"
+        cut = "" if row["finished"] else " (cut)"
+        print(f"--- lam {row['lam']:g}{beta}{cut}\n{row['completion']}")
         previous = row

@@ -1,4 +1,4 @@
-"""A user's metric: `function(prompts, completions) -> numbers`, found in a file or a module."""
+"""A user's metric, `function(prompts, completions) -> numbers`, found in a file or a module."""
 
 from __future__ import annotations
 
@@ -18,79 +18,94 @@ Metric = Callable[[list[str], list[str]], list[float]]
 
 
 def load_metric(spec: str) -> Metric:
-    """The metric named `file.py:function` or `package.module:function`, made to say clearly when what it returns is wrong.
+    """Return the metric named `file.py:function` or `package.module:function`.
+
+    The metric says clearly what is wrong if its function fails or returns what it should not.
 
     Raises:
         ValueError: if the file, the module or the function does not exist, or loading it fails.
     """
-    where, _, name = spec.rpartition(":")
-    if not where or not name:
+    source, _, name = spec.rpartition(":")
+    if not source or not name:
         raise ValueError(f"--metric {spec!r} must be file.py:function or package.module:function")
-    module = _module(where, spec)
+    module = _module(source, spec)
     function = getattr(module, name, None)
     if not callable(function):
-        own = [
-            n
-            for n, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__
-        ]
         raise ValueError(
-            f"--metric {spec}: there is no function {name!r} in {where}, which has {own}"
+            f"--metric {spec}: there is no function {name!r} in {source}, "
+            f"which has {_own_functions(module)}"
         )
     return _checked(function, spec)
 
 
 def metric_identity(spec: str) -> str:
-    """What tells a metric from others: its name, and a checksum where it is a file."""
+    """Return what tells a metric from others: its name, and a checksum if it is a file."""
     path = Path(spec.rpartition(":")[0])
-    return (
-        f"{spec} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-        if path.suffix == ".py"
-        else spec
-    )
+    if path.suffix != ".py":
+        return spec
+    return f"{spec} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
-def _module(where: str, spec: str) -> ModuleType:
-    is_file = where.endswith(".py")
-    if is_file and not Path(where).is_file():
-        raise ValueError(f"--metric {spec}: there is no file {where}")
+def _module(source: str, spec: str) -> ModuleType:
+    is_file = source.endswith(".py")
+    if is_file and not Path(source).is_file():
+        raise ValueError(f"--metric {spec}: there is no file {source}")
+    # The user's code runs here and may raise anything.
     try:
-        if not is_file:
-            if "" not in sys.path:
-                sys.path.insert(0, "")  # the current folder, as `python -m` has it
-            return importlib.import_module(where)
-        found: Any = importlib.util.spec_from_file_location(
-            f"dera_metric_{Path(where).stem}", where
-        )
-        module = importlib.util.module_from_spec(found)
-        sys.modules[found.name] = module  # dataclasses look themselves up there
-        sys.path.insert(
-            0, str(Path(where).resolve().parent)
-        )  # what it imports may lie beside it, as for a script
-        found.loader.exec_module(module)
-    except Exception as error:  # whatever the user's code raises
+        return _from_file(Path(source)) if is_file else _from_path(source)
+    except Exception as error:
         raise ValueError(
             f"--metric {spec} could not be loaded: {type(error).__name__}: {error}"
         ) from error
+
+
+def _from_path(name: str) -> ModuleType:
+    """Import a module that Python finds, also in the current folder, as `python -m` does."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Run a file as a module; what it imports may lie beside it, as for a script."""
+    module_spec: Any = importlib.util.spec_from_file_location(f"dera_metric_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # where dataclasses look for their own module
+    sys.path.insert(0, str(path.resolve().parent))
+    module_spec.loader.exec_module(module)
     return module
 
 
+def _own_functions(module: ModuleType) -> list[str]:
+    """Return the names of the functions that a module defines and does not import."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+
+
 def _checked(function: Callable[..., Any], spec: str) -> Metric:
+    """Return the function as a metric that refuses what the function must not return."""
+
     def judge(prompts: list[str], completions: list[str]) -> list[float]:
+        # The user's code runs here and may raise anything.
         try:
             values = np.asarray(list(function(list(prompts), list(completions))), dtype=float)
-        except Exception as error:  # whatever the user's code raises
+        except Exception as error:
             raise ValueError(
                 f"the metric {spec} failed: {type(error).__name__}: {error}"
             ) from error
         if values.shape != (len(completions),):
             raise ValueError(
-                f"the metric {spec} must return one number for each of the {len(completions)} completions, not an array of shape {values.shape}"
+                f"the metric {spec} must return one number for each of the {len(completions)} "
+                f"completions, not an array of shape {values.shape}"
             )
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).argmax())
             raise ValueError(
-                f"the metric {spec} is {values[bad]} for the completion {completions[bad]!r}: it must be finite"
+                f"the metric {spec} is {values[bad]} for the completion {completions[bad]!r}: "
+                "it must be finite for every completion"
             )
         return values.tolist()
 

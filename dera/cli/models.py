@@ -1,4 +1,4 @@
-"""From the arguments to a pair of models and their tokenizer."""
+"""From the arguments of a command to a pair of models and their tokenizer."""
 
 from __future__ import annotations
 
@@ -14,30 +14,28 @@ from dera.cli.prompts import check_tokens
 if TYPE_CHECKING:
     from dera import RealignedModel
 
-_ENDS = 1 << 20  # bytes read at both ends of a weights file to recognise it
+#: Bytes that are read at both ends of a file to recognise it.
+_END_BYTES = 1 << 20
+#: The files of a model's folder that decide what it decodes.
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 
 
 def check_models(args: argparse.Namespace) -> None:
-    """Refuse, without loading anything, folders and devices that cannot be right.
+    """Refuse folders and devices that cannot be right, without loading anything.
 
     Raises:
         FileNotFoundError: if a path does not exist.
         ValueError: if a folder holds no model, or the device is not there.
     """
-    from dera.model.loading import must_exist
-
-    for path, configs in (
-        (args.reference, ["config.json"]),
-        (args.aligned, ["config.json", "adapter_config.json"]),
-    ):
-        must_exist(path)
-        if Path(path).is_dir() and not any((Path(path) / name).is_file() for name in configs):
-            raise ValueError(f"{path} is not a saved model: it has no {' or '.join(configs)}")
+    _check_folder(args.reference, ["config.json"])
+    _check_folder(args.aligned, ["config.json", "adapter_config.json"])
     device_of(args)
 
 
 def device_of(args: argparse.Namespace) -> str:
-    """Where the models are put: the device asked for, or the GPU if there is one; or the device map.
+    """Return the device that the models are put on, or the name of the device map.
+
+    Without either option it is the GPU if there is one.
 
     Raises:
         ValueError: if there is no such device.
@@ -48,12 +46,10 @@ def device_of(args: argparse.Namespace) -> str:
         return f"map {args.device_map}"
     if args.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    # torch says by an AssertionError that it was not compiled with CUDA.
     try:
         torch.empty(0, device=args.device)
-    except (
-        RuntimeError,
-        AssertionError,
-    ) as error:  # torch says "not compiled with CUDA" by an assertion
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"--device {args.device} cannot be used: {str(error).splitlines()[0]}"
         ) from error
@@ -61,10 +57,13 @@ def device_of(args: argparse.Namespace) -> str:
 
 
 def load_pair(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[RealignedModel, Any]:
-    """The pair and its tokenizer; all that the tokenizer can say about the prompts is checked before models are loaded.
+    """Load the pair and its tokenizer.
+
+    What the tokenizer can say about the prompts is checked before the models are loaded.
 
     Raises:
-        ValueError: without a tokenizer, or without the chat template asked for; and as `RealignedModel.from_pretrained`.
+        ValueError: if there is no tokenizer, or no chat template although a chat was asked for; and
+            as `RealignedModel.from_pretrained`.
     """
     from transformers.utils import logging
 
@@ -76,14 +75,14 @@ def load_pair(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[Realign
     if args.chat:
         tokenizer = ChatTokenizer(tokenizer, args.reference, args.system)
     check_tokens(tokenizer, prompts)
-    options = {} if args.device_map is None else {"device_map": args.device_map}
+    placement = {} if args.device_map is None else {"device_map": args.device_map}
     model = RealignedModel.from_pretrained(
         args.reference,
         args.aligned,
         aligned_beta=args.aligned_beta,
         merge_adapter=args.adapter_merge,
         dtype=args.dtype,
-        **options,
+        **placement,
     )
     if args.device_map is None:
         model.to(device_of(args))  # type: ignore[arg-type]
@@ -91,31 +90,50 @@ def load_pair(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[Realign
 
 
 def seed_batch(seed: int, batch: int) -> None:
-    """Seed torch for one batch, so that what it draws does not depend on which batches were decoded before it."""
+    """Seed torch for one batch.
+
+    What the batch draws then does not depend on which batches were decoded before it.
+    """
     import numpy as np
     import torch
 
-    torch.manual_seed(int(np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)[0]))
+    state = np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))
 
 
 def identity(path: str) -> str:
-    """What tells a model from others: a Hub id; for a folder its name and a checksum, wherever it stands.
+    """Return what tells a model from others: a Hub id, or a folder's name with a checksum.
 
-    Of large files only the size and both ends are read: training changes all weights, so these tell.
+    Only the size and both ends of large files are read. Training changes every weight, so these
+    suffice to tell models apart.
     """
     folder = Path(path)
     if not folder.is_dir():
         return path
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json", ".jinja", ".model"):
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size}\n".encode())
-            with file.open("rb") as content:
-                digest.update(content.read(_ENDS))
-                content.seek(max(size - _ENDS, 0))
-                digest.update(content.read())
+        if file.suffix not in _MODEL_SUFFIXES:
+            continue
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_END_BYTES))
+            content.seek(max(size - _END_BYTES, 0))
+            digest.update(content.read())
     return f"{folder.resolve().name} {digest.hexdigest()[:16]}"
+
+
+def _check_folder(path: str, config_names: list[str]) -> None:
+    """Refuse a folder without any of these files."""
+    from dera.model.loading import must_exist
+
+    must_exist(path)
+    folder = Path(path)
+    if folder.is_dir() and not any((folder / name).is_file() for name in config_names):
+        raise ValueError(
+            f"{path} is not a saved model, because it has no {' or '.join(config_names)}: "
+            "name a folder that save_pretrained wrote"
+        )
 
 
 def _tokenizer(reference: str) -> Any:
@@ -128,6 +146,7 @@ def _tokenizer(reference: str) -> Any:
             f"no tokenizer could be loaded from {reference}, save it beside the model: {error}"
         ) from error
     if tokenizer.pad_token is None:
-        # Padding is masked, so any token does, and each completion is cut at its first end of sequence.
+        # Padding is masked and each completion is cut at its first end of sequence, so any token
+        # will do.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

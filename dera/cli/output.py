@@ -1,4 +1,4 @@
-"""Results: tables for people, JSON for programs, files that are whole or not there."""
+"""Results: tables for people, JSON for programs, and files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def check_output(path: Path | None) -> None:
     if path.is_dir():
         raise ValueError(f"--output {path} is a folder: name a file")
     if not path.parent.is_dir():
-        raise ValueError(f"--output {path}: there is no folder {path.parent}")
+        raise ValueError(f"--output {path}: there is no folder {path.parent}, create it first")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--output {path}: the folder {path.parent} may not be written to")
+        raise ValueError(
+            f"--output {path}: the folder {path.parent} may not be written to, name another one"
+        )
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that whoever looks finds the old or the new one, whole."""
+    """Write a file so that whoever looks finds either the old or the new one, whole."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -40,7 +42,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> str:
-    """An object a line; numbers JSON does not have are an error."""
+    """Return one JSON object a line.
+
+    Raises:
+        ValueError: for numbers that JSON does not have.
+    """
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
@@ -50,23 +56,29 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned on the right, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
+    """Return columns aligned on the right, two spaces apart."""
+    columns = zip(header, *rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = [_aligned(cells, widths) for cells in (header, *rows)]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def interval(estimate: Estimate, spec: str = ".3f") -> str:
-    """`value [low, high]`, without negative zeros; without the interval where there is none (NaN)."""
-    value, low, high = (
-        format(x, f"z{spec}") for x in (estimate.value, estimate.low, estimate.high)
-    )
+    """Return `value [low, high]`, or the value alone where there is no interval (NaN).
+
+    Negative zeros are written as zeros.
+    """
+    value = format(estimate.value, f"z{spec}")
+    low = format(estimate.low, f"z{spec}")
+    high = format(estimate.high, f"z{spec}")
     return value if low == "nan" else f"{value} [{low}, {high}]"
 
 
 def note(message: str) -> None:
-    """Something the user should know that is not a result."""
+    """Tell the user something that is not a result."""
     print(f"dera: {message}", file=sys.stderr)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    return "  ".join(padded).rstrip()

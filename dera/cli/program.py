@@ -1,4 +1,4 @@
-"""From the words of a command line to a command, and from what happens to messages and an exit status."""
+"""From the words of a command line to a command, and from what happens to an exit status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ _NUMBERS = ("--lam", "--beta", "--lams", "--betas", "--sampled-lams")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 when the request cannot be carried out, 130 when interrupted."""
+    """Run a command and return its exit status.
+
+    Returns:
+        0 when all went well, 1 when whoever read the output has gone, 2 when the request cannot be
+        carried out, 130 when it was interrupted.
+    """
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
         with _plain_warnings():
@@ -35,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("dera: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does: nothing is left to say, also not at exit
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. Python must not complain of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if not _expected(error):
+        if not _is_a_users_mistake(error):
             raise
         if args.debug:
             traceback.print_exc()
@@ -49,15 +55,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a command; leaves with exit status 2 and a message when they are wrong."""
+    """Return the arguments of a command.
+
+    Raises:
+        SystemExit: with status 2, after a message, if they are wrong.
+    """
+    top, parsers = _parsers()
+    if argv and argv[0] in parsers:
+        # As a subparser, a command would refuse prompts that come after options.
+        return parsers[argv[0]].parse_intermixed_args(join_numbers(argv[1:], _NUMBERS))
+    return top.parse_args(argv)
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the program, and one for each command."""
     top = argparse.ArgumentParser(
         prog="dera",
-        description="Decoding-time realignment: decode a reference and an aligned model together, at any strength.",
+        description="Decoding-time realignment decodes a reference and an aligned model together, "
+        "at any strength of alignment.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     parsers = {}
     for name, module in COMMANDS.items():
-        parsers[name] = commands.add_parser(
+        parser = commands.add_parser(
             name,
             help=module.SUMMARY,
             description=module.DESCRIPTION,
@@ -65,20 +85,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        module.add_arguments(parsers[name])
-        parsers[name].set_defaults(run=module.run, command=name)
-    if argv and argv[0] in parsers:
-        # By itself, for a subparser would refuse prompts that come after options.
-        return parsers[argv[0]].parse_intermixed_args(join_numbers(argv[1:], _NUMBERS))
-    return top.parse_args(argv)
+        module.add_arguments(parser)
+        parser.set_defaults(run=module.run, command=name)
+        parsers[name] = parser
+    return top, parsers
 
 
-def _expected(error: Exception) -> bool:
-    """Whether the message alone tells the user what to change; anything else is our mistake and keeps its traceback."""
-    return (
-        isinstance(error, (ValueError, OSError, ImportError))
-        or type(error).__name__ == "OutOfMemoryError"
-    )
+def _is_a_users_mistake(error: Exception) -> bool:
+    """Return whether the error's message alone tells the user what to change.
+
+    Any other error is our mistake and keeps its traceback.
+    """
+    # torch's error for too little memory is recognised by name, without importing torch.
+    out_of_memory = type(error).__name__ == "OutOfMemoryError"
+    return out_of_memory or isinstance(error, (ValueError, OSError, ImportError))
 
 
 @contextmanager
@@ -89,8 +109,7 @@ def _plain_warnings() -> Iterator[None]:
         print(f"dera: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # for those who write code, as DeprecationWarning, which Python hides itself
+        # These are for people who write code; Python hides DeprecationWarning itself.
+        warnings.simplefilter("ignore", FutureWarning)
         warnings.showwarning = show
         yield

@@ -1,4 +1,4 @@
-"""Prompts: read from where the user has them, and put in a chat template if asked."""
+"""Prompts, read from where the user has them."""
 
 from __future__ import annotations
 
@@ -11,87 +11,108 @@ from typing import Any
 
 
 def read_prompts(args: argparse.Namespace) -> list[str]:
-    """The prompts of a command.
+    """Return the prompts of a command, from its arguments, a file or standard input.
 
     Raises:
-        ValueError: if there are none, one is blank, they come from two places, or a file cannot be understood.
+        ValueError: if there are none, one is blank, they come from two places, or a file cannot be
+            understood.
         FileNotFoundError: if the file does not exist.
     """
     if args.system is not None and not args.chat:
         raise ValueError(f"--system {args.system!r} is a part of a chat: give --chat too")
-    given = list(args.prompts)
-    if given and args.prompts_file is not None:
+    prompts = list(args.prompts)
+    if prompts and args.prompts_file is not None:
         raise ValueError(
-            f"prompts were given both as arguments ({given[0]!r}) and with --prompts {args.prompts_file}: choose one"
+            f"prompts were given both as arguments ({prompts[0]!r}) and with "
+            f"--prompts {args.prompts_file}: give them in one way"
         )
-    if given:
-        blank = [i for i, prompt in enumerate(given) if not prompt.strip()]
-        if blank:
-            raise ValueError(f"prompt {blank[0] + 1} of {len(given)} is blank: {given[blank[0]]!r}")
-        return given
+    if prompts:
+        _check_not_blank(prompts)
+        return prompts
     if args.prompts_file is not None:
         return _from_file(args.prompts_file, args.prompt_field)
     if sys.stdin.isatty():
         raise ValueError(
-            "there are no prompts: give them as arguments, with --prompts FILE, or on standard input"
+            "there are no prompts: give them as arguments, with --prompts FILE, "
+            "or on standard input"
         )
-    return _some(_lines(sys.stdin), "standard input")
+    return _at_least_one(_lines(sys.stdin), "standard input")
 
 
 def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
-    """Refuse a prompt the tokenizer makes nothing of: there is nothing to continue."""
-    for i, ids in enumerate(tokenizer(list(prompts))["input_ids"]):
+    """Refuse a prompt without any token, which leaves nothing to continue.
+
+    Raises:
+        ValueError: naming the prompt.
+    """
+    for number, ids in enumerate(tokenizer(list(prompts))["input_ids"], start=1):
         if not ids:
-            raise ValueError(f"prompt {i + 1} of {len(prompts)} has no tokens: {prompts[i]!r}")
+            prompt = prompts[number - 1]
+            raise ValueError(
+                f"prompt {number} of {len(prompts)} has no tokens: {prompt!r}. Leave it out"
+            )
+
+
+def _check_not_blank(prompts: list[str]) -> None:
+    for number, prompt in enumerate(prompts, start=1):
+        if not prompt.strip():
+            raise ValueError(f"prompt {number} of {len(prompts)} is blank: {prompt!r}")
 
 
 def _from_file(path: Path, field: str) -> list[str]:
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(
-            f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl (an object a line)"
+            f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl "
+            "(an object a line)"
         )
     if not path.is_file():
         raise FileNotFoundError(f"--prompts {path}: no such file")
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return _some(
-                _lines(file) if path.suffix == ".txt" else _objects(file, path, field), str(path)
-            )
+            prompts = _lines(file) if path.suffix == ".txt" else _objects(file, path, field)
     except UnicodeDecodeError as error:
-        raise ValueError(f"--prompts {path} is not UTF-8 text: {error}") from error
+        raise ValueError(
+            f"--prompts {path} is not UTF-8 text, save it as UTF-8: {error}"
+        ) from error
+    return _at_least_one(prompts, str(path))
 
 
 def _lines(file: Iterable[str]) -> list[str]:
+    """Return the lines that are not blank."""
     return [line.rstrip("\n") for line in file if line.strip()]
 
 
 def _objects(file: Iterable[str], path: Path, field: str) -> list[str]:
-    found = []
-    for i, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {i} is not JSON: {error}") from error
-        if not isinstance(value, dict) or field not in value:
-            has = (
-                f"its fields are {sorted(value)}"
-                if isinstance(value, dict)
-                else "it is not an object"
-            )
-            raise ValueError(
-                f"{path}, line {i} has no field {field!r} ({has}): name another with --prompt-field"
-            )
-        if not isinstance(value[field], str) or not value[field].strip():
-            raise ValueError(
-                f"{path}, line {i}: {field!r} must be a text that is not blank, got {value[field]!r}"
-            )
-        found.append(value[field])
-    return found
+    """Return one field of the JSON object on each line that is not blank."""
+    prompts = []
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            prompts.append(_field_of(line, f"{path}, line {number}", field))
+    return prompts
 
 
-def _some(prompts: list[str], source: str) -> list[str]:
+def _field_of(line: str, place: str, field: str) -> str:
+    """Return one field of the JSON object in `line`; `place` says in messages where that is."""
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{place} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{place} has no field {field!r} (it is not an object): write an object on each line"
+        )
+    if field not in value:
+        raise ValueError(
+            f"{place} has no field {field!r} (its fields are {sorted(value)}): "
+            "name another with --prompt-field"
+        )
+    prompt = value[field]
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError(f"{place}: {field!r} must be a text that is not blank, got {prompt!r}")
+    return prompt
+
+
+def _at_least_one(prompts: list[str], source: str) -> list[str]:
     if not prompts:
         raise ValueError(f"there are no prompts in {source}")
     return prompts

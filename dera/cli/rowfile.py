@@ -1,8 +1,9 @@
-"""A file of JSON lines that grows batch by batch, survives interruption, and appears under its name when complete.
+"""A file of JSON lines that grows batch by batch, and survives being interrupted.
 
-Beside `sweep.jsonl` stand `sweep.jsonl.meta.json`, the settings its rows come from, and, until it is complete,
-`sweep.jsonl.partial`. Only whole batches count as finished: what a stop cut off is decoded again, with the batch's own seed, so that
-the result is the same to the byte as without the stop.
+The file gets its name when it is complete. Beside `sweep.jsonl` stands `sweep.jsonl.meta.json` with
+the settings that its rows come from. Until it is complete, the rows are in `sweep.jsonl.partial`.
+Only whole batches count as finished. A batch that was cut off is decoded again with its own seed,
+so the result is the same, byte for byte, as without the interruption.
 """
 
 from __future__ import annotations
@@ -17,37 +18,40 @@ from dera.cli.output import json_lines, write_json
 
 
 class RowFile:
-    """Rows under way to `path`.
+    """Rows on their way to a file.
 
     Attributes:
-        path: where they are when complete.
+        path: where they are once they are complete.
         partial: where they are until then.
+        total: how many there will be.
         done: how many are finished.
         complete: whether all are.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], total: int, batch_size: int):
-        """Take up what is there.
+        """Take up the rows that are there already.
 
         Raises:
-            ValueError: if what is there comes from other settings.
+            ValueError: if they come from other settings.
         """
-        self.path, self.partial = path, path.with_name(f"{path.name}.partial")
-        self._meta = path.with_name(f"{path.name}.meta.json")
-        self.total, self.done = total, 0
+        self.path = path
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.total = total
+        self.done = 0
         self.complete = path.exists()
-        begun = next((file for file in (path, self.partial) if file.exists()), None)
-        if begun is None:
-            write_json(self._meta, settings)
+        self._settings_file = path.with_name(f"{path.name}.meta.json")
+        begun = path if self.complete else self.partial
+        if not begun.exists():
+            write_json(self._settings_file, settings)
             return
-        self._check(settings, begun)
+        self._check_settings(settings, begun)
         if not self.complete:
             self.done = self._keep_whole_batches(batch_size)
-            if self.done == total:  # it was stopped before it could get its name
+            if self.done == total:  # it was interrupted before it could get its name
                 self.finish()
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add a batch; it is on the disk when this returns."""
+        """Add a batch, which is on the disk when this returns."""
         with self.partial.open("a", encoding="utf-8") as file:
             file.write(json_lines(rows))
             file.flush()
@@ -60,31 +64,34 @@ class RowFile:
         self.complete = True
 
     def read(self) -> list[dict[str, Any]]:
-        """All rows of the complete file."""
+        """Return all rows of the complete file."""
         with self.path.open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
-    def _check(self, settings: dict[str, Any], begun: Path) -> None:
+    def _check_settings(self, settings: dict[str, Any], begun: Path) -> None:
         remedy = f"delete {begun} to start over, or name another file with --output"
         try:
-            before = json.loads(self._meta.read_text(encoding="utf-8"))
+            before = json.loads(self._settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise ValueError(
-                f"{begun} exists, but its settings cannot be read from {self._meta}: {remedy}"
+                f"{begun} exists, but its settings cannot be read from {self._settings_file}: "
+                f"{remedy}"
             ) from None
-        after = json.loads(json.dumps(settings))  # as it would have been read: tuples are lists
-        differing = [
+        after = json.loads(json.dumps(settings))  # tuples become lists, as in what was read
+        changes = [
             f"{name} was {before.get(name)} and is now {after.get(name)}"
             for name in sorted({*before, *after})
             if before.get(name) != after.get(name)
         ]
-        if differing:
+        if changes:
             raise ValueError(
-                f"{begun} was made with other settings: {'; '.join(differing)}. Use those again, {remedy}"
+                f"{begun} was made with other settings: {'; '.join(changes)}. "
+                f"Use those again, {remedy}"
             )
 
     def _keep_whole_batches(self, batch_size: int) -> int:
-        """Cut the file after its last whole batch; returns the rows that stay."""
+        """Cut the partial file after its last whole batch, and return how many rows stay."""
+        # Where each good line ends, in bytes; a bad line and all after it are dropped.
         ends = [0]
         with self.partial.open("rb") as file:
             for line in file:

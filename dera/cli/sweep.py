@@ -1,4 +1,4 @@
-"""`dera sweep`: completions and their log-probabilities over a range of strengths, resumed when interrupted."""
+"""`dera sweep`: completions and their log-probabilities over a range of strengths."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dera.cli.metrics import Metric, load_metric, metric_identity
 from dera.cli.models import check_models, device_of, identity, load_pair, seed_batch
 from dera.cli.output import check_output, note
 from dera.cli.prompts import read_prompts
+from dera.cli.requested import Request, requests_of
 from dera.cli.rowfile import RowFile
 from dera.cli.values import beta_of, lams_of, number_list
 
@@ -23,62 +24,83 @@ if TYPE_CHECKING:
 
 SUMMARY = "decode over a range of strengths, with log-probabilities, into a file"
 DESCRIPTION = f"""\
-Sample completions at each of several strengths, score them under both models,
-write one JSON line a completion, and print a table of length, KL to the
-reference and gap to the exact mixture (a KL too), with 95% intervals over
-prompts. An interrupted sweep goes on where it stopped when the same command is
-run again, and gives the same file; a finished one is only shown.
+This command samples completions at each of several strengths and scores them
+under both models. It writes one JSON line for each completion. It prints a table
+of length, KL to the reference and gap to the exact mixture (which is a KL too),
+with 95% intervals over prompts. If a sweep is interrupted, the same command
+goes on where it stopped and gives the same file. A finished sweep is only
+shown again.
 
 {options.STRENGTH}"""
 EPILOG = """\
 examples:
-  dera sweep models/sft models/aligned --prompts prompts.jsonl --lams 0,0.25,0.5,1,2 --output sweep.jsonl
-  dera sweep models/sft models/aligned --prompts prompts.txt --lams 0:2:0.25 --samples 8 --metric judge.py:score --output sweep.jsonl
-  dera sweep models/sft models/aligned --prompts prompts.txt --betas 0.05,0.1,0.2 --aligned-beta 0.1 --output betas.jsonl
+  dera sweep models/sft models/aligned --prompts prompts.jsonl --lams 0,0.25,0.5,1,2 \\
+    --output sweep.jsonl
+  dera sweep models/sft models/aligned --prompts prompts.txt --lams 0:2:0.25 --samples 8 \\
+    --metric judge.py:score --output sweep.jsonl
+  dera sweep models/sft models/aligned --prompts prompts.txt --betas 0.05,0.1,0.2 \\
+    --aligned-beta 0.1 --output betas.jsonl
 
-each line has prompt_id, prompt, lam, beta (where --aligned-beta is given),
-sample, completion, tokens, finished (it ended by itself within --max-new-tokens),
-logp_reference, logp_aligned, logp_sampler (nats, whole completion), log_weight
-(toward the exact mixture), and metric if one was given. A log-probability of
-minus infinity is null. The settings are kept in FILE.jsonl.meta.json.
+Each line has these fields:
+  prompt_id, prompt  the prompt and its number, from 0
+  lam, beta          the strength; beta is there if --aligned-beta is given
+  sample             number of the completion among those of this prompt and lam
+  completion         its text
+  tokens, finished   its length, and whether it ended before --max-new-tokens
+  logp_reference, logp_aligned, logp_sampler
+                     log-probability of the completion under the reference, the
+                     aligned model and the realigned model, in nats
+  log_weight         log of its weight toward the exact mixture
+  metric             its value, if --metric is given
+A log-probability of minus infinity is written as null. The settings are kept
+in FILE.jsonl.meta.json.
 """
+
+#: Arguments that decide what the rows are. The batch size is one of them, because a batch is drawn
+#: from one seed.
+_ROW_ARGUMENTS = (
+    "aligned_beta",
+    "adapter_merge",
+    "dtype",
+    "chat",
+    "system",
+    "samples",
+    "max_new_tokens",
+    "batch_size",
+    "seed",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this command."""
+    """Add the arguments of this command."""
     options.add_models(parser)
     options.add_prompts(parser)
     strength = parser.add_mutually_exclusive_group(required=True)
-    options.add_lams(strength)
+    options.add_lams(strength, "Decode at these mixing weights.")
     strength.add_argument(
         "--betas",
         metavar="LIST",
         type=number_list,
-        help="KL strengths instead, with --aligned-beta",
+        help="Decode at these KL strengths instead (needs --aligned-beta).",
     )
     options.add_decoding(parser, samples=4)
     options.add_metric(parser)
-    options.add_output(parser, "FILE.jsonl", "where the completions go", required=True)
+    options.add_output(parser, "FILE.jsonl", "Write the completions to this file.", required=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Decode what is missing, then show the table."""
+    """Decode the completions that are missing in the file, then print the table."""
     lams = lams_of(args.lams, args.betas, args.aligned_beta)
     check_output(args.output)
     metric = load_metric(args.metric) if args.metric else None
     check_models(args)
     prompts = read_prompts(args)
-    plan = [
-        (p, lam, sample)
-        for p in range(len(prompts))
-        for lam in lams
-        for sample in range(args.samples)
-    ]
-    rows = RowFile(args.output, _settings(args, lams, prompts), len(plan), args.batch_size)
+    requests = requests_of(prompts, lams, args.samples)
+    rows = RowFile(args.output, _settings(args, lams, prompts), len(requests), args.batch_size)
     if rows.complete:
         note(f"{args.output} is complete already: nothing was decoded")
     else:
-        _decode_missing(args, rows, plan, prompts, metric)
+        _decode_missing(args, rows, requests, prompts, metric)
     from dera.cli.sweep_table import sweep_table
 
     print(sweep_table(rows.read()))
@@ -87,28 +109,18 @@ def run(args: argparse.Namespace) -> None:
 def _settings(
     args: argparse.Namespace, lams: tuple[float, ...], prompts: list[str]
 ) -> dict[str, Any]:
-    """All that the rows depend on; the batch size too, because a batch is drawn from one seed."""
+    """Return everything that the rows depend on."""
     import torch
     import transformers
 
     import dera
 
-    same = (
-        "aligned_beta",
-        "adapter_merge",
-        "dtype",
-        "chat",
-        "system",
-        "samples",
-        "max_new_tokens",
-        "batch_size",
-        "seed",
-    )
+    checksum = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
     return {
         "reference": identity(args.reference),
         "aligned": identity(args.aligned),
         "lams": lams,
-        "prompts": f"{len(prompts)} prompts {hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]}",
+        "prompts": f"{len(prompts)} prompts {checksum}",
         "metric": metric_identity(args.metric) if args.metric else None,
         "device": device_of(args),
         "versions": {
@@ -116,17 +128,18 @@ def _settings(
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        **{name: getattr(args, name) for name in same},
+        **{name: getattr(args, name) for name in _ROW_ARGUMENTS},
     }
 
 
 def _decode_missing(
     args: argparse.Namespace,
     rows: RowFile,
-    plan: list[tuple[int, float, int]],
+    requests: list[Request],
     prompts: list[str],
     metric: Metric | None,
 ) -> None:
+    """Decode what is missing in the file, batch by batch."""
     if rows.done:
         note(f"going on with {rows.partial}: {rows.done} of {rows.total} completions are there")
     model, tokenizer = load_pair(args, prompts)
@@ -136,12 +149,13 @@ def _decode_missing(
         try:
             while rows.done < rows.total:
                 seed_batch(args.seed, rows.done // args.batch_size)
-                batch = plan[rows.done : rows.done + args.batch_size]
-                rows.append(_decode(model, tokenizer, prompts, batch, args, metric))
+                batch = requests[rows.done : rows.done + args.batch_size]
+                rows.append(_decode(model, tokenizer, batch, args, metric))
                 bar.update(len(batch))
         except KeyboardInterrupt:
             note(
-                f"{rows.done} of {rows.total} completions are in {rows.partial}: the same command goes on from there"
+                f"{rows.done} of {rows.total} completions are in {rows.partial}: "
+                "the same command goes on from there"
             )
             raise
     rows.finish()
@@ -150,37 +164,43 @@ def _decode_missing(
 def _decode(
     model: RealignedModel,
     tokenizer: Any,
-    prompts: list[str],
-    batch: list[tuple[int, float, int]],
+    batch: list[Request],
     args: argparse.Namespace,
     metric: Metric | None,
 ) -> list[dict[str, Any]]:
-    """The rows of one batch."""
+    """Decode one batch and return its rows."""
     from dera import sample_and_score
 
-    texts = [prompts[p] for p, *_ in batch]
-    drawn, scores = sample_and_score(
-        model, tokenizer, texts, args.max_new_tokens, [lam for _, lam, _ in batch]
-    )
+    prompts = [request.prompt for request in batch]
+    lams = [request.lam for request in batch]
+    drawn, scores = sample_and_score(model, tokenizer, prompts, args.max_new_tokens, lams)
     completions = tokenizer.batch_decode(drawn.token_ids(), skip_special_tokens=True)
-    lengths, finished = drawn.lengths(), drawn.finished()
-    logs = {
-        "logp_reference": scores.reference.tolist(),
-        "logp_aligned": scores.aligned.tolist(),
-        "logp_sampler": scores.sampler.tolist(),
-        "log_weight": scores.log_weight.tolist(),
+    columns: dict[str, list[Any]] = {
+        "sample": [request.sample for request in batch],
+        "completion": completions,
+        "tokens": drawn.lengths(),
+        "finished": drawn.finished(),
+        "logp_reference": _finite_or_none(scores.reference.tolist()),
+        "logp_aligned": _finite_or_none(scores.aligned.tolist()),
+        "logp_sampler": _finite_or_none(scores.sampler.tolist()),
+        "log_weight": _finite_or_none(scores.log_weight.tolist()),
     }
-    judged = metric(texts, completions) if metric else None
+    if metric is not None:
+        columns["metric"] = metric(prompts, completions)
+
     rows = []
-    for i, (p, lam, sample) in enumerate(batch):
-        row: dict[str, Any] = {"prompt_id": p, "prompt": prompts[p], "lam": lam}
+    for position, request in enumerate(batch):
+        row: dict[str, Any] = {
+            "prompt_id": request.prompt_id,
+            "prompt": request.prompt,
+            "lam": request.lam,
+        }
         if args.aligned_beta is not None:
-            row["beta"] = beta_of(lam, args.aligned_beta)
-        row.update(
-            sample=sample, completion=completions[i], tokens=lengths[i], finished=finished[i]
-        )
-        row.update(
-            {name: values[i] if math.isfinite(values[i]) else None for name, values in logs.items()}
-        )
-        rows.append(row if judged is None else {**row, "metric": judged[i]})
+            row["beta"] = beta_of(request.lam, args.aligned_beta)
+        rows.append(row | {name: column[position] for name, column in columns.items()})
     return rows
+
+
+def _finite_or_none(values: list[float]) -> list[float | None]:
+    """Replace what JSON does not have, minus infinity, by None."""
+    return [value if math.isfinite(value) else None for value in values]

@@ -13,52 +13,55 @@ RESAMPLES = 1000
 
 
 def sweep_table(rows: list[dict[str, Any]]) -> str:
-    """A line a lam: completions, their mean length, KL to the reference, gap to the exact mixture, and metric."""
-    lams = list(dict.fromkeys(row["lam"] for row in rows))
-    with_beta, with_metric = "beta" in rows[0], "metric" in rows[0]
-    header = [
-        "lam",
-        *["beta"] * with_beta,
-        "n",
-        "tokens",
-        "KL to reference (nats)",
-        "gap (nats)",
-        *["metric"] * with_metric,
+    """Return a table with a line for each lam.
+
+    A line has the number of completions, their mean length, KL to the reference and gap to the
+    exact mixture; and the strength and the metric, where the rows have them.
+    """
+    cells_by_lam = [
+        _cells([row for row in rows if row["lam"] == lam])
+        for lam in dict.fromkeys(row["lam"] for row in rows)
     ]
-    lines = []
-    for lam in lams:
-        at = [row for row in rows if row["lam"] == lam]
-        reference, sampler, log_weight = (
-            _per_prompt(at, name) for name in ("logp_reference", "logp_sampler", "log_weight")
-        )
-        gap = (
-            approximation_gap(log_weight)
-            if log_weight.shape[1] > 1
-            else np.full(len(log_weight), np.nan)
-        )
-        line = [
-            f"{lam:g}",
-            str(len(at)),
-            _mean(_per_prompt(at, "tokens").mean(-1), ".1f"),
-            _mean((sampler - reference).mean(-1)),
-            _mean(gap),
-        ]
-        if with_beta:
-            line.insert(1, "-" if at[0]["beta"] is None else f"{at[0]['beta']:g}")
-        lines.append(
-            [*line, _mean(_per_prompt(at, "metric").mean(-1), ".4g")] if with_metric else line
-        )
-    return table(header, lines)
+    header = list(cells_by_lam[0])
+    return table(header, [list(cells.values()) for cells in cells_by_lam])
 
 
-def _per_prompt(rows: list[dict[str, Any]], name: str) -> Array:
-    """One column, shape (prompts, samples); null, minus infinity, as NaN: its mean has no useful interval."""
+def _cells(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the cells of the line about one lam, by the heads of their columns."""
+    first = rows[0]
+    log_ratio = _by_prompt(rows, "logp_sampler") - _by_prompt(rows, "logp_reference")
+    cells = {"lam": f"{first['lam']:g}"}
+    if "beta" in first:
+        cells["beta"] = "-" if first["beta"] is None else f"{first['beta']:g}"
+    cells["n"] = str(len(rows))
+    cells["tokens"] = _mean(_by_prompt(rows, "tokens").mean(-1), ".1f")
+    cells["KL to reference (nats)"] = _mean(log_ratio.mean(-1))
+    cells["gap (nats)"] = _mean(_gap(_by_prompt(rows, "log_weight")))
+    if "metric" in first:
+        cells["metric"] = _mean(_by_prompt(rows, "metric").mean(-1), ".4g")
+    return cells
+
+
+def _by_prompt(rows: list[dict[str, Any]], name: str) -> Array:
+    """Return one column in the shape (prompts, samples).
+
+    A null, which stands for minus infinity, becomes NaN: its mean has no useful interval.
+    """
     prompts = len({row["prompt_id"] for row in rows})
     return np.array([row[name] for row in rows], dtype=float).reshape(prompts, -1)
 
 
+def _gap(log_weights: Array) -> Array:
+    """Return each prompt's gap to the exact mixture, NaN for a single sample, (prompts,)."""
+    prompts, samples = log_weights.shape
+    return approximation_gap(log_weights) if samples > 1 else np.full(prompts, np.nan)
+
+
 def _mean(per_prompt: Array, spec: str = ".3f") -> str:
-    """Mean over prompts with its interval; without the interval for one prompt, and "-" where it cannot be computed."""
+    """Return the mean over prompts with its interval.
+
+    One prompt has no interval, and a mean that cannot be computed is written as "-".
+    """
     if not np.isfinite(per_prompt).all():
         return "-"
     if len(per_prompt) < 2:

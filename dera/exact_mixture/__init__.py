@@ -1,1 +1,1 @@
-"""The exact sequence-level mixture: how far the sampler is from it, and how to sample it."""
+"""The exact mixture over whole completions: how far the sampler is from it, how to sample it."""

@@ -1,4 +1,10 @@
-"""Sampling the exact sequence-level mixture, which decoding token by token only approximates, by sequential Monte Carlo."""
+"""Sampling the exact mixture over whole completions, by sequential Monte Carlo.
+
+Decoding token by token only approximates that mixture, because it drops each token's normaliser
+`Z_t` (paper, Proposition 2). Here several completions of a prompt, the particles, are decoded side
+by side. Each carries the product of the normalisers it has dropped as its weight. Where the weights
+become uneven, heavy particles are copied and light ones are given up.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +26,12 @@ class Particles:
     """Weighted completions of each prompt: a sample of the exact mixture.
 
     Attributes:
-        completions: rows in the order of prompts, a prompt's particles together.
-        log_weights: shape (prompts, particles), float64; a particle counts as its weight's share in its prompt.
-        log_normalizer: shape (prompts,): estimate of the log of `sum_y p_ref(y)^(1-lam) * p_aligned(y)^lam`, whose
-            exponential is unbiased.
-        resampled: shape (prompts,): how many times each prompt's particles were resampled on the way.
+        completions: one row a particle, in the order of the prompts.
+        log_weights: float64 of shape (prompts, particles). A particle counts as much as its
+            weight's share in the weights of its prompt.
+        log_normalizer: shape (prompts,), an estimate of the log of
+            `sum_y p_ref(y)^(1-lam) * p_aligned(y)^lam`. The estimate's exponential is unbiased.
+        resampled: shape (prompts,), how many times each prompt's particles were resampled.
     """
 
     completions: Completions
@@ -33,13 +40,20 @@ class Particles:
     resampled: Tensor
 
     def effective_sample_size(self) -> Tensor:
-        """Kish's effective number of particles of each prompt, from the weights since the last resampling."""
+        """Return Kish's effective number of particles of each prompt, shape (prompts,).
+
+        It is that of the weights since the last resampling.
+        """
         return _effective_sample_size(self.log_weights)
 
     def pick(self, generator: torch.Generator | None = None) -> Tensor:
-        """One row of `completions` for each prompt, drawn in proportion to its weight: (nearly) a draw from the exact mixture."""
+        """Draw one row of `completions` for each prompt, in proportion to the weights.
+
+        Each row is nearly a draw from the exact mixture. The shape is (prompts,).
+        """
+        prompts, particles = self.log_weights.shape
         chosen = torch.multinomial(self.log_weights.softmax(-1), 1, generator=generator)[:, 0]
-        return chosen + torch.arange(len(chosen), device=chosen.device) * self.log_weights.shape[1]
+        return chosen + torch.arange(prompts, device=chosen.device) * particles
 
 
 @torch.no_grad()
@@ -53,83 +67,153 @@ def sample_mixture(
     resample_below: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Particles:
-    """Sample the exact mixture `p_ref(y)^(1-lam) * p_aligned(y)^lam` over whole completions (paper, Proposition 1).
+    """Sample the mixture `p_ref(y)^(1-lam) * p_aligned(y)^lam` of whole completions (Proposition
+    1).
 
-    Particles are decoded with per-token mixing (Proposition 2) and weighted by the normalisers `Z_t` it drops. When a prompt's
-    effective number of particles falls below `resample_below` of them, they are resampled (systematically), so that
-    prefixes the mixture favours are continued and the others are not. As `particles` grows, picking from the result is exact.
+    As `particles` grows, picking from the result becomes exact.
 
     Args:
         model: a reference with one aligned model.
         tokenizer: its tokenizer.
         prompts: one group of particles each.
-        max_new_tokens: completions are cut there, and the mixture is that of the two models' cut completions.
-        lam: one number, or one a prompt.
+        max_new_tokens: completions are cut there, and the mixture is that of the two models' cut
+            completions.
+        lam: one number, or one for each prompt.
         particles: completions decoded for each prompt; memory and time grow with it.
-        resample_below: 0 never resamples on the way (plain importance weights), 1 does at every token.
+        resample_below: particles are resampled when their effective number falls below this share
+            of them. 0 never resamples (plain importance weights), 1 resamples at every token.
         generator: source of randomness; torch's own when absent.
 
     Raises:
-        ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned models.
+        ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned
+        models.
     """
     check_pair(model)
     check_max_new_tokens(max_new_tokens)
     if particles < 2:
         raise ValueError(f"particles must be at least 2, got {particles}")
-    weights = as_lam(lam, len(prompts), model.device)[:, 0].repeat_interleave(particles)
-    state = Rows(model, tokenizer, [prompt for prompt in prompts for _ in range(particles)])
-    drawn = torch.full((len(weights), max_new_tokens), state.pad, device=model.device)
-    log_weights = torch.zeros(len(prompts), particles, dtype=torch.double, device=model.device)
-    resampled = torch.zeros(len(prompts), dtype=torch.long, device=model.device)
-    rows = torch.arange(len(weights), device=model.device)  # those still being decoded
+    lams = as_lam(lam, len(prompts), model.device)[:, 0].repeat_interleave(particles)
+    rows = Rows(model, tokenizer, [prompt for prompt in prompts for _ in range(particles)])
+    drawn = torch.full((len(lams), max_new_tokens), rows.pad, device=model.device)
+    population = _Population(drawn, len(prompts), particles)
+
     for step in range(max_new_tokens):
-        output = state.forward(lam=weights[rows], output_parts=True)
-        log_z = log_normalizers(output.reference_logits, output.aligned_logits, weights[rows])[:, 0]
-        log_weights.view(-1)[rows] += log_z.double()
-        ancestors, again = _ancestors(log_weights, resample_below, generator)
-        log_weights = torch.where(again[:, None], _log_mean(log_weights)[:, None], log_weights)
-        resampled += again
-        drawn = drawn[ancestors]
-        # A particle goes on if its ancestor did; `index` is where that stands in the batch.
-        position = torch.full_like(ancestors, -1).index_put_(
-            (rows,), torch.arange(len(rows), device=rows.device)
-        )
-        index = position[ancestors]
-        rows, index = (index >= 0).nonzero()[:, 0], index[index >= 0]
-        if not len(rows):
+        # Weigh: the token about to be drawn adds its normaliser, which per-token mixing drops.
+        lams_decoded = lams[population.decoded]
+        output = rows.forward(lam=lams_decoded, output_parts=True)
+        log_z = log_normalizers(output.reference_logits, output.aligned_logits, lams_decoded)
+        population.weigh(log_z[:, 0])
+
+        # Resample: what the mixture favours is continued, and what it does not is given up.
+        parents = population.resample(resample_below, generator)
+        if not len(parents):
             break
-        tokens = draw(output.logits[index, -1].float(), generator)
-        drawn[rows, step] = tokens
-        going = ~is_end(tokens, state.ends)
-        rows = rows[going]
-        if not len(rows):
+
+        # Extend: each particle draws its token from its parent's distribution (Proposition 2).
+        tokens = draw(output.logits[parents, -1].float(), generator)
+        unfinished = ~is_end(tokens, rows.ends)
+        population.extend(step, tokens, unfinished)
+        if not len(population.decoded):
             break
-        state.advance(tokens[going], index[going])
-    return Particles(state.completions(drawn), log_weights, _log_mean(log_weights), resampled)
+        rows.advance(tokens[unfinished], parents[unfinished])
+    return Particles(
+        completions=rows.completions(population.drawn),
+        log_weights=population.log_weights,
+        log_normalizer=_log_mean(population.log_weights),
+        resampled=population.resampled,
+    )
 
 
-def _log_mean(log_weights: Tensor) -> Tensor:
-    return log_weights.logsumexp(-1) - torch.log(torch.tensor(float(log_weights.shape[-1])))
+class _Population:
+    """The particles of all prompts while they are decoded.
 
+    Attributes:
+        drawn: the tokens so far, shape (prompts * particles, max_new_tokens).
+        decoded: the rows of `drawn` that are still being decoded, in the order of the batch.
+        log_weights, resampled: as in `Particles`.
+    """
 
-def _effective_sample_size(log_weights: Tensor) -> Tensor:
-    return (2 * log_weights.logsumexp(-1) - (2 * log_weights).logsumexp(-1)).exp()
+    def __init__(self, drawn: Tensor, prompts: int, particles: int):
+        device = drawn.device
+        self.drawn = drawn
+        self.decoded = torch.arange(len(drawn), device=device)
+        self.log_weights = torch.zeros(prompts, particles, dtype=torch.double, device=device)
+        self.resampled = torch.zeros(prompts, dtype=torch.long, device=device)
+
+    def weigh(self, log_z: Tensor) -> None:
+        """Multiply the weights of the particles being decoded by their normalisers.
+
+        Args:
+            log_z: shape (rows being decoded,).
+        """
+        self.log_weights.view(-1)[self.decoded] += log_z.double()
+
+    def resample(self, resample_below: float, generator: torch.Generator | None) -> Tensor:
+        """Replace the particles of prompts whose weights are uneven, and give them equal weights.
+
+        Returns:
+            for each particle that is decoded from now on, where its parent stands in the batch.
+        """
+        ancestors, uneven = _ancestors(self.log_weights, resample_below, generator)
+        mean = _log_mean(self.log_weights)
+        self.log_weights = torch.where(uneven[:, None], mean[:, None], self.log_weights)
+        self.resampled += uneven
+        self.drawn = self.drawn[ancestors]
+
+        # A particle goes on if its ancestor was still being decoded.
+        batch_position = torch.full_like(ancestors, -1)
+        batch_position[self.decoded] = torch.arange(len(self.decoded), device=ancestors.device)
+        parents = batch_position[ancestors]
+        goes_on = parents >= 0
+        self.decoded = goes_on.nonzero()[:, 0]
+        return parents[goes_on]
+
+    def extend(self, step: int, tokens: Tensor, unfinished: Tensor) -> None:
+        """Append a token to each particle being decoded, and go on with the unfinished ones.
+
+        Args:
+            step: how many tokens were drawn before.
+            tokens: shape (rows being decoded,).
+            unfinished: which of these tokens do not end their completion, same shape.
+        """
+        self.drawn[self.decoded, step] = tokens
+        self.decoded = self.decoded[unfinished]
 
 
 def _ancestors(
     log_weights: Tensor, resample_below: float, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """For each row the row it is replaced by, shape (prompts * particles,), and which prompts are resampled.
+    """Choose the row that replaces each row, by systematic resampling.
 
-    Systematic resampling: one uniform number a prompt places `particles` equidistant points on the cumulated weights, so a
-    particle is copied its expected number of times, rounded up or down.
+    One uniform number a prompt places equidistant points on the cumulated weights, as many as there
+    are particles. A particle is thereby copied its expected number of times, rounded up or down.
+
+    Args:
+        log_weights: shape (prompts, particles).
+        resample_below: prompts whose effective number of particles is below this share of them are
+            resampled; the rows of other prompts stay.
+
+    Returns:
+        the rows, shape (prompts * particles,), and which prompts are resampled, shape (prompts,).
     """
     prompts, particles = log_weights.shape
     device = log_weights.device
-    again = _effective_sample_size(log_weights) < resample_below * particles
+    uneven = _effective_sample_size(log_weights) < resample_below * particles
     offset = torch.rand(prompts, 1, dtype=torch.double, generator=generator, device=device)
     points = (torch.arange(particles, device=device) + offset) / particles
     cumulated = log_weights.softmax(-1).cumsum(-1)
-    chosen = torch.searchsorted(cumulated, points).clamp(max=particles - 1)
-    chosen = torch.where(again[:, None], chosen, torch.arange(particles, device=device))
-    return (chosen + torch.arange(prompts, device=device)[:, None] * particles).view(-1), again
+    copied = torch.searchsorted(cumulated, points).clamp(max=particles - 1)
+    unchanged = torch.arange(particles, device=device)
+    within_prompt = torch.where(uneven[:, None], copied, unchanged)
+    first_rows = torch.arange(prompts, device=device)[:, None] * particles
+    return (within_prompt + first_rows).view(-1), uneven
+
+
+def _log_mean(log_weights: Tensor) -> Tensor:
+    """Return the log of the mean weight over the last axis."""
+    return log_weights.logsumexp(-1) - torch.log(torch.tensor(float(log_weights.shape[-1])))
+
+
+def _effective_sample_size(log_weights: Tensor) -> Tensor:
+    """Return `(sum w)^2 / sum w^2` over the last axis (Kish)."""
+    return (2 * log_weights.logsumexp(-1) - (2 * log_weights).logsumexp(-1)).exp()

@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from dera import reweight, reweighted_kl
+from dera.curve.balance_heuristic import coverage
+from dera.curve.tuning import choose
 from dera.exact_mixture.gap import gaps_of
-from dera.lam_curve.curve import coverage
-from dera.lam_curve.tuning import choose
 from tests.dera.dice import Dice
 
 HUMP = Dice(
