@@ -1,9 +1,10 @@
-# The map of the study, for each task: data -> reference -> aligned adapters -> decoded policies -> tables -> claims and figures.
+# The map of the study: for each task data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
 import os
+import shlex
 
 from snakemake.utils import min_version
 
-from study import checks, config as study_config, estimate, modules, plugins, several_rewards
+from study import estimate, plan, plugins
 
 min_version("9.0")
 
@@ -14,10 +15,11 @@ if (
     configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 
 
-CHECKED = study_config.check_or_exit(config, workflow.configfiles)
-RESULTS = f"results/{config['study']}"
+PLAN = plan.resolve_or_exit(config, workflow.configfiles)
+RESULTS = f"results/{PLAN.study}"
 
-# glibc keeps the memory a job has freed instead of giving it back page by page: a sixth less time in training.
+# The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
+# page, which takes a sixth less time in training.
 ENVIRONMENT = {
     "PYTHONPATH": workflow.basedir,
     "TOKENIZERS_PARALLELISM": "false",
@@ -25,28 +27,20 @@ ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
 }
-shell.prefix(
-    "export " + " ".join(f"{name}='{value}'" for name, value in ENVIRONMENT.items()) + "; "
-)
+EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
+shell.prefix(f"export {' '.join(EXPORTS)}; ")
 
 
 include: "study/jobs.smk"
 include: "training/training.smk"
-include: "eval/inputs.smk"
 include: "eval/eval.smk"
-include: "figures/inputs.smk"
 include: "figures/figures.smk"
 include: "bench/bench.smk"
 
 
 onstart:
-    plugins.check_or_exit(CHECKED)
-    print(
-        estimate.message(
-            estimate.seconds(config, CHECKED.objectives), workflow.cores or 1, config["study"]
-        ),
-        flush=True,
-    )
+    plugins.check_or_exit(PLAN)
+    print(estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study), flush=True)
 
 
 rule figures:

@@ -21,19 +21,19 @@ rule make_larger_pair:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=json.dumps(LARGER, sort_keys=True),
+        settings=text(LARGER),
         code=source_digest("bench.larger_pair"),
     shell:
-        "python -m bench.larger_pair --settings {params.settings:q} --log {log}"
-        " --reference {output.reference} --adapter {output.adapter}"
+        "python -m bench.larger_pair --settings {params.settings:q} --log {log:q}"
+        " --reference {output.reference:q} --adapter {output.adapter:q}"
 
 
 rule time_decoding:
     input:
         settings=BENCH_SETTINGS,
-        reference=f"{RESULTS}/{FIRST_TASK}/models/reference",
-        adapter=f"{RESULTS}/{FIRST_TASK}/models/{FIRST_CURVE}",
-        prompts=f"{RESULTS}/{FIRST_TASK}/data/test.parquet",
+        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
+        adapter=MAIN_ADAPTER,
+        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
         larger=rules.make_larger_pair.output,
     output:
         decoding=f"{BENCH}/decoding.json",
@@ -49,13 +49,13 @@ rule time_decoding:
     resources:
         gpu=GPU,
     params:
-        settings=section(FIRST_TASK, max_new_tokens=room(FIRST_TASK)),
-        code=code_of(FIRST_TASK, "bench.decoding"),
-        seed=config["seed"],
+        settings=text(settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)),
+        code=code_of(MAIN_TASK, "bench.decoding"),
+        seed=PLAN.seed,
     shell:
-        "python -m bench.decoding --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --what {input.settings} --study {input.reference} {input.adapter} --larger {input.larger} --prompts {input.prompts}"
-        " --output {output.decoding} --curve {output.curve} --provenance {output.provenance}"
+        "python -m bench.decoding --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --what {input.settings:q} --study {input.reference:q} {input.adapter:q} --larger {input.larger:q} --prompts {input.prompts:q}"
+        " --output {output.decoding:q} --curve {output.curve:q} --provenance {output.provenance:q}"
 
 
 rule draw_decoding:
@@ -73,7 +73,7 @@ rule draw_decoding:
     params:
         code=source_digest("figures.decoding"),
     shell:
-        "python -m figures.decoding --decoding {input} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+        "python -m figures.decoding --decoding {input:q} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule tabulate_decoding:
@@ -90,7 +90,7 @@ rule tabulate_decoding:
     params:
         code=source_digest("bench.table"),
     shell:
-        "python -m bench.table --decoding {input} --output {output} > {log} 2>&1"
+        "python -m bench.table --decoding {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule bench:
@@ -114,4 +114,4 @@ rule publish_bench:
     conda:
         "../envs/environment.yaml"
     shell:
-        "(mkdir -p {output} && cp {input} {output}) > {log} 2>&1"
+        "(mkdir -p {output:q} && cp {input:q} {output:q}) > {log:q} 2>&1"

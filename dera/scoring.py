@@ -1,7 +1,15 @@
-"""Log-probabilities of sampled completions under both models and under the sampler."""
+"""Log-probabilities of completions under each model that a policy is made of, summed over tokens.
+
+There are two ways to get them. `sample_and_score` and `sample_and_score_policy` add them up while
+they decode, because decoding computes the logits of every model anyway. `score_completions` and
+`log_probabilities` read completions that exist already.
+
+Every per-token log-probability is computed in float32 and every sum over tokens in float64.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +19,21 @@ from torch import Tensor
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
 from dera.model.padding import positions_of
-from dera.model.realigned import RealignedModel, check_pair
+from dera.model.realigned import RealignedModel
 from dera.weights import Lam, as_lam
 
 
 @dataclass(frozen=True)
 class SequenceScores:
-    """Sequence log-probabilities, each float64 of shape (batch,), in nats.
+    """Log-probabilities of completions under a realigned model and its parts, float64, in nats.
 
-    `log_weight` is `sum_t log Z_t`: for a completion drawn from the sampler at that lam, its unnormalised log
-    importance weight toward the exact geometric mixture of the paper's Proposition 1.
+    Attributes:
+        reference: under the reference, shape (batch,).
+        aligned: under the aligned model, shape (batch,); with n aligned models, shape (n, batch).
+        sampler: under the realigned model, which draws token by token, shape (batch,).
+        log_weight: `sum_t log Z_t`, shape (batch,). For a completion that the sampler drew at that
+            lam, this is its unnormalised log importance weight toward the exact geometric mixture
+            of the paper's Proposition 1, `pi_ref * prod_i (pi_i / pi_ref)^lam_i`.
     """
 
     reference: Tensor
@@ -29,78 +42,180 @@ class SequenceScores:
     log_weight: Tensor
 
 
-@torch.no_grad()
-def score_completions(model: RealignedModel, completions: Completions, lam: Lam) -> SequenceScores:
-    """Score completions under the reference, the aligned model and the sampler at `lam`.
+@dataclass(frozen=True)
+class PolicyScores:
+    """Log-probabilities of completions under a policy and its two models, float64, in nats.
 
-    Args:
-        model: the pair.
-        completions: rows to score; the end-of-sequence token counts, padding does not.
-        lam: mixing weight, one number or one a row.
-
-    Raises:
-        ValueError: if `lam` is not finite or has a wrong shape.
+    Attributes:
+        policy: under the policy that sampled them, shape (batch,).
+        reference: under the reference, shape (batch,).
+        aligned: under the aligned model, shape (batch,).
     """
-    check_pair(model)
-    weights = as_lam(lam, len(completions.input_ids), completions.input_ids.device)[:, 0]
-    output, mask = model(**_inputs(completions), lam=weights, output_parts=True), _mask(completions)
-    reference, aligned = (
-        _predicting(logits, completions)[mask]
-        for logits in (output.reference_logits, output.aligned_logits)
-    )
-    per_token = _per_token(reference, aligned, weights[_rows(completions)], _tokens(completions))
-    return SequenceScores(*_sum(per_token, completions))
+
+    policy: Tensor
+    reference: Tensor
+    aligned: Tensor
 
 
 @torch.no_grad()
 def sample_and_score(
-    model: RealignedModel, tokenizer: Any, prompts: list[str], max_new_tokens: int, lam: Lam
+    model: RealignedModel, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int, lam: Lam
 ) -> tuple[Completions, SequenceScores]:
-    """`sample_completions` and `score_completions` in one pass: decoding has computed both models' logits already.
+    """Sample one completion a prompt from a realigned model, and score it in the same pass.
 
-    Args and errors as those of `sample_completions`.
+    Args:
+        model: the realigned model, of one or several aligned models.
+        tokenizer, prompts, max_new_tokens: as for `sample_completions`.
+        lam: mixing weight, any `dera.weights.Lam` but a schedule: one number, one a row, or for n
+            aligned models an array of shape (batch, n).
+
+    Raises:
+        ValueError: if `lam` is a schedule, is not finite or has a wrong shape; and as
+            `sample_completions`.
     """
-    check_pair(model)
-    weights = as_lam(lam, len(prompts), model.device)[:, 0]
-    totals = torch.zeros(4, len(prompts), dtype=torch.double)
+    weights = as_lam(lam, len(prompts), model.device, model.names)
 
-    def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
-        scores = _per_token(
-            output.reference_logits[:, -1], output.aligned_logits[:, -1], weights[rows], tokens
-        )
-        totals[:, rows.cpu()] += scores.cpu()
+    def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
+        logits = [part[:, -1] for part in _parts_logits(output)]
+        return _mixture_token_scores(logits, weights[rows], tokens)
 
-    completions = sample_completions(
-        model, tokenizer, prompts, max_new_tokens, lam=weights, on_step=add
+    scores = len(model.parts) + 2
+    completions, sums = _sample_and_sum(
+        model, tokenizer, prompts, max_new_tokens, weights, scores, token_scores
     )
-    return completions, SequenceScores(*totals)
+    return completions, _sequence_scores(sums)
+
+
+@torch.no_grad()
+def sample_and_score_policy(
+    policy: Any, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int
+) -> tuple[Completions, PolicyScores]:
+    """Sample one completion a prompt from a policy of two models, and score it in the same pass.
+
+    Args:
+        policy: what `sample_completions` can decode. Its output has `logits` (the policy's own),
+            `reference_logits` and `aligned_logits`, each of shape (batch, time, vocabulary).
+        tokenizer, prompts, max_new_tokens: as for `sample_completions`.
+
+    Raises:
+        ValueError: as `sample_completions`.
+    """
+
+    def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
+        logits = (output.logits, output.reference_logits, output.aligned_logits)
+        return torch.stack([_at(_normalised(part[:, -1]), tokens) for part in logits]).double()
+
+    completions, sums = _sample_and_sum(
+        policy, tokenizer, prompts, max_new_tokens, None, 3, token_scores
+    )
+    return completions, PolicyScores(*sums)
+
+
+@torch.no_grad()
+def score_completions(model: RealignedModel, completions: Completions, lam: Lam) -> SequenceScores:
+    """Score completions under the reference, the aligned models and the sampler at `lam`.
+
+    Args:
+        model: the realigned model, of one or several aligned models.
+        completions: rows to score; the end-of-sequence token counts, padding does not.
+        lam: mixing weight, as for `sample_and_score`.
+
+    Raises:
+        ValueError: if `lam` is a schedule, is not finite or has a wrong shape.
+    """
+    input_ids, mask = completions.input_ids, _mask(completions)
+    weights = as_lam(lam, len(input_ids), input_ids.device, model.names)
+    output = model(**_inputs(completions), lam=weights, output_parts=True)
+    logits = [_predicting(part, completions)[mask] for part in _parts_logits(output)]
+    rows = _rows(completions)
+    token_scores = _mixture_token_scores(logits, weights[rows], _tokens(completions))
+    return _sequence_scores(_sum(token_scores, completions))
 
 
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
-    """Sequence log-probabilities of completions under one model, float64 of shape (batch,), in nats."""
-    logits = _predicting(model(**_inputs(completions)).logits, completions)[_mask(completions)]
-    return _sum(_at(logits.float().log_softmax(-1), _tokens(completions)), completions)
+    """Return log-probabilities of completions under one model, float64, shape (batch,), in nats."""
+    output = model(**_inputs(completions))
+    logits = _predicting(output.logits, completions)[_mask(completions)]
+    return _sum(_at(_normalised(logits), _tokens(completions)), completions)
 
 
-def _per_token(reference: Tensor, aligned: Tensor, lam: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probabilities of tokens under reference, aligned and sampler, and log Z_t; float64 of shape (4, tokens).
+def _sample_and_sum(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    lam: Tensor | None,
+    scores: int,
+    token_scores: Callable[[Tensor, Any, Tensor], Tensor],
+) -> tuple[Completions, Tensor]:
+    """Sample completions and sum scores of their tokens, float64 of shape (scores, batch).
 
     Args:
-        reference, aligned: logits that predict the tokens, shape (tokens, vocabulary).
-        lam: shape (tokens,).
-        tokens: ids, shape (tokens,).
+        scores: how many scores each token has.
+        token_scores: from the rows still decoded, the model's output for them and the tokens
+            chosen, to the scores of these tokens, float64 of shape (scores, rows).
     """
-    reference, aligned = reference.float().log_softmax(-1), aligned.float().log_softmax(-1)
-    mixed = mix_logits(reference, aligned, lam)
-    log_z = mixed.logsumexp(-1)  # log Z_t, because both parts are normalised
-    return torch.stack(
-        [_at(reference, tokens), _at(aligned, tokens), _at(mixed, tokens) - log_z, log_z]
-    ).double()
+    sums = torch.zeros(scores, len(prompts), dtype=torch.double)
+
+    def add(rows: Tensor, output: Any, tokens: Tensor) -> None:
+        sums[:, rows.cpu()] += token_scores(rows, output, tokens).cpu()
+
+    completions = sample_completions(
+        model, tokenizer, prompts, max_new_tokens, lam=lam, on_step=add
+    )
+    return completions, sums
+
+
+def _mixture_token_scores(logits: Sequence[Tensor], weights: Tensor, tokens: Tensor) -> Tensor:
+    """Score tokens under the sampler, the reference and each aligned model, and add log Z_t.
+
+    Args:
+        logits: the logits that predict the tokens, of the reference and then of each aligned model,
+            each of shape (tokens, vocabulary).
+        weights: lam of each token and aligned model, shape (tokens, models).
+        tokens: ids, shape (tokens,).
+
+    Returns:
+        float64 of shape (models + 3, tokens); the last row is log Z_t.
+    """
+    reference, *aligned = [_normalised(part) for part in logits]
+    mixed = mix_logits(reference, aligned, weights)
+    log_z = mixed.logsumexp(-1)  # log Z_t, because all parts are normalised
+    sampler = _at(mixed, tokens) - log_z
+    under_parts = [_at(part, tokens) for part in (reference, *aligned)]
+    return torch.stack([sampler, *under_parts, log_z]).double()
+
+
+def _sequence_scores(sums: Tensor) -> SequenceScores:
+    """Name the sums of what `_mixture_token_scores` returns."""
+    aligned = sums[2:-1]
+    return SequenceScores(
+        reference=sums[1],
+        aligned=aligned[0] if len(aligned) == 1 else aligned,
+        sampler=sums[0],
+        log_weight=sums[-1],
+    )
+
+
+def _parts_logits(output: Any) -> list[Tensor]:
+    """Return the logits that a realigned model has mixed, the reference's first."""
+    aligned = output.aligned_logits
+    return [output.reference_logits, *(aligned if isinstance(aligned, tuple) else [aligned])]
+
+
+def _normalised(logits: Tensor) -> Tensor:
+    """Return log-probabilities in float32."""
+    return logits.float().log_softmax(-1)
+
+
+def _at(values: Tensor, tokens: Tensor) -> Tensor:
+    """Return each row's value at its token: shape (tokens, vocabulary) to (tokens,)."""
+    return values.gather(-1, tokens[:, None])[:, 0]
 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
-    """What a forward needs to give the logits that predict each completion token, and one position more."""
+    """Return the inputs of a forward that predicts the completion tokens and one token more."""
     if completions.encoder_input_ids is not None:
         return dict(
             input_ids=completions.encoder_input_ids,
@@ -118,33 +233,27 @@ def _inputs(completions: Completions) -> dict[str, Any]:
 
 
 def _predicting(logits: Tensor, completions: Completions) -> Tensor:
-    """Those of a forward's logits that predict the completion's tokens, shape (batch, completion, vocabulary)."""
+    """Return the logits that predict completion tokens, shape (batch, completion, vocabulary)."""
     return logits[:, -completions.completion_length - 1 : -1]
 
 
 def _mask(completions: Completions) -> Tensor:
+    """Return which columns of each completion hold tokens, shape (batch, completion)."""
     return completions.attention_mask[:, -completions.completion_length :].bool()
 
 
 def _rows(completions: Completions) -> Tensor:
-    """The row each completion token belongs to, shape (tokens,): padding is left out before any work on vocabularies."""
+    """Return the row of each completion token, shape (tokens,). Padding is left out."""
     return _mask(completions).nonzero()[:, 0]
 
 
 def _tokens(completions: Completions) -> Tensor:
+    """Return the ids of all completion tokens, row by row, shape (tokens,). Padding is left out."""
     return completions.input_ids[:, -completions.completion_length :][_mask(completions)]
 
 
-def _at(values: Tensor, tokens: Tensor) -> Tensor:
-    return values.gather(-1, tokens[:, None])[:, 0]
-
-
 def _sum(per_token: Tensor, completions: Completions) -> Tensor:
-    """Sums over the tokens of each row, in float64; shape (..., tokens) to (..., batch)."""
-    total = torch.zeros(
-        *per_token.shape[:-1],
-        len(completions.input_ids),
-        dtype=torch.double,
-        device=per_token.device,
-    )
+    """Sum over the tokens of each row, in float64: shape (..., tokens) to (..., batch)."""
+    shape = (*per_token.shape[:-1], len(completions.input_ids))
+    total = torch.zeros(shape, dtype=torch.double, device=per_token.device)
     return total.index_add(-1, _rows(completions), per_token.double())

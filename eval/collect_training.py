@@ -1,14 +1,30 @@
-"""Gather the training histories of the reference and of every adapter in one table, a row a logged number."""
+"""Gather the training histories of the reference and of every adapter in one table.
+
+The table has a row for each number that was logged.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from study import job
 
+LABELS = ("stage", "objective", "beta", "seed", "seconds")
 LOGGED = ("loss", "eval_loss", "reward", "kl", "rewards/margins", "rewards/accuracies")
+
+
+def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of one model from what its training.json says."""
+    labels = {key: record.get(key) for key in LABELS}
+    lines = []
+    for entry in record["history"]:
+        for name in LOGGED:
+            if name in entry:
+                lines.append({**labels, "step": entry["step"], "name": name, "value": entry[name]})
+    return lines
 
 
 def main() -> None:
@@ -18,20 +34,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="CSV file for the table")
     args = parser.parse_args()
     with job.running(f"{args.task} collect training", args):
-        rows = []
+        lines = []
         for folder in args.models:
-            record = job.read_json(folder / "training.json")
-            labels = {
-                key: record.get(key) for key in ("stage", "objective", "beta", "seed", "seconds")
-            }
-            for entry in record["history"]:
-                rows += [
-                    {**labels, "step": entry["step"], "name": k, "value": entry[k]}
-                    for k in LOGGED
-                    if k in entry
-                ]
+            lines += rows(job.read_json(folder / "training.json"))
         with job.atomic_path(args.output) as path:
-            pd.DataFrame(rows).to_csv(path, index=False)
+            pd.DataFrame(lines).to_csv(path, index=False)
 
 
 if __name__ == "__main__":

@@ -1,129 +1,78 @@
 # How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
 
 
-rule sample_reference:
+def decoding_of(wildcards):
+    return task_of(wildcards).decodings[wildcards.decoding]
+
+
+def decoded_adapters(wildcards):
+    """The adapters that a decoding reads, in the order its policies mix them."""
+    return [model_folder(task_of(wildcards), run) for run in decoding_of(wildcards).runs]
+
+
+def all_samples(wildcards):
+    """What every decoding job of the task made."""
+    task = task_of(wildcards)
+    return [f"{RESULTS}/{task.name}/samples/{name}" for name in task.decodings]
+
+
+def curves(wildcards):
+    """One curve over lam for each objective that DeRa starts from."""
+    task = task_of(wildcards)
+    return [
+        f"{RESULTS}/{task.name}/curves/{run.objective}/{run.beta}/seed={run.seed}.csv"
+        for run in task.curve_runs
+    ]
+
+
+def learned_reward(wildcards):
+    """The reward model's folder, where an objective of the task maximises it."""
+    return f"{OF_TASK}/models/reward" if task_of(wildcards).has_learned_reward else []
+
+
+def judging(wildcards):
+    return text(settings.judging(PLAN, task_of(wildcards)))
+
+
+MAIN_TASK = PLAN.main_task
+MAIN_ADAPTER = model_folder(MAIN_TASK, MAIN_TASK.main_run)
+TABLES = ["policies", "costs", "agreement"]
+
+
+rule decode:
     input:
         reference=rules.train_reference.output,
-        prompts=f"{OF_TASK}/data/test.parquet",
+        adapters=decoded_adapters,
+        prompts=rules.make_data.output.test,
     output:
-        directory(f"{OF_TASK}/samples/reference"),
+        directory(f"{OF_TASK}/samples/{{decoding}}"),
     log:
-        f"{OF_TASK}/logs/sample/reference.log",
+        f"{OF_TASK}/logs/decode/{{decoding}}.log",
     benchmark:
-        f"{OF_TASK}/benchmarks/sample/reference.tsv"
+        f"{OF_TASK}/benchmarks/decode/{{decoding}}.tsv"
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
     params:
-        seed=config["seed"],
-        settings=decoding,
-        code=source_digest("eval.sample"),
-        labels=lambda wildcards: json.dumps({"task": wildcards.task}),
-    shell:
-        "python -m eval.sample --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --prompts {input.prompts} --output {output}"
-
-
-rule sample_adapter:
-    input:
-        reference=rules.train_reference.output,
-        adapter=rules.align.output,
-        prompts=f"{OF_TASK}/data/test.parquet",
-    output:
-        directory(f"{OF_TASK}/samples/{{objective}}-beta={{beta}}-seed={{seed}}"),
-    log:
-        f"{OF_TASK}/logs/sample/{{objective}}-beta={{beta}}-seed={{seed}}.log",
-    benchmark:
-        f"{OF_TASK}/benchmarks/sample/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
-    conda:
-        "../envs/environment.yaml"
-    resources:
-        gpu=GPU,
-    params:
-        settings=decoding,
-        code=source_digest("eval.sample"),
-        seed=sampling_seed,
-        lams=lambda wildcards: (
-            "--lams="
-            + ",".join(
-                map(
-                    str,
-                    study_config.lams(TASKS[wildcards.task], wildcards.objective, wildcards.beta),
-                )
-            )
-            if wildcards.beta in ALIGNMENTS[wildcards.task][wildcards.objective]["anchors"]
-            else ""
+        settings=lambda wildcards: text(settings.decoding(task_of(wildcards), wildcards.decoding)),
+        seed=lambda wildcards: decoding_of(wildcards).seed,
+        code=lambda wildcards: source_digest(
+            "eval.decode", *(f"eval.baselines.{name}" for name in task_of(wildcards).baselines)
         ),
-        labels=lambda wildcards: json.dumps(
-            {
-                "task": wildcards.task,
-                "objective": wildcards.objective,
-                "adapter_beta": wildcards.beta,
-                "seed": int(wildcards.seed),
-            }
+        adapters=lambda wildcards, input: (
+            ["--adapters", *input.adapters] if input.adapters else []
         ),
     shell:
-        "python -m eval.sample {params.lams} --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
-
-
-rule sample_comparators:
-    input:
-        reference=rules.train_reference.output,
-        adapter=compared_adapter,
-        prompts=f"{OF_TASK}/data/test.parquet",
-    output:
-        directory(f"{OF_TASK}/samples/comparators"),
-    log:
-        f"{OF_TASK}/logs/sample/comparators.log",
-    benchmark:
-        f"{OF_TASK}/benchmarks/sample/comparators.tsv"
-    conda:
-        "../envs/environment.yaml"
-    resources:
-        gpu=GPU,
-    params:
-        settings=decoding_comparators,
-        code=source_digest("eval.comparators"),
-        seed=comparators_seed,
-        labels=compared_labels,
-    shell:
-        "python -m eval.comparators --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
-
-
-rule sample_several:
-    input:
-        reference=rules.train_reference.output,
-        adapters=mixed_adapters,
-        prompts=f"{OF_TASK}/data/test.parquet",
-    output:
-        directory(f"{OF_TASK}/samples/several-seed={{seed}}"),
-    log:
-        f"{OF_TASK}/logs/sample/several-seed={{seed}}.log",
-    benchmark:
-        f"{OF_TASK}/benchmarks/sample/several-seed={{seed}}.tsv"
-    conda:
-        "../envs/environment.yaml"
-    resources:
-        gpu=GPU,
-    params:
-        settings=decoding,
-        code=source_digest("eval.sample_several"),
-        seed=several_seed,
-        lams=several_lams,
-        labels=lambda wildcards: json.dumps({"task": wildcards.task, "seed": int(wildcards.seed)}),
-    shell:
-        "python -m eval.sample_several --lams {params.lams:q} --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed}"
-        " --log {log} --reference {input.reference} --adapters {input.adapters} --prompts {input.prompts} --output {output}"
+        "python -m eval.decode --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --reference {input.reference:q} {params.adapters:q} --prompts {input.prompts:q} --output {output:q}"
 
 
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
         adapter=rules.align.output,
-        prompts=f"{OF_TASK}/data/test.parquet",
+        prompts=rules.make_data.output.test,
     output:
         f"{OF_TASK}/curves/{{objective}}/{{beta}}/seed={{seed}}.csv",
     log:
@@ -135,25 +84,20 @@ rule estimate_curve:
     resources:
         gpu=GPU,
     params:
-        settings=lambda wildcards: section(
-            wildcards.task,
-            "evaluation",
-            curve=TASKS[wildcards.task]["dera"]["curve"],
-            max_new_tokens=room(wildcards.task),
-            resamples=config["statistics"]["bootstrap_resamples"],
-        ),
-        code=lambda wildcards: code_of(wildcards.task, "eval.curve"),
-        seed=config["seed"],
-        labels=lambda wildcards: json.dumps(
+        settings=lambda wildcards: text(settings.estimating_curve(PLAN, task_of(wildcards))),
+        code=lambda wildcards: code_of(task_of(wildcards), "eval.curve"),
+        seed=PLAN.seed,
+        labels=lambda wildcards: text(
             {
                 "objective": wildcards.objective,
-                "adapter_beta": wildcards.beta,
+                "anchor": wildcards.beta,
                 "seed": int(wildcards.seed),
             }
         ),
     shell:
-        "python -m eval.curve --labels {params.labels:q} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
+        "python -m eval.curve --labels {params.labels:q} --settings {params.settings:q}"
+        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q}"
+        " --adapter {input.adapter:q} --prompts {input.prompts:q} --output {output:q}"
 
 
 rule gather_curves:
@@ -168,14 +112,14 @@ rule gather_curves:
     conda:
         "../envs/environment.yaml"
     shell:
-        "awk 'NR == 1 || FNR > 1' {input} > {output} 2> {log}"
+        "awk 'NR == 1 || FNR > 1' {input:q} > {output:q} 2> {log:q}"
 
 
 rule curve_trial:
     input:
-        reference=f"{RESULTS}/{FIRST_TASK}/models/reference",
-        adapter=f"{RESULTS}/{FIRST_TASK}/models/{FIRST_CURVE}",
-        prompts=f"{RESULTS}/{FIRST_TASK}/data/test.parquet",
+        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
+        adapter=MAIN_ADAPTER,
+        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
     output:
         f"{RESULTS}/tables/curve_trial.csv",
     log:
@@ -187,18 +131,21 @@ rule curve_trial:
     resources:
         gpu=GPU,
     params:
-        settings=section(FIRST_TASK, "evaluation", max_new_tokens=room(FIRST_TASK)),
-        code=code_of(FIRST_TASK, "eval.curve_trial"),
-        seed=config["seed"],
+        settings=text(
+            settings.of_task(MAIN_TASK, "evaluation", max_new_tokens=MAIN_TASK.max_new_tokens)
+        ),
+        code=code_of(MAIN_TASK, "eval.curve_trial"),
+        seed=PLAN.seed,
     shell:
-        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --adapter {input.adapter} --prompts {input.prompts} --output {output}"
+        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule score_completions:
     input:
-        samples=scored_samples,
-        prompts=f"{OF_TASK}/data/test.parquet",
+        samples=all_samples,
+        prompts=rules.make_data.output.test,
         reward_model=learned_reward,
     output:
         f"{OF_TASK}/tables/completions.parquet",
@@ -211,19 +158,19 @@ rule score_completions:
     resources:
         gpu=GPU,
     params:
-        settings=scoring,
+        settings=lambda wildcards: text(settings.scoring(task_of(wildcards))),
         reward_model=lambda wildcards, input: (
-            f"--reward-model {input.reward_model}" if input.reward_model else ""
+            ["--reward-model", input.reward_model] if input.reward_model else []
         ),
         code=lambda wildcards: code_of(
-            wildcards.task,
+            task_of(wildcards),
             "eval.score",
-            *(f"eval.metrics.{m}" for m in modules.names("eval.metrics")),
-            *TASKS[wildcards.task].get("metrics", []),
+            *(f"eval.metrics.{name}" for name in modules.names("eval.metrics")),
+            *task_of(wildcards).section.get("metrics", []),
         ),
     shell:
-        "python -m eval.score {input.samples} --settings {params.settings:q} --log {log} {params.reward_model}"
-        " --prompts {input.prompts} --output {output}"
+        "python -m eval.score {input.samples:q} --settings {params.settings:q} --log {log:q}"
+        " {params.reward_model:q} --prompts {input.prompts:q} --output {output:q}"
 
 
 rule summarize_policies:
@@ -240,12 +187,15 @@ rule summarize_policies:
     conda:
         "../envs/environment.yaml"
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         settings=judging,
-        code=source_digest("eval.summarize"),
+        code=lambda wildcards: source_digest(
+            "eval.summarize", *(f"eval.baselines.{name}" for name in task_of(wildcards).baselines)
+        ),
     shell:
-        "python -m eval.summarize {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --policies {output.policies} --lengths {output.lengths} --win-rates {output.win_rates}"
+        "python -m eval.summarize {input:q} --task {wildcards.task:q} --settings {params.settings:q}"
+        " --seed {params.seed:q} --log {log:q} --policies {output.policies:q}"
+        " --lengths {output.lengths:q} --win-rates {output.win_rates:q}"
 
 
 rule summarize_several_rewards:
@@ -260,17 +210,18 @@ rule summarize_several_rewards:
     conda:
         "../envs/environment.yaml"
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         settings=judging,
         code=source_digest("eval.several_rewards"),
     shell:
-        "python -m eval.several_rewards {input} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log} --output {output}"
+        "python -m eval.several_rewards {input:q} --task {wildcards.task:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q} --output {output:q}"
 
 
 rule pick_samples:
     input:
         completions=rules.score_completions.output,
-        prompts=f"{OF_TASK}/data/test.parquet",
+        prompts=rules.make_data.output.test,
     output:
         f"{OF_TASK}/tables/samples.csv",
     log:
@@ -283,13 +234,14 @@ rule pick_samples:
         settings=judging,
         code=source_digest("eval.pick_samples"),
     shell:
-        "python -m eval.pick_samples {input.completions} --task {wildcards.task} --settings {params.settings:q} --log {log} --prompts {input.prompts} --output {output}"
+        "python -m eval.pick_samples {input.completions:q} --task {wildcards.task:q}"
+        " --settings {params.settings:q} --log {log:q} --prompts {input.prompts:q} --output {output:q}"
 
 
 rule collect_training:
     input:
         reference=rules.train_reference.output,
-        adapters=models,
+        adapters=model_folders,
     output:
         f"{OF_TASK}/tables/training.csv",
     log:
@@ -301,12 +253,13 @@ rule collect_training:
     params:
         code=source_digest("eval.collect_training"),
     shell:
-        "python -m eval.collect_training {input.reference} {input.adapters} --task {wildcards.task} --log {log} --output {output}"
+        "python -m eval.collect_training {input.reference:q} {input.adapters:q}"
+        " --task {wildcards.task:q} --log {log:q} --output {output:q}"
 
 
 rule gather_table:
     input:
-        expand(f"{RESULTS}/{{task}}/tables/{{table}}.csv", task=TASKS, allow_missing=True),
+        expand(f"{RESULTS}/{{task}}/tables/{{table}}.csv", task=PLAN.tasks, allow_missing=True),
     output:
         report(
             f"{RESULTS}/tables/{{table}}.csv",
@@ -319,14 +272,14 @@ rule gather_table:
     benchmark:
         f"{RESULTS}/benchmarks/gather_table/{{table}}.tsv"
     wildcard_constraints:
-        table="|".join(TABLES),
+        table=either(TABLES),
     conda:
         "../envs/environment.yaml"
     params:
-        tasks=list(TASKS),
+        tasks=list(PLAN.tasks),
         code=source_digest("eval.gather_table"),
     shell:
-        "python -m eval.gather_table {input} --tasks {params.tasks} --log {log} --output {output}"
+        "python -m eval.gather_table {input:q} --tasks {params.tasks:q} --log {log:q} --output {output:q}"
 
 
 rule gap_trial:
@@ -339,19 +292,19 @@ rule gap_trial:
     conda:
         "../envs/environment.yaml"
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         code=source_digest("eval.gap_trial"),
     shell:
-        "python -m eval.gap_trial --seed {params.seed} --log {log} --output {output}"
+        "python -m eval.gap_trial --seed {params.seed:q} --log {log:q} --output {output:q}"
 
 
 rule decide_claims:
     input:
         completions=rules.score_completions.output,
         reference=rules.train_reference.output,
-        adapters=models,
-        samples=samples,
-        prompts=f"{OF_TASK}/data/test.parquet",
+        adapters=model_folders,
+        samples=all_samples,
+        prompts=rules.make_data.output.test,
     output:
         claims=f"{OF_TASK}/claims.json",
         costs=f"{OF_TASK}/tables/costs.csv",
@@ -363,18 +316,26 @@ rule decide_claims:
     conda:
         "../envs/environment.yaml"
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         settings=judging,
-        code=source_digest("eval.decide"),
+        code=lambda wildcards: source_digest(
+            "eval.decide", *(f"eval.baselines.{name}" for name in task_of(wildcards).baselines)
+        ),
+        checked_adapter=lambda wildcards: model_folder(
+            task_of(wildcards), task_of(wildcards).main_run
+        ),
     shell:
-        "python -m eval.decide {input.completions} --task {wildcards.task} --settings {params.settings:q} --seed {params.seed}"
-        " --log {log} --reference {input.reference} --adapters {input.adapters} --samples {input.samples}"
-        " --prompts {input.prompts} --costs {output.costs} --agreement {output.agreement} --output {output.claims}"
+        "python -m eval.decide {input.completions:q} --task {wildcards.task:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --reference {input.reference:q} --adapters {input.adapters:q}"
+        " --checked-adapter {params.checked_adapter:q} --samples {input.samples:q}"
+        " --prompts {input.prompts:q} --costs {output.costs:q} --agreement {output.agreement:q}"
+        " --output {output.claims:q}"
 
 
 rule gather_claims:
     input:
-        expand(f"{RESULTS}/{{task}}/claims.json", task=TASKS),
+        expand(f"{RESULTS}/{{task}}/claims.json", task=PLAN.tasks),
     output:
         json=f"{RESULTS}/claims.json",
         markdown=f"{RESULTS}/claims.md",
@@ -398,8 +359,9 @@ rule gather_claims:
     conda:
         "../envs/environment.yaml"
     params:
-        study=config["study"],
-        seed=config["seed"],
+        study=PLAN.study,
+        seed=PLAN.seed,
         code=source_digest("eval.gather_claims"),
     shell:
-        "python -m eval.gather_claims {input} --study {params.study} --seed {params.seed} --log {log} --output {output.json}"
+        "python -m eval.gather_claims {input:q} --study {params.study:q} --seed {params.seed:q}"
+        " --log {log:q} --output {output.json:q}"

@@ -1,4 +1,8 @@
-"""The claims of all tasks, and those of no task, as claims.json and as the study's front page, claims.md; and what they answer, questions.md. Both also as HTML, for the report."""
+"""Gather the claims of all tasks, and those of no task, into the study's pages.
+
+The job writes claims.json; claims.md, the study's front page; and questions.md, the open questions
+that the claims answer. Both pages are also written as HTML, for the report.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +18,22 @@ from eval import questions
 from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
 from study import job
 
-STYLE = "body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}pre{white-space:pre-wrap}"
+STYLE = (
+    "body{font:14px sans-serif;margin:2em;max-width:75em}"
+    "table{border-collapse:collapse}"
+    "td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
+    "pre{white-space:pre-wrap}"
+)
 
 
 def front_page(study: str, claims: list[dict[str, Any]]) -> str:
-    """The paper's claims beside ours in one table, every claim in another, then the evidence of each."""
-    lines = [
-        f"# Claims of the study `{study}`",
-        "",
-        "| claimed | our verdicts | our numbers |",
-        "| --- | --- | --- |",
-    ]
-    for about, text in PAPER.items():
-        ours = [claim for claim in claims if claim["about"] == about]
-        if ours:
-            numbers = "<br>".join(f"`{claim['id']}`: {claim['headline']}" for claim in ours)
-            lines.append(f"| {text} | {_counted(ours)} | {numbers} |")
-    lines += [
-        "",
-        "## Every claim",
-        "",
-        "| task | claim | verdict | numbers |",
-        "| --- | --- | --- | --- |",
-    ]
-    for claim in claims:
-        name = f"{claim['claim']} ([`{claim['id']}`](#{claim['id'].replace('.', '')}))"
-        lines.append(
-            f"| {claim['task'] or 'all'} | {name} | **{claim['verdict']}** | {claim['headline']} |"
-        )
+    """Return the study's front page as Markdown.
+
+    One table has the paper's claims beside ours, another has every claim; then the evidence of each
+    claim follows in a section of its own.
+    """
+    lines = [f"# Claims of the study `{study}`", "", *_papers_claims(claims)]
+    lines += ["", "## Every claim", "", *_every_claim(claims)]
     for claim in claims:
         lines += ["", f"## {claim['id']}", "", *section(claim)]
         if claim["figure"]:
@@ -49,48 +41,73 @@ def front_page(study: str, claims: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _papers_claims(claims: list[dict[str, Any]]) -> list[str]:
+    """Return the table of what the paper claims, and what our claims say about it."""
+    lines = ["| claimed | our verdicts | our numbers |", "| --- | --- | --- |"]
+    for about, text in PAPER.items():
+        ours = [claim for claim in claims if claim["about"] == about]
+        if ours:
+            numbers = "<br>".join(f"`{claim['id']}`: {claim['headline']}" for claim in ours)
+            lines.append(f"| {text} | {_counted(ours)} | {numbers} |")
+    return lines
+
+
+def _every_claim(claims: list[dict[str, Any]]) -> list[str]:
+    """Return the table of all claims, each with a link to its section."""
+    lines = ["| task | claim | verdict | numbers |", "| --- | --- | --- | --- |"]
+    for claim in claims:
+        link = f"[`{claim['id']}`](#{claim['id'].replace('.', '')})"
+        said = f"{claim['claim']} ({link})"
+        verdict = f"**{claim['verdict']}**"
+        lines.append(f"| {claim['task'] or 'all'} | {said} | {verdict} | {claim['headline']} |")
+    return lines
+
+
 def section(claim: dict[str, Any]) -> list[str]:
-    """Lines of a claim's section: verdict, source, criterion, and every number it rests on."""
-    lines = [f"**{claim['verdict']}**: {claim['claim']}", ""]
-    lines += [f"- source: {claim['source']}", f"- criterion: {claim['criterion']}"]
-    lines += [
-        f"- {name}: {shown(value)}"
-        for name, value in claim["evidence"].items()
-        if not _is_table(value)
+    """Return the lines of a claim's section: verdict, source, criterion, and all its numbers."""
+    lines = [
+        f"**{claim['verdict']}**: {claim['claim']}",
+        "",
+        f"- source: {claim['source']}",
+        f"- criterion: {claim['criterion']}",
     ]
-    for value in filter(_is_table, claim["evidence"].values()):
+    tables = []
+    for name, value in claim["evidence"].items():
+        if _is_table(value):
+            tables.append(value)
+        else:
+            lines.append(f"- {name}: {shown(value)}")
+    for value in tables:
         lines += ["", *_table(value)]
     return lines
 
 
 def as_html(title: str, markdown: str) -> str:
-    """A page for a browser, with a place to link to at each heading; figures and other pages are the report's own, so nothing links to them."""
-    alone = re.sub(
-        r"\[(`[^`]+`)\]\(claims\.md#[^)]*\)", r"\1", re.sub(r"\nFigures?: .*\n", "\n", markdown)
-    )
-    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(alone)
-    body = re.sub(
-        r"<h2>(.+?)</h2>",
-        lambda match: f'<h2 id="{match[1].replace(".", "")}">{match[1]}</h2>',
-        body,
-    )
-    return html_page(title, body)
+    """Return a page of Markdown as a page for a browser, with an id at each heading to link to.
+
+    Links to figures and to other pages are left out, because the report has these on its own.
+    """
+    without_figures = re.sub(r"\nFigures?: .*\n", "\n", markdown)
+    without_links = re.sub(r"\[(`[^`]+`)\]\(claims\.md#[^)]*\)", r"\1", without_figures)
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(without_links)
+    return html_page(title, re.sub(r"<h2>(.+?)</h2>", _heading_with_id, body))
+
+
+def _heading_with_id(heading: re.Match[str]) -> str:
+    return f'<h2 id="{heading[1].replace(".", "")}">{heading[1]}</h2>'
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole page of a title and a body of HTML."""
-    return (
-        f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>{body}'
-    )
+    """Return a whole page of a title and a body of HTML."""
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f"<!doctype html>{head}{body}"
 
 
 def _counted(claims: list[dict[str, Any]]) -> str:
+    """Return how often each verdict was given."""
     counts = collections.Counter(claim["verdict"] for claim in claims)
-    return ", ".join(
-        f"**{name}** {counts[name]}"
-        for name in (REPRODUCED, PARTLY, FAILED, UNTESTED)
-        if counts[name]
-    )
+    given = [name for name in (REPRODUCED, PARTLY, FAILED, UNTESTED) if counts[name]]
+    return ", ".join(f"**{name}** {counts[name]}" for name in given)
 
 
 def _is_table(value: Any) -> bool:
@@ -99,12 +116,15 @@ def _is_table(value: Any) -> bool:
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     names = list(rows[0])
-    body = [f"| {' | '.join(shown(row[name]) for name in names)} |" for row in rows]
-    return [f"| {' | '.join(names)} |", "|" + " --- |" * len(names), *body]
+    lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
+    for row in rows:
+        cells = [shown(row[name]) for name in names]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def shown(value: Any) -> str:
-    """A value of the evidence as text."""
+    """Return a value of the evidence as text."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -114,9 +134,9 @@ def shown(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
         return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**value)
     if isinstance(value, list | tuple):
-        return ", ".join(shown(v) for v in value)
+        return ", ".join(map(shown, value))
     if isinstance(value, dict):
-        return "; ".join(f"{name} {shown(v)}" for name, v in value.items())
+        return "; ".join(f"{name} {shown(content)}" for name, content in value.items())
     return str(value)
 
 
@@ -132,15 +152,20 @@ def main() -> None:
         claims = [dataclasses.asdict(identities.exact(args.seed))]
         for path in args.claims:
             claims += job.read_json(path)
-        for name, page in (
-            ("claims", front_page(args.study, claims)),
-            ("questions", questions.page(args.study, claims)),
-        ):
-            for suffix, text in ((".md", page), (".html", as_html(args.study, page))):
-                with job.atomic_path(args.output.with_name(name + suffix)) as path:
-                    path.write_text(text)
+        pages = {
+            "claims": front_page(args.study, claims),
+            "questions": questions.page(args.study, claims),
+        }
+        for name, page in pages.items():
+            _write(args.output.with_name(f"{name}.md"), page)
+            _write(args.output.with_name(f"{name}.html"), as_html(args.study, page))
         job.write_json(args.output, claims)
         progress.say(_counted(claims).replace("*", ""))
+
+
+def _write(path: Path, text: str) -> None:
+    with job.atomic_path(path) as temporary:
+        temporary.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One table of the study from the same table of each task, with a column `task` before the others."""
+"""Make one table of the study from the same table of each task, with a column `task` first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="CSV file for the table")
     args = parser.parse_args()
     with job.running("gather", args):
-        parts = [pd.read_csv(path) for path in args.tables]
-        table = pd.concat(parts, keys=args.tasks, names=["task"]).reset_index("task")
+        tables = [pd.read_csv(path) for path in args.tables]
+        table = pd.concat(tables, keys=args.tasks, names=["task"]).reset_index("task")
         with job.atomic_path(args.output) as path:
             table.to_csv(path, index=False)
 

@@ -1,8 +1,9 @@
-"""Completions to read: the first sampled one of a few prompts, by the reference, by DeRa at every lam and by the retrained models.
+"""Pick completions to read: the first one that each policy drew for a few prompts.
 
-The prompts are the first ones held out, so nothing is chosen for its looks.
+The policies are the reference, DeRa at every lam and the retrained models of each objective's first
+seed. The prompts are the first ones held out, so nothing is chosen for its looks.
 
-Settings: {"objectives": {name: {"default_beta", "seeds"}}}.
+Settings: `eval.judging.Judging`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,32 @@ from pathlib import Path
 import pandas as pd
 from datasets import Dataset
 
+from eval.judging import Judging
 from eval.policies import LABELS, as_numbers
 from study import job
 
 PROMPTS = 12
+KINDS = ("reference", "retrained", "dera")
+STRENGTHS = ["anchor", "lam", "beta"]
+
+
+def pick(table: pd.DataFrame, prompts: list[str], judging: Judging) -> pd.DataFrame:
+    """Return the picked completions, sorted by prompt and policy."""
+    # of each policy the first sample of the first prompts
+    table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]
+    table = table[table["kind"].isin(KINDS)]
+    first_seeds = {name: objective.seeds[0] for name, objective in judging.objectives.items()}
+    of_first_seed = table["seed"] == table["objective"].map(first_seeds)
+    table = table[(table["kind"] == "reference") | of_first_seed]
+
+    # strengths as numbers, so that they sort and read as such
+    measures = [name for name in table.columns if name not in LABELS]
+    table = table.assign(prompt=[prompts[i] for i in table["prompt_id"]])
+    for column in STRENGTHS:
+        table[column] = as_numbers(table[column])
+    policy = ["kind", "objective", *STRENGTHS]
+    columns = ["prompt_id", "prompt", *policy, "completion", *measures]
+    return table[columns].sort_values(["prompt_id", *policy])
 
 
 def main() -> None:
@@ -28,39 +51,14 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a completion")
     args = parser.parse_args()
+    judging = job.settings_of(args, Judging)
     with job.running(f"{args.task} samples", args):
         table = pd.read_parquet(args.completions)
-        asked = Dataset.from_parquet(str(args.prompts))["prompt"][:PROMPTS]
-        table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]
-        first_seeds = {
-            name: settings["seeds"][0] for name, settings in args.settings["objectives"].items()
-        }
-        table = table[table["policy"] != "baseline"]
-        table = table[
-            (table["policy"] == "reference")
-            | (table["seed"] == table["objective"].map(first_seeds))
-        ]
-        measures = [name for name in table.columns if name not in LABELS]
-        table = table.assign(prompt=[asked[i] for i in table["prompt_id"]])
-        for column in ("adapter_beta", "lam"):
-            table[column] = as_numbers(table[column])
-        columns = [
-            "prompt_id",
-            "prompt",
-            "policy",
-            "objective",
-            "adapter_beta",
-            "lam",
-            "completion",
-            *measures,
-        ]
+        prompts = Dataset.from_parquet(str(args.prompts))["prompt"][:PROMPTS]
+        picked = pick(table, prompts, judging)
         with job.atomic_path(args.output) as path:
-            ordered = table[columns].sort_values(
-                ["prompt_id", "policy", "objective", "adapter_beta", "lam"]
-            )
-            ordered.to_csv(
-                path, index=False, quoting=csv.QUOTE_NONNUMERIC
-            )  # a model may write a carriage return
+            # quoted, because a model may write a carriage return
+            picked.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Pages of the report: one for each claim, its figure with the numbers as caption, and the completions of each task, to be read."""
+"""Pages of the report: one for each claim, and the completions of each task, to be read.
+
+A claim's page shows its figure with the numbers that decide as caption, and its evidence.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,56 @@ import pandas as pd
 from eval.gather_claims import as_html, html_page, section
 from study import job
 
-POLICIES = {"dera": "DeRa", "retrained": "Retrained models"}
+#: The kinds of policy that have a page of completions each, and the headings of these pages.
+HEADINGS = {"dera": "DeRa", "retrained": "Retrained models"}
+BETA = "\N{GREEK SMALL LETTER BETA}"
+LAM = "\N{GREEK SMALL LETTER LAMDA}"
 
 
 def claim_page(claim: dict[str, Any], figures: Path) -> str:
-    """What was claimed, the verdict, the numbers in a line as the figure's caption, the figure itself, and the evidence."""
+    """Return the page of a claim: its figure, the numbers in a line as caption, the evidence."""
     lines = [f"# {claim['id']}", ""]
     if claim["figure"]:
-        png = base64.b64encode((figures / f"{claim['figure']}.png").read_bytes()).decode()
-        lines += [
-            f'<img alt="{claim["figure"]}" style="max-width:100%" src="data:image/png;base64,{png}">',
-            "",
-        ]
+        picture = (figures / f"{claim['figure']}.png").read_bytes()
+        source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+        lines += [f'<img alt="{claim["figure"]}" style="max-width:100%" src="{source}">', ""]
     lines += [f"*{claim['headline']}*", "", *section(claim)]
     return as_html(claim["id"], "\n".join(lines))
 
 
-def completions_page(task: str, samples: pd.DataFrame, policy: str) -> str:
-    """The first completion of each prompt by the reference, then by DeRa at every lam or by the retrained models, with its gold."""
-    parts = [f"<h1>{POLICIES[policy]}, task {task}</h1>"]
-    for _, rows in samples.groupby("prompt_id"):
-        parts += [
-            f"<pre>{html.escape(rows['prompt'].iloc[0])}</pre>",
-            "<table><tr><th>policy<th>gold<th>completion</tr>",
-        ]
-        mine = rows[rows["policy"] == policy].sort_values(["objective", "adapter_beta", "lam"])
-        for row in pd.concat([rows[rows["policy"] == "reference"], mine]).itertuples():
-            text = (
-                row.completion if isinstance(row.completion, str) else ""
-            )  # a table's empty text reads as NaN
-            parts.append(f"<tr><td>{_named(row)}<td>{row.gold:.2f}<td>{html.escape(text)}</tr>")
-        parts.append("</table>")
-    return html_page(task, "\n".join(parts))
+def completions_page(task: str, samples: pd.DataFrame, kind: str) -> str:
+    """Return a page with the first completion of each prompt, and its gold.
+
+    Each prompt is completed by the reference, then by DeRa at every lam or by the retrained models,
+    whichever `kind` says.
+    """
+    lines = [f"<h1>{HEADINGS[kind]}, task {task}</h1>"]
+    for _, of_prompt in samples.groupby("prompt_id"):
+        lines.append(f"<pre>{html.escape(of_prompt['prompt'].iloc[0])}</pre>")
+        lines.append("<table><tr><th>policy<th>gold<th>completion</tr>")
+        reference = of_prompt[of_prompt["kind"] == "reference"]
+        of_kind = of_prompt[of_prompt["kind"] == kind]
+        of_kind = of_kind.sort_values(["objective", *_strengths(kind)])
+        for row in pd.concat([reference, of_kind]).itertuples():
+            # an empty text reads as NaN from a table
+            text = row.completion if isinstance(row.completion, str) else ""
+            lines.append(f"<tr><td>{_named(row)}<td>{row.gold:.2f}<td>{html.escape(text)}</tr>")
+        lines.append("</table>")
+    return html_page(task, "\n".join(lines))
+
+
+def _strengths(kind: str) -> list[str]:
+    """Return the columns that tell the policies of a kind apart."""
+    return ["anchor", "lam"] if kind == "dera" else ["beta"]
 
 
 def _named(row: Any) -> str:
-    if row.policy == "reference":
+    """Return what the policy of a row is called."""
+    if row.kind == "reference":
         return "reference"
-    strength = f"\N{GREEK SMALL LETTER BETA} = {row.adapter_beta:g}"
-    return f"{row.objective}, {strength}" + (
-        f", \N{GREEK SMALL LETTER LAMDA} = {row.lam:g}" if row.policy == "dera" else ""
-    )
+    if row.kind == "dera":
+        return f"{row.objective}, {BETA} = {row.anchor:g}, {LAM} = {row.lam:g}"
+    return f"{row.objective}, {BETA} = {row.beta:g}"
 
 
 def main() -> None:
@@ -71,24 +83,22 @@ def main() -> None:
     )
     parser.add_argument("--claim-pages", type=Path, required=True, help="folder for TASK/ID.html")
     parser.add_argument(
-        "--completion-pages", type=Path, required=True, help="folder for POLICY/TASK.html"
+        "--completion-pages", type=Path, required=True, help="folder for KIND/TASK.html"
     )
     args = parser.parse_args()
     with job.running("pages", args):
-        claims = job.read_json(args.claims)
-        write(
-            args.claim_pages,
-            {f"{c['task'] or 'all'}/{c['id']}": claim_page(c, args.figures) for c in claims},
-        )
-        samples = {
-            task: pd.read_csv(path) for task, path in zip(args.tasks, args.samples, strict=True)
-        }
-        pages = {
-            f"{policy}/{task}": completions_page(task, samples[task], policy)
-            for policy in POLICIES
-            for task in samples
-        }
-        write(args.completion_pages, pages)
+        claim_pages = {}
+        for claim in job.read_json(args.claims):
+            name = f"{claim['task'] or 'all'}/{claim['id']}"
+            claim_pages[name] = claim_page(claim, args.figures)
+        write(args.claim_pages, claim_pages)
+
+        completion_pages = {}
+        for task, path in zip(args.tasks, args.samples, strict=True):
+            samples = pd.read_csv(path)
+            for kind in HEADINGS:
+                completion_pages[f"{kind}/{task}"] = completions_page(task, samples, kind)
+        write(args.completion_pages, completion_pages)
 
 
 def write(output: Path, pages: dict[str, str]) -> None:

@@ -1,16 +1,17 @@
-"""DeRa over two aligned models of rewards of their own, beside models trained on weighted sums of the rewards.
+"""DeRa over two aligned models, each of a reward of its own, beside models trained on both rewards.
 
-If `pi_i` is the optimum of `E[r_i] - beta KL`, that of `E[sum_i w_i r_i] - beta KL` is `pi_ref * prod_i (pi_i / pi_ref)^w_i`: the geometric mixture
-at `lam = w`. So a pair of mixing weights that sums to 1 is also a pair of weights of the rewards, and a pair that does not is another strength.
+If `pi_i` is the optimum of `E[r_i] - beta KL`, then the optimum of `E[sum_i w_i r_i] - beta KL` is
+`pi_ref * prod_i (pi_i / pi_ref)^w_i`: the geometric mixture at `lam = w`. So a pair of mixing
+weights that sums to 1 is also a pair of weights of the rewards. A pair that does not sum to 1 is
+another strength.
 
-Writes several_rewards.csv: a row a point, with 95% bootstrap intervals that resample prompts.
-
-Settings: {"statistics": ..., "objectives": ..., "several_rewards": the config's section}.
+The job writes several_rewards.csv: one row a point, with 95% bootstrap intervals that resample
+prompts. Its settings are `eval.judging.Judging`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 from dera import estimators
 from dera.estimators import Array
 from eval import policies
+from eval.judging import Judging, Objective
 from study import job
 
 Pair = tuple[Fraction, Fraction]
@@ -35,10 +37,12 @@ ONE_EACH: tuple[Pair, Pair] = ((Fraction(1), Fraction(0)), (Fraction(0), Fractio
 class Point:
     """A policy in the plane of the two rewards, averaged over seeds within each prompt.
 
-    `kind` is "reference", "dera", "mixture" (the exact one, reached by reweighting DeRa's completions), "joint" (trained on the weighted sum)
-    or "part" (trained on one reward alone). `lams` are the mixing weights, for joint models and parts the weights of the rewards.
-    `per_prompt` has `reward_1`, `reward_2`, `kl` and `broken`, each of shape (prompts,). `name` and `margin` (rewards this close count as
-    equal) are those of the alignment, None where the policy was not trained.
+    `kind` is "reference", "dera", "mixture" (the exact one, reached by reweighting DeRa's
+    completions), "single" (trained on one reward alone) or "joint" (trained on the weighted sum).
+    `lams` are the mixing weights; for trained models they are the weights of the rewards.
+    `per_prompt` has an array of shape (prompts,) for each of `QUANTITIES`. `name` is the objective
+    that a model was trained for, and `margin` says how close rewards must be to count as equal;
+    both are None where the policy was not trained.
     """
 
     kind: str
@@ -49,122 +53,155 @@ class Point:
     margin: float | None = None
 
     def reward(self, weights: Pair) -> Array:
-        """The weighted sum of the rewards, one a prompt."""
+        """Return the weighted sum of the rewards, shape (prompts,)."""
+        first, second = weights
         return (
-            float(weights[0]) * self.per_prompt["reward_1"]
-            + float(weights[1]) * self.per_prompt["reward_2"]
+            float(first) * self.per_prompt["reward_1"] + float(second) * self.per_prompt["reward_2"]
         )
 
 
-def points(
-    table: pd.DataFrame, section: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Any]]
-) -> list[Point]:
-    """The reference, both parts, the joint models, and for each pair of mixing weights DeRa and the exact mixture.
+def points(table: pd.DataFrame, judging: Judging) -> list[Point]:
+    """Return every policy of a task with several rewards as a point.
+
+    These are the reference, the two models trained on one reward alone, the joint models, and for
+    each pair of mixing weights DeRa and the exact mixture.
 
     Args:
         table: scored completions.
-        section: the config's section `several`.
-        objectives: for each alignment its `reward`, `reward_margin` and `anchors`.
+        judging: settings with a section `several_rewards`.
     """
-    parts = section["parts"]
-    rewards = {
-        f"reward_{i}": policies.weighted(table, objectives[name]["reward"])
-        for i, name in enumerate(parts, start=1)
-    }
-    table = table.assign(**rewards, kl=table["log_ratio"])
-    (anchor,) = objectives[parts[0]]["anchors"]
-    result = [_sampled("reference", NEITHER, table[table["policy"] == "reference"].assign(seed=0))]
-    trained = table[(table["policy"] == "retrained") & (table["adapter_beta"] == anchor)]
-    pairs = {
-        **dict(zip(parts, ONE_EACH, strict=True)),
-        **{name: _pair(*weights) for name, weights in section["joint"].items()},
-    }
-    for name, weights in pairs.items():
-        mine, kind = trained[trained["objective"] == name], "part" if name in parts else "joint"
-        result.append(
-            _sampled(kind, weights, mine, name=name, margin=objectives[name]["reward_margin"])
-        )
-    for written, mine in table[table["policy"] == "several_rewards"].groupby("lams", sort=False):
-        lams = _pair(*str(written).split(","))
-        result += [_sampled("dera", lams, mine), _mixture(lams, mine)]
+    section = judging.several_rewards
+    first, second = section.objectives
+    table = table.assign(
+        reward_1=policies.weighted(table, judging.objectives[first].reward),
+        reward_2=policies.weighted(table, judging.objectives[second].reward),
+        kl=table["log_ratio"],
+    )
+    reference = table[table["kind"] == "reference"].assign(seed=0)
+    result = [_sampled("reference", NEITHER, reference)]
+
+    # what was trained, at the strength of the two models that are mixed
+    beta = judging.objectives[first].default_beta
+    retrained = table[table["kind"] == "retrained"]
+    retrained = retrained[retrained["beta"].map(Fraction) == beta]
+    for name, weights in zip(section.objectives, ONE_EACH, strict=True):
+        result.append(_trained("single", weights, retrained, name, judging.objectives[name]))
+    for name, weights in section.joint.items():
+        result.append(_trained("joint", weights, retrained, name, judging.objectives[name]))
+
+    # what was decoded from the two
+    decoded = table[table["kind"] == "several_rewards"]
+    for written, rows_of_pair in decoded.groupby("lams", sort=False):
+        lams = _pair(str(written))
+        result.append(_sampled("dera", lams, rows_of_pair))
+        result.append(_mixture(lams, rows_of_pair))
     return result
 
 
-def at(found: list[Point], kind: str, lams: Pair) -> Point:
-    """The point of this kind and these weights."""
-    return next(point for point in found if (point.kind, point.lams) == (kind, lams))
+def at(all_points: list[Point], kind: str, lams: Pair) -> Point:
+    """Return the point of this kind and these weights."""
+    return next(point for point in all_points if (point.kind, point.lams) == (kind, lams))
 
 
-def rows(found: list[Point], resamples: int, seed: int) -> list[dict[str, object]]:
-    """Lines of several_rewards.csv. `gain` is the weighted sum less that of the reference, where lam sums to 1."""
-    reference, names = (
-        at(found, "reference", NEITHER),
-        [at(found, "part", lams).name for lams in ONE_EACH],
-    )
+def rows(all_points: list[Point], resamples: int, seed: int) -> list[dict[str, object]]:
+    """Return the lines of several_rewards.csv.
+
+    `gain` is the weighted sum of the rewards less that of the reference, where lam sums to 1.
+    """
+    reference = at(all_points, "reference", NEITHER)
+    first, second = (at(all_points, "single", weights).name for weights in ONE_EACH)
     lines = []
-    for point in found:
+    for point in all_points:
+        line: dict[str, object] = {
+            "kind": point.kind,
+            "name": point.name,
+            "lam_1": float(point.lams[0]),
+            "lam_2": float(point.lams[1]),
+            "objective_1": first,
+            "objective_2": second,
+        }
         columns = dict(point.per_prompt)
         if sum(point.lams) == 1:
             columns["gain"] = point.reward(point.lams) - reference.reward(point.lams)
-        line: dict[str, object] = {"kind": point.kind, "name": point.name}
-        line |= {f"lam_{i}": float(lam) for i, lam in enumerate(point.lams, start=1)}
-        line |= {f"part_{i}": name for i, name in enumerate(names, start=1)}
         for name, values in columns.items():
             estimate = estimators.bootstrap_mean(values, resamples, seed)
-            line |= {
-                name: estimate.value,
-                f"{name}_low": estimate.low,
-                f"{name}_high": estimate.high,
-            }
+            line[name] = estimate.value
+            line[f"{name}_low"] = estimate.low
+            line[f"{name}_high"] = estimate.high
         lines.append(line | {"ess": point.ess})
     return lines
 
 
-def _pair(first: Any, second: Any) -> Pair:
-    return Fraction(str(first)), Fraction(str(second))
+def _pair(written: str) -> Pair:
+    """Return the mixing weights that a table writes as "0.75,0.25"."""
+    first, second = written.split(",")
+    return Fraction(first), Fraction(second)
 
 
-def _sampled(kind: str, lams: Pair, rows: pd.DataFrame, **trained: Any) -> Point:
-    seeds = [
-        {name: policies.grid(mine, name) for name in QUANTITIES} for _, mine in rows.groupby("seed")
-    ]
-    per_prompt = {
-        name: np.mean([grids[name].mean(-1) for grids in seeds], axis=0) for name in QUANTITIES
-    }
-    return Point(kind, lams, per_prompt, ess=seeds[0]["kl"].shape[1], **trained)
+def _trained(
+    kind: str, weights: Pair, retrained: pd.DataFrame, name: str, objective: Objective
+) -> Point:
+    completions = retrained[retrained["objective"] == name]
+    margin = objective.reward_margin
+    return _sampled(kind, weights, completions, name=name, margin=margin)
 
 
-def _mixture(lams: Pair, rows: pd.DataFrame) -> Point:
-    """`pi_ref * prod_i (pi_i / pi_ref)^lam_i` from samples of the sampler at that lam."""
-    per_prompt, ess = [], []
-    for _, mine in rows.groupby("seed"):
-        log_weights = policies.grid(mine, "log_weight")
-        log_ratio = log_weights + policies.grid(
-            mine, "kl"
-        )  # of the unnormalised mixture over the reference
-        found = {
-            name: estimators.reweighted_mean(policies.grid(mine, name), log_weights)
-            for name in QUANTITIES
-        }
-        per_prompt.append({**found, "kl": estimators.kl_to_reference(log_ratio, log_weights)})
-        ess.append(estimators.effective_sample_size(log_weights).mean())
-    averaged = {name: np.mean([found[name] for found in per_prompt], axis=0) for name in QUANTITIES}
-    return Point("mixture", lams, averaged, ess=float(np.mean(ess)))
+def _sampled(kind: str, lams: Pair, completions: pd.DataFrame, **trained: Any) -> Point:
+    """Return the point of a policy that drew these completions."""
+
+    def of_seed(rows_of_seed: pd.DataFrame) -> dict[str, Array]:
+        return {name: policies.grid(rows_of_seed, name).mean(-1) for name in QUANTITIES}
+
+    _, first_seed = next(iter(completions.groupby("seed")))
+    samples = policies.grid(first_seed, "kl").shape[1]
+    per_prompt = _over_seeds(completions, of_seed)
+    return Point(kind, lams, per_prompt, ess=samples, **trained)
+
+
+def _mixture(lams: Pair, completions: pd.DataFrame) -> Point:
+    """Return the exact mixture `pi_ref * prod_i (pi_i / pi_ref)^lam_i`, from DeRa's completions."""
+
+    def of_seed(rows_of_seed: pd.DataFrame) -> dict[str, Array]:
+        log_weights = policies.grid(rows_of_seed, "log_weight")
+        quantities = {}
+        for name in QUANTITIES:
+            values = policies.grid(rows_of_seed, name)
+            quantities[name] = estimators.reweighted_mean(values, log_weights)
+        # of the unnormalised mixture to the reference; `kl` is that of the sampler
+        log_ratio = log_weights + policies.grid(rows_of_seed, "kl")
+        quantities["kl"] = estimators.kl_to_reference(log_ratio, log_weights)
+        return quantities
+
+    effective = []
+    for _, rows_of_seed in completions.groupby("seed"):
+        log_weights = policies.grid(rows_of_seed, "log_weight")
+        effective.append(estimators.effective_sample_size(log_weights).mean())
+    per_prompt = _over_seeds(completions, of_seed)
+    return Point("mixture", lams, per_prompt, ess=float(np.mean(effective)))
+
+
+def _over_seeds(
+    completions: pd.DataFrame, of_seed: Callable[[pd.DataFrame], dict[str, Array]]
+) -> dict[str, Array]:
+    """Return each quantity per prompt, averaged over seeds."""
+    by_seed = [of_seed(rows_of_seed) for _, rows_of_seed in completions.groupby("seed")]
+    averages = {}
+    for name in QUANTITIES:
+        averages[name] = np.mean([quantities[name] for quantities in by_seed], axis=0)
+    return averages
 
 
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
     parser.add_argument("--task", required=True, help="name of the task")
-    parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a point")
+    parser.add_argument("--output", type=Path, required=True, help="CSV file, one row a point")
     args = parser.parse_args()
-    with job.running(f"{args.task} summarize several", args):
-        settings = args.settings
-        found = points(
-            pd.read_parquet(args.completions), settings["several_rewards"], settings["objectives"]
-        )
+    with job.running(f"{args.task} summarize several rewards", args):
+        judging = job.settings_of(args, Judging)
+        all_points = points(pd.read_parquet(args.completions), judging)
+        lines = rows(all_points, judging.statistics.bootstrap_resamples, args.seed)
         with job.atomic_path(args.output) as path:
-            lines = rows(found, settings["statistics"]["bootstrap_resamples"], args.seed)
             pd.DataFrame(lines).to_csv(path, index=False)
 
 

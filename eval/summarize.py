@@ -1,9 +1,12 @@
-"""Summarise a task's completions: one row a policy, with 95% bootstrap intervals that resample prompts.
+"""Summarise a task's completions: one row a policy, with 95% bootstrap intervals over prompts.
 
-Writes policies.csv (every measure, KL, effective sample sizes, approximation gaps), lengths.csv (distributions), and
-win_rates.csv (by gold: every policy against the reference and against the default strength; DeRa at every lam against every other).
+Writes three tables:
 
-Settings: {"statistics": ..., "objectives": {name: {"reward", "betas", "default_beta"}}}.
+- policies.csv: every measure, KL to the reference, effective sample sizes, approximation gaps;
+- lengths.csv: how long the completions of each policy are;
+- win_rates.csv: how often one policy beats another by gold (see `eval.win_rates.matches`).
+
+Settings: `eval.judging.Judging`.
 """
 
 from __future__ import annotations
@@ -11,98 +14,89 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dera import estimators
+from dera.estimators import Array
 from eval import policies
-from eval.policies import Policy, as_numbers, find
-from eval.win_rates import win_rate
+from eval.judging import Judging
+from eval.policies import Policy, applicable, as_numbers, passes
+from eval.win_rates import matches, win_rate
 from study import job
 
-POLICY_KEYS = ["policy", "objective", "adapter_beta", "lam", "method", "knob"]
-
-
-def row(policy: Policy, resamples: int, seed: int) -> dict[str, object]:
-    """One line of policies.csv; means are over the prompts that a measure applies to."""
-    result: dict[str, object] = {
-        **names_of(policy),
-        "seed": policy.seed,
-        "prompts": len(policy.per_prompt["reward"]),
-        "completions": policy.completions,
-        "ess": policy.ess,
-    }
-    columns = (
-        dict(policy.per_prompt) if policy.gap is None else {**policy.per_prompt, "gap": policy.gap}
-    )
-    for name, values in columns.items():
-        asked = policies.applicable(values)
-        if len(asked) < 2:  # an interval needs two prompts that the measure applies to
-            result |= dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-            continue
-        estimate = estimators.bootstrap_mean(asked, resamples, seed)
-        result |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return result
+#: What tells the policies in lengths.csv apart; seeds are pooled.
+LENGTH_KEYS = ["kind", "objective", "anchor", "lam", "beta", "knob"]
+STRENGTHS = ["anchor", "lam", "beta", "knob"]
 
 
 def names_of(policy: Policy) -> dict[str, object]:
-    """What a policy is, for tables."""
-    strengths = {name: getattr(policy, name) for name in ("anchor", "lam", "beta", "knob")}
-    numbers = {name: None if value is None else float(value) for name, value in strengths.items()}
-    return {"kind": policy.kind, "objective": policy.objective, **numbers}
+    """Return the columns that say what a policy is."""
+    names: dict[str, object] = {"kind": policy.kind, "objective": policy.objective}
+    return names | {name: number(getattr(policy, name)) for name in STRENGTHS}
 
 
-def win_rates(
-    found: list[Policy], objectives: dict[str, Any], resamples: int, seed: int
-) -> Iterator[dict[str, object]]:
-    """Every policy against the reference and the default strength; DeRa from the default strength's anchor, lam against lam."""
-    for name, settings in objectives.items():
-        default = Fraction(settings["default_beta"])
-        opponents = find(found, "reference", objective=name) + find(
-            found, "retrained", objective=name, beta=default
-        )
-        grid = find(found, "dera", objective=name, anchor=default)
-        sampled = [
-            *find(found, "reference", objective=name),
-            *find(found, "retrained", objective=name),
-        ]
-        pairs = [
-            (policy, opponent)
-            for policy in sampled + find(found, "dera", objective=name)
-            for opponent in opponents
-        ]
-        pairs += [(first, second) for first in grid for second in grid]
-        for first, second in pairs:
-            estimate = win_rate(first, second, resamples, seed)
-            opponent = {
-                f"against_{key}": value
-                for key, value in names_of(second).items()
-                if key != "objective"
-            }
-            values = {
-                "win_rate": estimate.value,
-                "win_rate_low": estimate.low,
-                "win_rate_high": estimate.high,
-            }
-            yield {
-                **names_of(first),
-                **opponent,
-                **values,
-                "prompts": len(first.per_prompt["gold"]),
-            }
+def number(strength: Fraction | None) -> float | None:
+    """Return an exact strength as a number for a table."""
+    return None if strength is None else float(strength)
+
+
+def row(policy: Policy, judging: Judging, seed: int) -> dict[str, object]:
+    """Return a policy's line of policies.csv.
+
+    Means are over the prompts that a measure applies to.
+    """
+    line = names_of(policy)
+    line["default_beta"] = number(judging.objectives[policy.objective].default_beta)
+    line["passes"] = passes(policy)
+    line["seed"] = policy.seed
+    line["prompts"] = len(policy.per_prompt["reward"])
+    line["completions"] = policy.completions
+    line["ess"] = policy.ess
+    for name, values in policy.per_prompt.items():
+        line |= interval(name, values, judging.statistics.bootstrap_resamples, seed)
+    if policy.gap is not None:
+        line |= interval("gap", policy.gap, judging.statistics.bootstrap_resamples, seed)
+    return line
+
+
+def interval(name: str, values: Array, resamples: int, seed: int) -> dict[str, float | None]:
+    """Return the columns of a measure: its mean over prompts and the ends of its 95% interval."""
+    counted = applicable(values)
+    if len(counted) < 2:  # an interval needs two prompts that the measure applies to
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    estimate = estimators.bootstrap_mean(counted, resamples, seed)
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def win_rates(sampled: list[Policy], judging: Judging, seed: int) -> Iterator[dict[str, object]]:
+    """Yield the lines of win_rates.csv."""
+    for name, objective in judging.objectives.items():
+        for policy, opponent in matches(sampled, name, objective):
+            resamples = judging.statistics.bootstrap_resamples
+            estimate = win_rate(policy, opponent, resamples, seed)
+            line = names_of(policy)
+            for column, value in names_of(opponent).items():
+                if column != "objective":
+                    line[f"against_{column}"] = value
+            line["win_rate"] = estimate.value
+            line["win_rate_low"] = estimate.low
+            line["win_rate_high"] = estimate.high
+            line["prompts"] = len(policy.per_prompt["gold"])
+            yield line
 
 
 def length_distributions(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of completions of each length, and their mean gold, for each policy of one aligned model at most, seeds pooled."""
-    table = table[table["policy"] != "several_rewards"]
-    keys = [
-        key for key in POLICY_KEYS if key in table
-    ]  # without baselines there is no method and no knob
-    groups = table.groupby([*keys, "length"], dropna=False)["gold"]
+    """Return the share of completions of each length, and their mean gold, for each policy.
+
+    Policies of several rewards are left out.
+    """
+    table = table[table["kind"] != "several_rewards"]
+    groups = table.groupby([*LENGTH_KEYS, "length"], dropna=False)["gold"]
     counts = groups.agg(count="size", gold="mean").reset_index()
-    counts["share"] = counts["count"] / counts.groupby(keys, dropna=False)["count"].transform("sum")
-    for column in {"adapter_beta", "lam", "knob"}.intersection(keys):
+    totals = counts.groupby(LENGTH_KEYS, dropna=False)["count"].transform("sum")
+    counts["share"] = counts["count"] / totals
+    for column in STRENGTHS:
         counts[column] = as_numbers(counts[column])
     return counts
 
@@ -117,18 +111,18 @@ def main() -> None:
     )
     parser.add_argument("--win-rates", type=Path, required=True, help="CSV file for the win rates")
     args = parser.parse_args()
+    judging = job.settings_of(args, Judging)
     with job.running(f"{args.task} summarize", args) as progress:
         table = pd.read_parquet(args.completions)
-        objectives = args.settings["objectives"]
-        found = policies.from_completions(table, objectives)
-        resamples, rows = args.settings["statistics"]["bootstrap_resamples"], []
-        for number, policy in enumerate(found, start=1):
-            rows.append(row(policy, resamples, args.seed))
-            progress.update(number, len(found), "policies")
+        compared = policies.from_completions(table, judging)
+        rows = []
+        for count, policy in enumerate(compared, start=1):
+            rows.append(row(policy, judging, args.seed))
+            progress.update(count, len(compared), "policies")
         contents = {
             args.policies: pd.DataFrame(rows),
             args.lengths: length_distributions(table),
-            args.win_rates: pd.DataFrame(win_rates(found, objectives, resamples, args.seed)),
+            args.win_rates: pd.DataFrame(win_rates(compared, judging, args.seed)),
         }
         for path, content in contents.items():
             with job.atomic_path(path) as temporary:

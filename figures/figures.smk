@@ -1,12 +1,63 @@
-# One rule for the figures of a task and one for those of the study: a script, the tables it reads, and its caption in the report.
+# The figures that the scripts in this folder declare, the pages of the report, the manifest, and what is published.
+from study import figures as study_figures
+
+DRAWN = study_figures.drawn(PLAN)
+FIGURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{kind}}", figure=DRAWN.paths(), kind=["pdf", "png"]
+)
+PICTURES = [figure for figure in FIGURES if figure.endswith(".png")]
+
+
+def figure_of(wildcards):
+    """What the script of a figure declares."""
+    if "task" in wildcards.keys():
+        return DRAWN.of_tasks[wildcards.task][wildcards.figure]
+    return DRAWN.of_study[wildcards.figure]
+
+
+def tables_read(wildcards):
+    """The tables that a figure of the study reads."""
+    return [f"{RESULTS}/tables/{table}.csv" for table in figure_of(wildcards).reads]
+
+
+def tables_of_task_read(wildcards):
+    """The tables that a figure of a task reads."""
+    folder = f"{RESULTS}/{wildcards.task}/tables"
+    return [f"{folder}/{table}.csv" for table in figure_of(wildcards).reads]
+
+
+def table_options(wildcards, input):
+    """`--TABLE PATH` for each table that a figure reads."""
+    options = []
+    for table, path in zip(figure_of(wildcards).reads, input):
+        options += [f"--{table}", path]
+    return options
+
+
+def caption(wildcards):
+    """The caption of a figure in the report."""
+    task = task_of(wildcards) if "task" in wildcards.keys() else None
+    return figure_of(wildcards).caption(task)
+
+
+def models_of_study():
+    """Every reference and every aligned model."""
+    models = []
+    for task in ALL_TASKS:
+        models.append(f"{RESULTS}/{task.name}/models/reference")
+        models += [model_folder(task, run) for run in task.runs]
+    return models
+
+
+def curve_trial_if_run(wildcards):
+    """The table that `snakemake curve_trial` makes; it takes minutes and is no part of a study."""
+    trial = f"{RESULTS}/tables/curve_trial.csv"
+    return [trial] if Path(trial).exists() else []
 
 
 rule draw_figure_of_task:
     input:
-        lambda wildcards: [
-            f"{RESULTS}/{wildcards.task}/tables/{table}.csv"
-            for table in READS[wildcards.task][wildcards.figure]
-        ],
+        tables_of_task_read,
     output:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
@@ -21,19 +72,21 @@ rule draw_figure_of_task:
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{task}}/{{figure}}.tsv"
     wildcard_constraints:
-        figure="[a-z_]+",
+        figure="[^/]+",
     conda:
         "../envs/environment.yaml"
     params:
         code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
-        tables=tables_of,
+        caption=caption,
+        tables=table_options,
     shell:
-        "python -m figures.{wildcards.figure} {params.tables} --pdf {output.pdf} --png {output.png} > {log} 2>&1"
+        "python -m figures.{wildcards.figure:q} {params.tables:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 use rule draw_figure_of_task as draw_figure with:
     input:
-        lambda wildcards: [f"{RESULTS}/tables/{table}.csv" for table in OF_STUDY[wildcards.figure]],
+        tables_read,
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -52,8 +105,8 @@ use rule draw_figure_of_task as draw_figure with:
 rule write_report_pages:
     input:
         claims=f"{RESULTS}/claims.json",
-        figures=[figure for figure in FIGURES if figure.endswith(".png")],
-        samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=TASKS),
+        figures=PICTURES,
+        samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=PLAN.tasks),
     output:
         claims=report(
             directory(f"{RESULTS}/pages/claims"),
@@ -77,25 +130,26 @@ rule write_report_pages:
     conda:
         "../envs/environment.yaml"
     params:
-        tasks=list(TASKS),
+        tasks=list(PLAN.tasks),
         figures=lambda wildcards, input: str(Path(input.claims).parent / "figures"),
         code=source_digest("eval.report_pages"),
     shell:
-        "python -m eval.report_pages --claims {input.claims} --figures {params.figures} --samples {input.samples} --tasks {params.tasks}"
-        " --log {log} --claim-pages {output.claims} --completion-pages {output.completions}"
+        "python -m eval.report_pages --claims {input.claims:q} --figures {params.figures:q}"
+        " --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
+        " --claim-pages {output.claims:q} --completion-pages {output.completions:q}"
 
 
 rule write_manifest:
     input:
         data=expand(
             f"{RESULTS}/{{task}}/data/{{split}}.parquet",
-            task=TASKS,
+            task=PLAN.tasks,
             split=["train", "validation", "test"],
         ),
-        models=MODELS,
+        models=models_of_study(),
         tables=expand(
             f"{RESULTS}/{{task}}/tables/{{table}}",
-            task=TASKS,
+            task=PLAN.tasks,
             table=["completions.parquet", "policies.csv", "win_rates.csv"],
         ),
         claims=f"{RESULTS}/claims.json",
@@ -109,22 +163,23 @@ rule write_manifest:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=json.dumps(config, sort_keys=True),
+        settings=text(config),
     shell:
-        "python -m study.manifest --settings {params.settings:q} --log {log} --inputs {input.data}"
-        " --outputs {input.models} {input.tables} {input.claims} {input.figures} --output {output}"
+        "python -m study.manifest --settings {params.settings:q} --log {log:q}"
+        " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.claims:q}"
+        " {input.figures:q} --output {output:q}"
 
 
 rule publish:
     input:
-        figures=[figure for figure in FIGURES if figure.endswith(".png")],
+        figures=PICTURES,
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
         trial=curve_trial_if_run,
     output:
-        directory(f"docs/{config['study']}"),
+        directory(f"docs/{PLAN.study}"),
     log:
         f"{RESULTS}/logs/publish.log",
     benchmark:
@@ -132,8 +187,11 @@ rule publish:
     conda:
         "../envs/environment.yaml"
     params:
-        figures=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
+        folder=f"{RESULTS}/figures",
+        pictures=[f"{path}.png" for path in DRAWN.paths()],
     shell:
-        "(mkdir -p {output} && cp {input.claims} {input.questions} {input.manifest} {input.tables} {input.trial} {output}"
-        " && (cd {params.figures} && find . -name '*.png' | tar cf - -T -) | (mkdir -p {output}/figures && tar xf - -C {output}/figures))"
-        " > {log} 2>&1"
+        "(mkdir -p {output:q}/figures"
+        " && cp {input.claims:q} {input.questions:q} {input.manifest:q} {input.tables:q}"
+        " {input.trial:q} {output:q}"
+        " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"
+        " > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Hallucination and what its control costs, against lam; and the trade between hallucination and coverage."""
+"""Draw hallucination and what its control costs against lam, and the trade with coverage."""
 
 from __future__ import annotations
 
@@ -10,88 +10,122 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from figures import selection, style
+from figures import panels, selection, style
 
-PANELS = {
-    "hallucinated": "answers that\nhallucinate (share)",
+SCOPE = "task"
+TASKS = ["hallucination"]
+READS = ["policies"]
+CAPTION = """
+An answer hallucinates where it makes a statement that the passages do not support. Top: the share
+of such answers against the mixing weight λ. The panels below it show what less hallucination
+costs: the coverage of the facts that the passages do state, the fluency (mean log-probability per
+token under the reference), and the length. Bottom: the share of answers that hallucinate against
+coverage. Models retrained at β stand where DeRa should be the same, at λ = β₀/β.
+"""
+
+MEASURES = {
+    "hallucinated": "share of answers\nthat hallucinate",
     "coverage": "coverage\n(share of facts)",
-    "fluency": "fluency\n(nats a token)",
+    "fluency": "fluency\n(nats per token)",
     "length": "length\n(tokens)",
 }
+LAST = "length"
 SHARES = ("hallucinated", "coverage")
-ROOM = 30, 11  # points across and up that a label needs
+#: Height of the panel at the bottom, in heights of the others.
+TRADE_HEIGHT = 2.2
+#: Points that a label of the bottom panel needs, across and up.
+LABEL_WIDTH = 30
+LABEL_HEIGHT = 11
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A column an objective: the four measures against lam, and below them the trade-off."""
-    policies = selection.realigned(tables["policies"])
+    """Draw a column for each objective: the four measures, and the trade between the first two."""
+    policies = selection.with_dera(tables["policies"])
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
-    found = {objective: selection.at_matching_lam(policies, objective) for objective in objectives}
     figure = plt.figure(figsize=(style.PAGE, 7.6))
-    heights = [1] * len(PANELS) + [2.2]
-    panels = figure.subplots(
+    heights = [1] * len(MEASURES) + [TRADE_HEIGHT]
+    grid = figure.subplots(
         len(heights), len(objectives), squeeze=False, sharey="row", height_ratios=heights
     )
-    for column, (objective, mine) in zip(panels.T, found.items(), strict=True):
-        for axes, (name, label) in zip(column, PANELS.items(), strict=False):
-            for kind, rows in mine.items():
-                style.with_interval(axes, rows, "lam", name, kind, line=kind == "dera")
-            axes.set_ylabel(label if axes in panels[:, 0] else "")
-            if name in SHARES:
-                axes.set_ylim(-0.05, 1.05)
-            axes.tick_params(labelbottom=name == "length")
-            style.mark_ends(axes)
-            style.wide_lam_axis(axes)
-            axes.set_xlabel("mixing weight λ" if name == "length" else "")
-        column[0].set_title(
-            f"{style.objective_name(objective)}, β₀ = {mine['dera']['anchor'].iloc[0]:g}"
-        )
-        for kind, rows in mine.items():
-            style.with_interval(
-                column[-1],
-                rows,
-                "coverage",
-                "hallucinated",
-                kind,
-                x_interval=True,
-                order="lam",
-                line=kind == "dera",
-            )
-        column[-1].margins(x=0.12, y=0.1)  # room for the labels
-        column[-1].set_xlabel("coverage (share of facts)")
-    panels[-1, 0].set_ylabel(PANELS["hallucinated"])
-    panels[0, 0].containers[1].set_label("retrained at λ = β₀/β")
+
+    # The panels, from top to bottom in each column.
+    drawn = [selection.at_matching_lam(policies, objective) for objective in objectives]
+    for column, objective, kinds in zip(grid.T, objectives, drawn, strict=True):
+        for axes, measure in zip(column, MEASURES, strict=False):
+            _over_lam(axes, measure, kinds)
+        _trade(column[-1], kinds)
+        anchor = kinds["dera"]["anchor"].iloc[0]
+        column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
+    for axes, label in zip(grid[:, 0], MEASURES.values(), strict=False):
+        axes.set_ylabel(label)
+    grid[-1, 0].set_ylabel(MEASURES["hallucinated"])
+
+    # The legend is that of the first panel.
+    grid[0, 0].containers[1].set_label("retrained, at λ = β₀/β")
     figure.align_ylabels()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    figure.draw_without_rendering()  # where points lie is known when the panels have their sizes
-    for axes, mine in zip(panels[-1], found.values(), strict=True):
-        _label(axes, mine["dera"])
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+
+    # Where the points lie is known only when the panels have their sizes.
+    figure.draw_without_rendering()
+    for axes, kinds in zip(grid[-1], drawn, strict=True):
+        _label(axes, kinds["dera"])
     return figure
 
 
+def _over_lam(axes: Axes, measure: str, kinds: dict[str, pd.DataFrame]) -> None:
+    """Draw one measure against lam; only the last panel of a column has an axis label."""
+    for kind, rows in kinds.items():
+        style.with_interval(axes, rows, "lam", measure, kind, line=kind == "dera")
+    if measure in SHARES:
+        axes.set_ylim(-0.05, 1.05)
+    panels.mark_ends(axes)
+    panels.wide_lam_axis(axes)
+    axes.tick_params(labelbottom=measure == LAST)
+    if measure != LAST:
+        axes.set_xlabel("")
+
+
+def _trade(axes: Axes, kinds: dict[str, pd.DataFrame]) -> None:
+    """Draw the share of answers that hallucinate against coverage."""
+    for kind, rows in kinds.items():
+        style.with_interval(
+            axes,
+            rows,
+            "coverage",
+            "hallucinated",
+            kind,
+            x_interval=True,
+            order="lam",
+            line=kind == "dera",
+        )
+    axes.margins(x=0.12, y=0.1)  # space for the labels
+    axes.set_xlabel("coverage (share of facts)")
+
+
 def _label(axes: Axes, dera: pd.DataFrame) -> None:
-    """Write lam at the ends, at 0 and at 1, then at others, as long as there is room."""
-    first = [0, 1, dera["lam"].max(), dera["lam"].min()]
-    rows = dera.sort_values(
-        "lam",
-        key=lambda lams: [first.index(lam) if lam in first else len(first) for lam in lams],
-        kind="stable",
-    )
-    halo = [withStroke(linewidth=2, foreground="white")]
+    """Write lam beside the points, as far as there is space: first 0, 1 and both ends."""
+    # The order in which points get a label.
+    lams = list(dict.fromkeys([0, 1, dera["lam"].max(), dera["lam"].min(), *dera["lam"]]))
+    points = dera.set_index("lam")[["coverage", "hallucinated"]]
     look: dict[str, Any] = dict(
         textcoords="offset points",
         size=7,
         color=style.POLICIES["dera"]["color"],
-        path_effects=halo,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
         zorder=5,
     )
+
+    # A point gets its label unless one that is already there lies too close.
     taken: list[tuple[float, float]] = []
-    for lam, *point in rows[["lam", "coverage", "hallucinated"]].itertuples(index=False):
+    for lam in lams:
+        if lam not in points.index:
+            continue
+        point = points.loc[lam].to_list()
         x, y = axes.transData.transform(point) * 72 / axes.figure.dpi
-        if all(abs(x - a) > ROOM[0] or abs(y - b) > ROOM[1] for a, b in taken):
+        if not any(abs(x - a) <= LABEL_WIDTH and abs(y - b) <= LABEL_HEIGHT for a, b in taken):
             taken.append((x, y))
             axes.annotate(f"λ = {lam:g}", point, xytext=(5, 4), **look)
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["policies"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""DeRa at every lam from completions sampled at a few, beside the same policies decoded one by one."""
+"""Draw DeRa at every lam, estimated from completions sampled at a few, beside DeRa decoded."""
 
 from __future__ import annotations
 
@@ -6,83 +6,79 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import style
+from figures import panels, style
 
-CURVE = "#56B4E9"  # of no policy: an estimate of DeRa, not another policy
+SCOPE = "task"
+READS = ["curves", "policies"]
+CAPTION = """
+Gold and KL of DeRa at every mixing weight λ. They are estimated from {dera.curve.samples}
+completions per prompt, drawn at each of the λ that a tick marks (multiple importance sampling),
+with 95% bands. The squares are DeRa decoded at that λ, for comparison. Both belong to the default
+anchor and the first training seed.
+"""
 
-
-def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
-    """The estimate with its band where the samples support it, and where completions were sampled."""
-    supported = curve.assign(
-        **{
-            name: curve[name].where(curve["supported"])
-            for name in (quantity, f"{quantity}_low", f"{quantity}_high")
-        }
-    )
-    axes.plot(
-        supported["lam"],
-        supported[quantity],
-        color=CURVE,
-        label="DeRa at every λ, from completions sampled at the ticks",
-    )
-    axes.fill_between(
-        supported["lam"],
-        supported[f"{quantity}_low"],
-        supported[f"{quantity}_high"],
-        color=CURVE,
-        alpha=0.3,
-        linewidth=0,
-    )
-    for lam in curve.loc[curve["sampled"], "lam"]:
-        axes.plot(
-            [lam],
-            [0.02],
-            marker="|",
-            markersize=9,
-            color=CURVE,
-            markeredgewidth=2,
-            transform=axes.get_xaxis_transform(),
-        )
+#: The colour of the estimate, which no policy has, because it is not another policy than DeRa.
+CURVE = "#56B4E9"
+QUANTITIES = ("gold", "kl")
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A column an objective; gold above, KL below; the first seed's adapter at the anchor with the fine grid."""
-    curves, policies = tables["curves"], tables["policies"]
+    """Draw a column for each objective, with gold above and KL below."""
+    curves = tables["curves"]
     objectives = list(dict.fromkeys(curves["objective"]))
-    figure, columns = style.columns_of_panels(len(objectives), 2, 4.6, sharey="row")
+    figure, columns = panels.columns_of_panels(len(objectives), 2, 4.6, sharey="row")
     for column, objective in zip(columns, objectives, strict=True):
-        column[0].sharex(column[1])
-        column[0].tick_params(labelbottom=False)
-        curve = curves[curves["objective"] == objective]
-        anchor, seed = curve["adapter_beta"].iloc[0], str(curve["seed"].iloc[0])
-        dera = policies[
-            (policies["kind"] == "dera")
-            & (policies["objective"] == objective)
-            & (policies["anchor"] == anchor)
-        ]
-        decoded = dera[
-            (dera["seed"].astype(str) == seed)
-            & dera["lam"].between(curve["lam"].min(), curve["lam"].max())
-        ]
-        for axes, quantity in zip(column, ("gold", "kl"), strict=True):
-            draw_curve(axes, curve, quantity)
-            style.with_interval(axes, decoded, "lam", quantity, "dera", line=False)
-            each = decoded["completions"].iloc[0] if len(decoded) else 0
-            axes.containers[-1].set_label(f"DeRa decoded at each λ ({each:,} completions each)")
-        column[1].set_yscale("symlog", linthresh=1)
-        column[0].set_title(
-            f"{style.objective_name(objective)}, β₀ = {anchor:g}\n{curve['completions'].iloc[0]:,} completions"
-        )
-        style.lam_axis(column[1])
+        _column(column, curves[curves["objective"] == objective], tables["policies"])
+
+    # The limits come last, because setting them ends the scaling of axes that are shared.
     for column in columns:
-        column[1].set_ylim(
-            bottom=0
-        )  # when all are drawn: it ends the scaling of axes that are shared
-    style.label_rows(columns, [style.QUANTITIES[quantity] for quantity in ("gold", "kl")])
+        column[1].set_ylim(bottom=0)
+    panels.label_rows(columns, [style.QUANTITIES[quantity] for quantity in QUANTITIES])
     handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
+def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
+    """Draw the estimate where the samples support it, and ticks at the sampled lam."""
+    # Missing values interrupt the line where the estimate is not supported.
+    value = curve[quantity].where(curve["supported"])
+    low = curve[f"{quantity}_low"].where(curve["supported"])
+    high = curve[f"{quantity}_high"].where(curve["supported"])
+    label = "DeRa at every λ, from completions sampled at the ticks"
+    axes.plot(curve["lam"], value, color=CURVE, label=label)
+    axes.fill_between(curve["lam"], low, high, color=CURVE, alpha=0.3, linewidth=0)
+
+    # The ticks stand just above the horizontal axis.
+    just_above = axes.get_xaxis_transform()
+    tick = dict(marker="|", markersize=9, color=CURVE, markeredgewidth=2, transform=just_above)
+    for lam in curve.loc[curve["sampled"], "lam"]:
+        axes.plot([lam], [0.02], **tick)
+
+
+def _column(column: list[Axes], curve: pd.DataFrame, policies: pd.DataFrame) -> None:
+    """Draw the curve of one objective beside the DeRa of the same anchor and seed."""
+    objective = curve["objective"].iloc[0]
+    anchor = curve["anchor"].iloc[0]
+    column[0].sharex(column[1])
+    column[0].tick_params(labelbottom=False)
+
+    # What was decoded within the range of the curve.
+    dera = policies[(policies["kind"] == "dera") & (policies["objective"] == objective)]
+    of_seed = dera["seed"].astype(str) == str(curve["seed"].iloc[0])
+    in_range = dera["lam"].between(curve["lam"].min(), curve["lam"].max())
+    decoded = dera[(dera["anchor"] == anchor) & of_seed & in_range]
+    completions = decoded["completions"].iloc[0] if len(decoded) else 0
+    label = f"DeRa decoded at each λ ({completions:,} completions each)"
+
+    for axes, quantity in zip(column, QUANTITIES, strict=True):
+        draw_curve(axes, curve, quantity)
+        style.with_interval(axes, decoded, "lam", quantity, "dera", line=False, label=label)
+    column[1].set_yscale("symlog", linthresh=1)
+    name = f"{style.objective_name(objective)}, β₀ = {anchor:g}"
+    column[0].set_title(f"{name}\n{curve['completions'].iloc[0]:,} completions")
+    panels.lam_axis(column[1])
+
+
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["curves", "policies"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""Length distributions of retrained models beside DeRa at the same effective strength, a panel a beta."""
+"""Draw the lengths of completions: retrained models beside DeRa at the same strength."""
 
 from __future__ import annotations
 
@@ -7,100 +7,120 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import selection, style
 
+SCOPE = "task"
+TASKS = ["length"]
+READS = ["lengths"]
+CAPTION = """
+Lengths of the summaries by models retrained at each strength β, beside those by DeRa at the same
+effective strength from the default anchor. The line is the reference, the same in each panel. The
+reward is 0 for a summary of {settings.min_tokens} to {settings.max_tokens} tokens (shaded) and -1
+for any other.
+"""
+
+MAX_COLUMNS = 4
+#: A panel has at most about so many bins.
+MAX_BINS = 20
+#: Where the bar of each kind stands in its bin, in widths of a bin.
+SHIFTS = {"retrained": -0.25, "dera": 0.25}
+
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Of the objectives that DeRa starts from that with most betas, its strongest anchor; the reference is the outline in every panel."""
+    """Draw a panel for each beta of the objective that DeRa starts from with the most betas."""
     lengths = tables["lengths"]
-    retrained, dera = (lengths[lengths["policy"] == kind] for kind in ("retrained", "dera"))
-    objective = selection.realigned(lengths).groupby("objective")["adapter_beta"].nunique().idxmax()
-    retrained, dera = (rows[rows["objective"] == objective] for rows in (retrained, dera))
-    anchor = dera["adapter_beta"].min()
-    dera = dera[dera["adapter_beta"] == anchor]
-    reference = lengths[lengths["policy"] == "reference"]
-    betas = sorted(beta for beta in retrained["adapter_beta"].unique() if beta != anchor) or [
-        anchor
-    ]
-    columns = min(len(betas), 4)
+    retrained = selection.with_dera(lengths).query("kind == 'retrained'")
+    objective = retrained.groupby("objective")["beta"].nunique().idxmax()
+    kinds = of_objective(lengths, objective)
+    anchor = kinds["dera"]["anchor"].iloc[0]
+    trained = kinds["retrained"]["beta"].unique()
+    betas = sorted(beta for beta in trained if beta != anchor) or [anchor]
+
+    # The grid of panels, and the bins that all of them share.
+    columns = min(len(betas), MAX_COLUMNS)
     rows = math.ceil(len(betas) / columns)
+    size = (style.PAGE, 0.6 + 1.9 * rows)
     figure, grid = plt.subplots(
-        rows,
-        columns,
-        figsize=(style.PAGE, 0.6 + 1.9 * rows),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
+        rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True
     )
-    matched = dera[[any(np.isclose(lam, anchor / beta) for beta in betas) for lam in dera["lam"]]]
-    width = _bin_width(pd.concat([retrained, matched, reference]))
-    best = lengths[lengths["gold"] == lengths["gold"].max()]["length"]
+    matched = pd.concat([at_lam(kinds["dera"], anchor / beta) for beta in betas])
+    width = _bin_width(pd.concat([kinds["retrained"], matched, kinds["reference"]]))
+    rewarded = lengths[lengths["gold"] == lengths["gold"].max()]["length"]
+
     for axes, beta in zip(grid.flat, betas, strict=False):
         lam = anchor / beta
-        pairs = {
-            "retrained": retrained[retrained["adapter_beta"] == beta],
-            "dera": dera[np.isclose(dera["lam"], lam)],
-        }
-        for shift, (kind, found) in zip((-0.25, 0.25), pairs.items(), strict=True):
-            share = _binned(found, width)
-            look = style.POLICIES[kind]
-            axes.bar(
-                share.index + shift * width,
-                share,
-                width=0.45 * width,
-                color=look["color"],
-                label=look["label"],
-            )
-        share = _binned(reference, width)
-        axes.step(
-            share.index,
-            share,
-            where="mid",
-            color=style.POLICIES["reference"]["color"],
-            linewidth=0.9,
-            label="reference",
-        )
-        axes.axvspan(
-            best.min() - 0.5,
-            best.max() + 0.5,
-            color="#F0E442",
-            alpha=0.35,
-            linewidth=0,
-            zorder=0,
-            label="rewarded lengths",
-        )
+        of_beta = kinds["retrained"][kinds["retrained"]["beta"] == beta]
+        shown = {"retrained": of_beta, "dera": at_lam(kinds["dera"], lam)}
+        _panel(axes, shown, kinds["reference"], width, rewarded)
         axes.set_title(f"β = {beta:g} (λ = {lam:.3g})")
     for axes in grid[-1]:
-        axes.set_xlabel("length (tokens)")
+        axes.set_xlabel(style.QUANTITIES["length"])
     for axes in grid[:, 0]:
         axes.set_ylabel("share of completions")
     for axes in grid.flat[len(betas) :]:
         axes.set_visible(False)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    title = f"{style.objective_name(objective)}, DeRa from anchor β₀ = {anchor:g}"
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=len(labels),
-        title=title,
-        title_fontsize=8,
-    )
+    _legend(figure, grid[0, 0], f"{style.objective_name(objective)}, DeRa from β₀ = {anchor:g}")
     return figure
 
 
+def of_objective(lengths: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
+    """Return retrained models, DeRa from the default anchor, and the reference."""
+    rows = lengths[lengths["objective"] == objective]
+    anchor = selection.default_anchor(lengths, objective)
+    return {
+        "retrained": rows[rows["kind"] == "retrained"],
+        "dera": selection.at_anchor(rows[rows["kind"] == "dera"], anchor),
+        "reference": lengths[lengths["kind"] == "reference"],
+    }
+
+
+def at_lam(rows: pd.DataFrame, lam: float) -> pd.DataFrame:
+    """Return the rows at this mixing weight."""
+    return rows[np.isclose(rows["lam"], lam)]
+
+
+def _panel(
+    axes: Axes,
+    shown: dict[str, pd.DataFrame],
+    reference: pd.DataFrame,
+    width: int,
+    rewarded: pd.Series,
+) -> None:
+    """Draw bars for each kind and a line for the reference; shade the rewarded lengths."""
+    for kind, rows in shown.items():
+        share = _binned(rows, width)
+        places = share.index + SHIFTS[kind] * width
+        look = style.POLICIES[kind]
+        axes.bar(places, share, width=0.45 * width, color=look["color"], label=look["label"])
+    share = _binned(reference, width)
+    color = style.POLICIES["reference"]["color"]
+    line = dict(color=color, linewidth=0.9, label="reference")
+    axes.step(share.index, share, where="mid", **line)
+    shade = dict(color="#F0E442", alpha=0.35, linewidth=0, zorder=0, label="rewarded lengths")
+    axes.axvspan(rewarded.min() - 0.5, rewarded.max() + 0.5, **shade)
+
+
+def _legend(figure: Figure, axes: Axes, title: str) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    place = dict(loc="outside upper center", ncols=len(labels))
+    figure.legend(handles, labels, title=title, title_fontsize=8, **place)
+
+
 def _bin_width(lengths: pd.DataFrame) -> int:
-    """Whole tokens a bin, so that a panel has some 20 bins at most."""
-    return max(1, math.ceil(lengths["length"].quantile(0.999) / 20))
+    """Return a whole number of tokens, so that a panel has at most about MAX_BINS bins."""
+    return max(1, math.ceil(lengths["length"].quantile(0.999) / MAX_BINS))
 
 
 def _binned(rows: pd.DataFrame, width: int) -> pd.Series:
-    counts = rows.groupby(rows["length"] // width * width + (width - 1) / 2)["count"].sum()
-    centres = np.arange((width - 1) / 2, counts.index.max() + width, width)
-    return (counts / counts.sum()).reindex(centres, fill_value=0.0)
+    """Return the share of completions in each bin, by the middle of the bin."""
+    middles = rows["length"] // width * width + (width - 1) / 2
+    counts = rows.groupby(middles)["count"].sum()
+    every_middle = np.arange((width - 1) / 2, counts.index.max() + width, width)
+    return (counts / counts.sum()).reindex(every_middle, fill_value=0.0)
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["lengths"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""DeRa far outside [0, 1]: whether completions are still whole, fluent and good, a column a task."""
+"""Draw DeRa far outside [0, 1]: whether completions are still whole, fluent and good."""
 
 from __future__ import annotations
 
@@ -8,72 +8,81 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import selection, style
+from figures import panels, selection, style
 
-LABELS = {
-    "broken": "broken\n(share)",
-    "fluency": "fluency\n(nats a token)",
+SCOPE = "study"
+READS = ["policies"]
+CAPTION = """
+DeRa at mixing weights λ far outside [0, 1], the shaded range from the reference to the aligned
+model. From top to bottom: the share of broken completions (they do not end, or are not of the
+language of the task), the mean log-probability per token under the reference, the length, the
+share of repeated trigrams, and the mean gold judgement.
+"""
+
+MEASURES = {
+    "broken": "share of broken\ncompletions",
+    "fluency": "fluency\n(nats per token)",
     "length": "length\n(tokens)",
-    "repetition": "repeated\ntrigrams (share)",
+    "repetition": "share of\nrepeated trigrams",
     "gold": "mean gold\njudgement",
 }
 SHARES = ("broken", "repetition")
+#: How the range between the reference and the aligned model is shaded.
 BETWEEN: dict[str, Any] = dict(color="#DDDDDD", alpha=0.6, linewidth=0)
+BETWEEN_LABEL = "from the reference (λ = 0) to the aligned model (λ = 1)"
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A row a measure, a line an objective: DeRa over the grid of lam of the objective's grid anchor; [0, 1] is shaded."""
-    policies = selection.realigned(tables["policies"])
+    """Draw a row for each measure, a column for each task, and a line for each objective."""
+    policies = selection.with_dera(tables["policies"])
     looks = style.objective_looks(policies["objective"])
     tasks = list(dict.fromkeys(policies["task"]))
-    figure, grid = plt.subplots(
-        len(LABELS), len(tasks), figsize=(style.PAGE, 6.4), squeeze=False, sharex=True
-    )
+    size = (style.PAGE, 6.4)
+    figure, grid = plt.subplots(len(MEASURES), len(tasks), figsize=size, squeeze=False, sharex=True)
+
     for column, task in zip(grid.T, tasks, strict=True):
-        mine = policies[policies["task"] == task]
-        for axes, measure in zip(column, LABELS, strict=True):
-            for objective in dict.fromkeys(mine["objective"]):
-                _line(axes, selection.of_default_anchor(mine, objective), measure, looks[objective])
-            axes.axvspan(0, 1, **BETWEEN, zorder=0)
-            if measure in SHARES:
-                axes.set_ylim(-0.04, 1.04)
+        _column(column, policies[policies["task"] == task], looks)
         column[0].set_title(task)
-        style.wide_lam_axis(column[-1])
-    for axes, measure in zip(grid[:, 0], LABELS, strict=True):
-        axes.set_ylabel(LABELS[measure])
+    for axes, label in zip(grid[:, 0], MEASURES.values(), strict=True):
+        axes.set_ylabel(label)
     figure.align_ylabels(grid[:, 0])
-    handles = [
-        plt.Line2D(
-            [],
-            [],
-            **_look(look),
-            color=style.POLICIES["dera"]["color"],
-            label=f"DeRa, {style.objective_name(name)}",
-        )
-        for name, look in looks.items()
-    ]
-    between = Patch(**BETWEEN, label="reference (λ = 0) to anchor (λ = 1)")
-    figure.legend(
-        handles=[*handles, between], loc="outside upper center", ncols=min(len(handles) + 1, 5)
-    )
+
+    # One entry for each objective, and one for the shaded range.
+    handles: list[Any] = []
+    color = style.POLICIES["dera"]["color"]
+    for name, look in looks.items():
+        label = f"DeRa, {style.objective_name(name)}"
+        handles.append(Line2D([], [], **_look(look), color=color, label=label))
+    handles.append(Patch(**BETWEEN, label=BETWEEN_LABEL))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
     return figure
 
 
-def _line(axes: Axes, rows: pd.DataFrame, measure: str, look: dict[str, Any]) -> None:
-    if rows[measure].notna().any():
-        style.with_interval(axes, rows, "lam", measure, "dera", **_look(look))
+def _column(column: list[Axes], policies: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
+    """Draw one task: DeRa over all lam of the default anchor of each objective."""
+    for axes, measure in zip(column, MEASURES, strict=True):
+        for objective in dict.fromkeys(policies["objective"]):
+            rows = selection.of_default_anchor(policies, objective)
+            if rows[measure].notna().any():
+                look = _look(looks[objective])
+                style.with_interval(axes, rows, "lam", measure, "dera", **look)
+        axes.axvspan(0, 1, **BETWEEN, zorder=0)
+        if measure in SHARES:
+            axes.set_ylim(-0.04, 1.04)
+    panels.wide_lam_axis(column[-1])
 
 
 def _look(look: dict[str, Any]) -> dict[str, Any]:
-    """Hollow marks for all but the first objective: the colour is DeRa's in each case."""
-    return {
-        **look,
-        "markersize": 3,
-        "markerfacecolor": None if look is style.OBJECTIVES[0] else "white",
-    }
+    """Return the look of an objective with hollow marks for all but the first.
+
+    The colour does not tell objectives apart, because it says that the policy is DeRa.
+    """
+    filling = None if look is style.OBJECTIVES[0] else "white"
+    return {**look, "markersize": 3, "markerfacecolor": filling}
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["policies"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""Reward and KL against the effective strength: retrained, DeRa, exact mixture and true optimum, a column an anchor."""
+"""Draw reward and KL against the effective strength of each kind of policy."""
 
 from __future__ import annotations
 
@@ -6,67 +6,84 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import selection, style
+from figures import panels, selection, style
+
+SCOPE = "task"
+READS = ["policies"]
+CAPTION = """
+Mean reward (what each objective maximised) and KL to the reference, summed over a completion,
+against the effective strength. There is one column for each anchor, which the dotted line marks.
+Retrained models beside the optimum show how far training is from its optimum. DeRa beside the
+exact mixture shows the error of the per-token approximation. The exact mixture beside the optimum
+shows the error of the aligned model itself. Small dots are single seeds. The dashed line is the
+reference. Policies are left out whose reweighting left fewer than two effective samples per
+prompt, and so is every λ outside [0, 4]; ``policies.csv`` has them all.
+"""
+
+QUANTITIES = ("reward", "kl")
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Two rows (reward, KL), one column for each objective and anchor; lam from above 0 to selection.MOST_LAM."""
-    policies = selection.realigned(tables["policies"])
-    mean = selection.readable(
-        selection.supported(policies[(policies["seed"] == "mean") & policies["beta"].gt(0)])
-    )
+    """Draw reward above KL, in one column for each objective and anchor."""
+    policies = selection.with_dera(tables["policies"])
+    mean = selection.supported(selection.mean_over_seeds(policies))
+    mean = selection.readable(mean[mean["beta"].gt(0)])
+
+    # The columns: objectives in the order of the table, their anchors in ascending order.
     order = list(dict.fromkeys(policies["objective"].dropna()))
-    anchors = sorted(
-        mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups,
-        key=lambda pair: (order.index(pair[0]), pair[1]),
-    )
-    figure, columns = style.columns_of_panels(len(anchors), 2, 3.9)
-    for column, (objective, anchor) in zip(columns, anchors, strict=True):
-        column[0].sharex(column[1])
-        column[0].tick_params(labelbottom=False)
-        mine = policies[policies["objective"] == objective]
-        of_mean = mean[mean["objective"] == objective]
-        for axes, quantity in zip(column, ("reward", "kl"), strict=True):
-            _panel(axes, quantity, of_mean, mine, anchor)
-            axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
-        trained = set(mine[mine["kind"] == "retrained"]["beta"])
-        of_anchor = of_mean[of_mean["anchor"] == anchor]["beta"]
-        style.beta_axis(column[1], sorted(trained | {of_anchor.min(), of_anchor.max()}))
-        reference = mine[mine["kind"] == "reference"]["reward"].iloc[0]
-        look = dict(color=style.POLICIES["reference"]["color"], label="reference")
-        column[0].axhline(reference, linestyle="--", linewidth=0.8, **look)
+    pairs = mean[mean["kind"] == "dera"].groupby(["objective", "anchor"]).groups
+    pairs = sorted(pairs, key=lambda pair: (order.index(pair[0]), pair[1]))
+    figure, columns = panels.columns_of_panels(len(pairs), 2, 3.9)
+
+    shared = selection.share_one_reward(policies)
+    for column, (objective, anchor) in zip(columns, pairs, strict=True):
+        of_objective = policies[policies["objective"] == objective]
+        _column(column, of_objective, mean[mean["objective"] == objective], anchor)
         column[0].set_title(f"{style.objective_name(objective)}, anchor β₀ = {anchor:g}")
-        column[1].set_xlabel("effective β = β₀ / λ")
-        column[1].set_yscale("symlog", linthresh=0.1)
         column[1].set_ylim(-0.03, 1.5 * max(mean["kl_high"].max(), 0.1))
-        if selection.one_reward(policies):
+        if shared:
             column[0].sharey(columns[0][0])
-    style.label_rows(columns, [style.QUANTITIES[quantity] for quantity in ("reward", "kl")])
+    panels.label_rows(columns, [style.QUANTITIES[quantity] for quantity in QUANTITIES])
     handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 
 
+def _column(column: list[Axes], policies: pd.DataFrame, mean: pd.DataFrame, anchor: float) -> None:
+    """Draw one objective and anchor; `policies` has single seeds, `mean` averages over them."""
+    column[0].sharex(column[1])
+    column[0].tick_params(labelbottom=False)
+    for axes, quantity in zip(column, QUANTITIES, strict=True):
+        _panel(axes, quantity, mean, policies, anchor)
+        axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
+
+    # Ticks at the trained strengths, and at both ends of those that DeRa reaches.
+    trained = set(policies[policies["kind"] == "retrained"]["beta"])
+    reached = mean[mean["anchor"] == anchor]["beta"]
+    panels.beta_axis(column[1], sorted(trained | {reached.min(), reached.max()}))
+    column[1].set_xlabel("effective strength β = β₀ / λ")
+    column[1].set_yscale("symlog", linthresh=0.1)
+
+    reference = policies[policies["kind"] == "reference"]["reward"].iloc[0]
+    look = dict(color=style.POLICIES["reference"]["color"], linestyle="--", linewidth=0.8)
+    column[0].axhline(reference, label="reference", **look)
+
+
 def _panel(
     axes: Axes, quantity: str, mean: pd.DataFrame, policies: pd.DataFrame, anchor: float
 ) -> None:
+    """Draw one quantity of each kind of policy, and the single seeds of retrained models."""
     style.with_interval(axes, mean[mean["kind"] == "optimum"], "beta", quantity, "optimum")
     of_anchor = mean[mean["anchor"] == anchor]
     for kind in ("mixture", "dera"):
         style.with_interval(axes, of_anchor[of_anchor["kind"] == kind], "beta", quantity, kind)
-    style.with_interval(
-        axes, mean[mean["kind"] == "retrained"], "beta", quantity, "retrained", line=False
-    )
-    seeds = policies[(policies["kind"] == "retrained") & (policies["seed"] != "mean")]
-    axes.plot(
-        seeds["beta"],
-        seeds[quantity],
-        ".",
-        color=style.POLICIES["retrained"]["color"],
-        alpha=0.5,
-        markersize=3,
-    )
+    retrained = mean[mean["kind"] == "retrained"]
+    style.with_interval(axes, retrained, "beta", quantity, "retrained", line=False)
+
+    seeds = policies[(policies["kind"] == "retrained") & (policies["seed"].astype(str) != "mean")]
+    dots = dict(color=style.POLICIES["retrained"]["color"], alpha=0.5, markersize=3)
+    axes.plot(seeds["beta"], seeds[quantity], ".", **dots)
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["policies"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""Refusal of harmful, of harmless-but-alike and of plain requests against lam, and what breaks."""
+"""Draw how often harmful, harmless but alike, and plain requests are refused, and what breaks."""
 
 from __future__ import annotations
 
@@ -6,85 +6,91 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from figures import selection, style
+from figures import panels, selection, style
 
-# Colours of no policy: here a colour is a kind of request or of completion, and the marker says whose it is.
+SCOPE = "task"
+TASKS = ["safety"]
+READS = ["policies"]
+CAPTION = """
+Top: the share of requests that are refused, against the mixing weight λ. Harmful requests should
+be refused. Harmless requests that are worded alike, and plain ones, should not. Bottom: the share
+of harmless requests that are helped, and the share of all completions that are broken, which are
+no answer at all. Models retrained at β stand where DeRa should be the same, at λ = β₀/β.
+"""
+
+# A colour is a kind of request or of completion, and no policy has it. The marker is the policy.
 REQUESTS: dict[str, dict[str, Any]] = {
     "refused_harmful": dict(color="#882255", linestyle="-", label="harmful requests\nrefused"),
-    "refused_alike": dict(color="#E69F00", linestyle="--", label="harmless but alike\nrefused"),
-    "refused_plain": dict(color="#56B4E9", linestyle="-.", label="harmless, plain\nrefused"),
+    "refused_alike": dict(
+        color="#E69F00", linestyle="--", label="harmless requests\nthat look alike\nrefused"
+    ),
+    "refused_plain": dict(
+        color="#56B4E9", linestyle="-.", label="plain harmless\nrequests refused"
+    ),
 }
-OTHERS: dict[str, dict[str, Any]] = {
+COMPLETIONS: dict[str, dict[str, Any]] = {
     "helped_harmless": dict(
-        color="#332288", linestyle="-", label="harmless requests\n(both) helped"
+        color="#332288", linestyle="-", label="harmless requests\n(both kinds) helped"
     ),
     "broken": dict(color="#A6761D", linestyle="--", label="broken completions\n(of all requests)"),
 }
-PANELS = {"share of the requests": REQUESTS, "share": OTHERS}
+#: The label of each panel's vertical axis, and what it shows.
+PANELS = {"share of requests": REQUESTS, "share of completions": COMPLETIONS}
+GREY = "#555555"
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A column an objective; refusals above, help and broken completions below."""
-    policies = selection.realigned(tables["policies"])
+    """Draw a column for each objective: refusals above, help and broken completions below."""
+    policies = selection.with_dera(tables["policies"])
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
+    size = (style.PAGE, 4.8)
     figure, grid = plt.subplots(
-        2, len(objectives), figsize=(style.PAGE, 4.8), squeeze=False, sharex="col", sharey="row"
+        2, len(objectives), figsize=size, squeeze=False, sharex="col", sharey="row"
     )
+
     for column, objective in zip(grid.T, objectives, strict=True):
-        found = selection.at_matching_lam(policies, objective)
-        for axes, (label, looks) in zip(column, PANELS.items(), strict=True):
-            for name, look in looks.items():
-                style.with_interval(axes, found["dera"], "lam", name, "dera", **look)
-                style.with_interval(
-                    axes,
-                    found["retrained"],
-                    "lam",
-                    name,
-                    "retrained",
-                    **{**look, "linestyle": "none"},
-                )
-            axes.set_ylim(-0.03, 1.03)
-            axes.set_ylabel(label if axes in grid[:, 0] else "")
-            style.mark_ends(axes)
-        style.wide_lam_axis(column[1])
-        column[0].set_title(
-            f"{style.objective_name(objective)}, β₀ = {found['dera']['anchor'].iloc[0]:g}"
-        )
-        column[1].set_xlabel("mixing weight λ")
+        kinds = selection.at_matching_lam(policies, objective)
+        for axes, looks in zip(column, PANELS.values(), strict=True):
+            _panel(axes, kinds, looks)
+        panels.wide_lam_axis(column[1])
+        anchor = kinds["dera"]["anchor"].iloc[0]
+        column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
+    for axes, label in zip(grid[:, 0], PANELS, strict=True):
+        axes.set_ylabel(label)
+
+    # What the colours say stands beside the panels, what the markers say above them.
+    beside: dict[str, Any] = dict(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.5)
     for axes, looks in zip(grid[:, -1], PANELS.values(), strict=True):
-        lines = [plt.Line2D([], [], **look) for look in looks.values()]
-        axes.legend(
-            handles=lines,
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            handlelength=2.5,
-            labelspacing=1,
-        )
+        lines = [Line2D([], [], **look) for look in looks.values()]
+        axes.legend(handles=lines, labelspacing=1, **beside)
     figure.legend(handles=_markers(), loc="outside upper center", ncols=2)
     return figure
 
 
-def _markers() -> list[plt.Line2D]:
-    """What the markers say, in no colour."""
-    labels = {"dera": "DeRa", "retrained": "retrained at λ = β₀/β"}
-    looks: dict[str, dict[str, Any]] = {
-        "dera": dict(linestyle="-"),
-        "retrained": dict(linestyle="none", markerfacecolor="none"),
-    }
+def _panel(axes: Axes, kinds: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]) -> None:
+    """Draw some measures of DeRa as lines, and of retrained models as marks."""
+    for measure, look in looks.items():
+        style.with_interval(axes, kinds["dera"], "lam", measure, "dera", **look)
+        marks = {**look, "linestyle": "none"}
+        style.with_interval(axes, kinds["retrained"], "lam", measure, "retrained", **marks)
+    axes.set_ylim(-0.03, 1.03)
+    panels.mark_ends(axes)
+
+
+def _markers() -> list[Line2D]:
+    """Return the legend of the markers, in no colour."""
+    dera = style.POLICIES["dera"]["marker"]
+    retrained = style.POLICIES["retrained"]["marker"]
+    hollow: dict[str, Any] = dict(linestyle="none", markerfacecolor="none")
     return [
-        plt.Line2D(
-            [],
-            [],
-            color="#555555",
-            marker=style.POLICIES[kind]["marker"],
-            label=labels[kind],
-            **look,
-        )
-        for kind, look in looks.items()
+        Line2D([], [], color=GREY, marker=dera, label="DeRa"),
+        Line2D([], [], color=GREY, marker=retrained, label="retrained, at λ = β₀/β", **hollow),
     ]
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["policies"])
+    style.run(draw, __doc__ or "", READS)

@@ -2,51 +2,83 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-MOST_LAM = 4  # beyond it KL and reward leave every readable axis; the figure `outside` goes on
+#: Above this lam, KL and reward leave every readable axis; the figure `outside` goes on.
+MAX_READABLE_LAM = 4
+#: With fewer effective samples a prompt than this, reweighting says too little.
+MIN_EFFECTIVE_SAMPLES = 2
 
 
-def realigned(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the objectives (of a task, where the table names it) that DeRa starts from: others were trained to be compared with elsewhere."""
-    kind, keys = (
-        ("kind" if "kind" in table else "policy"),
-        [key for key in ("task", "objective") if key in table],
-    )
-    return table.groupby(keys, sort=False).filter(lambda rows: (rows[kind] == "dera").any())
+def with_dera(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the objectives that DeRa starts from.
+
+    Other objectives were trained only to be compared with elsewhere, such as those on a weighted
+    sum of rewards. Where the table names tasks, an objective is looked at in each task by itself.
+    """
+    keys = [key for key in ("task", "objective") if key in table]
+    return table.groupby(keys, sort=False).filter(lambda rows: (rows["kind"] == "dera").any())
+
+
+def mean_over_seeds(policies: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that average over seeds."""
+    return policies[policies["seed"].astype(str) == "mean"]
+
+
+def default_anchor(table: pd.DataFrame, objective: str) -> float | None:
+    """Return the default strength of an objective, which the column `default_beta` names.
+
+    Returns:
+        The strength, or None where the objective has none or is not in the table.
+    """
+    of_objective = table.loc[table["objective"] == objective, "default_beta"].dropna()
+    return float(of_objective.iloc[0]) if len(of_objective) else None
+
+
+def at_anchor(rows: pd.DataFrame, anchor: float | None) -> pd.DataFrame:
+    """Return the rows of policies that start from this anchor; none where it is None."""
+    return rows.iloc[:0] if anchor is None else rows[np.isclose(rows["anchor"], anchor)]
 
 
 def of_default_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera") -> pd.DataFrame:
-    """Rows of DeRa (or the exact mixture), averaged over seeds, from the objective's anchor with most lam; ordered by lam."""
-    mean = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
-    anchors = mean[mean["kind"] == "dera"].groupby("anchor")["lam"].nunique()
-    rows = mean[mean["kind"] == kind]
-    return (
-        rows[rows["anchor"] == anchors.idxmax()].sort_values("lam")
-        if len(anchors)
-        else rows.iloc[:0]
-    )
+    """Return DeRa (or the exact mixture) from the objective's default anchor, ordered by lam.
+
+    The rows average over seeds.
+    """
+    mean = mean_over_seeds(policies)
+    of_kind = mean[(mean["objective"] == objective) & (mean["kind"] == kind)]
+    return at_anchor(of_kind, default_anchor(policies, objective)).sort_values("lam")
 
 
 def at_matching_lam(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
-    """DeRa from the grid anchor; the retrained models and the reference with the lam at which DeRa should be the same."""
-    dera = of_default_anchor(policies, objective)
-    mine = policies[(policies["objective"] == objective) & (policies["seed"].astype(str) == "mean")]
-    retrained, reference = (mine[mine["kind"] == kind] for kind in ("retrained", "reference"))
-    retrained = retrained.assign(lam=dera["anchor"].iloc[0] / retrained["beta"])
-    return {"dera": dera, "retrained": retrained, "reference": reference.assign(lam=0.0)}
+    """Return DeRa from the default anchor, and other policies at the lam that matches them.
+
+    A model retrained at beta should be what DeRa is at lam = anchor / beta. The reference should be
+    what DeRa is at lam = 0.
+    """
+    mean = mean_over_seeds(policies)
+    of_objective = mean[mean["objective"] == objective]
+    retrained = of_objective[of_objective["kind"] == "retrained"]
+    reference = of_objective[of_objective["kind"] == "reference"]
+    anchor = default_anchor(policies, objective)
+    return {
+        "dera": of_default_anchor(policies, objective),
+        "retrained": retrained.assign(lam=anchor / retrained["beta"]),
+        "reference": reference.assign(lam=0.0),
+    }
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without DeRa and mixtures at lam < 0, which have no strength, and above MOST_LAM."""
-    return rows[rows["lam"].isna() | rows["lam"].between(0, MOST_LAM)]
-
-
-def one_reward(policies: pd.DataFrame) -> bool:
-    """Whether all objectives maximised the same reward, so that their panels may share an axis."""
-    return policies[policies["kind"] == "reference"]["reward"].nunique() == 1
+    """Leave out DeRa and mixtures at lam < 0, which have no strength, and at large lam."""
+    return rows[rows["lam"].isna() | rows["lam"].between(0, MAX_READABLE_LAM)]
 
 
 def supported(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the policies whose reweighting left fewer than two effective samples a prompt, which say too little."""
-    return rows[rows["ess"] >= 2]
+    """Leave out the policies whose reweighting left too few effective samples a prompt."""
+    return rows[rows["ess"] >= MIN_EFFECTIVE_SAMPLES]
+
+
+def share_one_reward(policies: pd.DataFrame) -> bool:
+    """Return whether all objectives maximised the same reward, so that panels may share an axis."""
+    return policies[policies["kind"] == "reference"]["reward"].nunique() == 1

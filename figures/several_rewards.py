@@ -1,4 +1,4 @@
-"""Two rewards at once: DeRa over two aligned models, beside models trained on weighted sums of the rewards."""
+"""Draw two rewards at once: DeRa over two aligned models beside models trained on both."""
 
 from __future__ import annotations
 
@@ -12,20 +12,31 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
-from figures import selection, style
+from figures import panels, selection, style
 
-PLACES = (
-    ("right", (-6, -10)),
-    ("left", (6, 5)),
-    ("right", (-6, 5)),
-    ("left", (6, -10)),
-)  # of a label beside its point, in points
-ASIDE = 0.03  # policies of one weight stand so far beside each other
+SCOPE = "task"
+WHEN = "has_several_rewards"
+READS = ["several_rewards"]
+CAPTION = """
+Two rewards that conflict, those of {several_rewards.objectives}. DeRa mixes the two models that
+were trained on one reward each. Left: the mean of both rewards. Beside the marks of DeRa stand
+its two mixing weights. The line joins those that sum to 1, where DeRa should be what training on
+the weighted sum of the rewards gives (circles). Right: for each of these weights, the weighted
+reward minus that of the reference. DeRa beside the exact mixture shows the error of the per-token
+approximation. The exact mixture beside what was trained shows how far training is from its
+optimum. Mixtures with fewer than two effective samples per prompt are not drawn;
+``several_rewards.csv`` has them.
+"""
+
+#: Where a label may stand beside its point: the side that is aligned, and the shift in points.
+PLACES = (("right", (-6, -10)), ("left", (6, 5)), ("right", (-6, 5)), ("left", (6, -10)))
+#: How far policies with the same weights stand beside one another.
+ASIDE = {"dera": -0.03, "mixture": 0, "joint": 0.03, "single": 0.03}
 LOOKS: dict[str, dict[str, Any]] = {
     "dera": dict(label="DeRa, λ sums to 1"),
     "beyond": dict(label="DeRa, other λ", markerfacecolor="white"),
     "joint": dict(label="trained on the weighted sum"),
-    "part": dict(
+    "single": dict(
         label="trained on one reward",
         marker="P",
         markerfacecolor=style.POLICIES["retrained"]["color"],
@@ -34,98 +45,103 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Left: the plane of the two rewards. Right: what each policy gains in the weighted reward over the reference."""
+    """Draw the plane of both rewards, and what each policy gains in the weighted reward."""
+    # DeRa at the weights 0, 0 is the reference, which is drawn by itself.
     table = tables["several_rewards"]
-    first, second = (style.objective_name(table[f"part_{i}"].iloc[0]) for i in (1, 2))
-    table = table[
-        (table["kind"] != "dera") | table[["lam_1", "lam_2"]].any(axis=1)
-    ]  # DeRa at 0, 0 is the reference
-    between = np.isclose(table["lam_1"] + table["lam_2"], 1) & (
-        table[["lam_1", "lam_2"]].min(axis=1) >= 0
-    )
-    figure, (plane, gains) = plt.subplots(1, 2, figsize=(style.PAGE, 4.0), width_ratios=[1.5, 1])
+    table = table[(table["kind"] != "dera") | table[["lam_1", "lam_2"]].any(axis=1)]
+    sums_to_one = np.isclose(table["lam_1"] + table["lam_2"], 1)
+    between = sums_to_one & (table[["lam_1", "lam_2"]].min(axis=1) >= 0)
+    first = style.objective_name(table["objective_1"].iloc[0])
+    second = style.objective_name(table["objective_2"].iloc[0])
+
+    size = (style.PAGE, 4.0)
+    figure, (plane, gains) = plt.subplots(1, 2, figsize=size, width_ratios=[1.5, 1])
     _plane(plane, table, between)
     plane.set(xlabel=f"mean reward of {first}", ylabel=f"mean reward of {second}")
     _gains(gains, selection.supported(table[between]))
-    gains.set(
-        xlabel=f"weight of the reward of {first}", ylabel="weighted reward less the reference's"
-    )
-    handles = {
-        label: handle
-        for axes in (plane, gains)
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
-    figure.draw_without_rendering()  # where points lie is known when the panels have their sizes
+    gains.set_xlabel(f"weight of the reward of {first}")
+    gains.set_ylabel("weighted reward minus that of the reference")
+    panels.share_legend(figure, (plane, gains), columns=3)
+
+    # Where the points lie is known only when the panels have their sizes.
+    figure.draw_without_rendering()
     _label(plane, table[table["kind"] != "mixture"], between)
     return figure
 
 
 def _plane(axes: Axes, table: pd.DataFrame, between: pd.Series) -> None:
+    """Draw each policy at its two rewards; a line joins DeRa at weights that sum to 1."""
     dera = table["kind"] == "dera"
     drawn = {"beyond": table[dera & ~between], "dera": table[dera & between]}
-    drawn |= {kind: table[table["kind"] == kind] for kind in ("joint", "part", "reference")}
+    for kind in ("joint", "single", "reference"):
+        drawn[kind] = table[table["kind"] == kind]
+    policies = {"beyond": "dera", "joint": "retrained", "single": "retrained"}
     for kind, rows in drawn.items():
         if len(rows):
-            look = {"dera": "dera", "beyond": "dera", "reference": "reference"}.get(
-                kind, "retrained"
-            )
+            look = {"line": kind == "dera", "x_interval": True, "order": "lam_1"}
+            policy = policies.get(kind, kind)
             style.with_interval(
-                axes,
-                rows,
-                "reward_1",
-                "reward_2",
-                look,
-                line=kind == "dera",
-                x_interval=True,
-                order="lam_1",
-                **LOOKS.get(kind, {}),
+                axes, rows, "reward_1", "reward_2", policy, **look, **LOOKS.get(kind, {})
             )
-    axes.margins(0.15, 0.1)  # room for the labels
+    axes.margins(0.15, 0.1)  # space for the labels
 
 
 def _gains(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the weighted reward minus that of the reference, at each pair of weights."""
     axes.set_xticks(sorted(rows["lam_1"].unique()))
     axes.axhline(0, linestyle="--", linewidth=0.8, color=style.POLICIES["reference"]["color"])
-    for kind, aside in (("dera", -ASIDE), ("mixture", 0), ("joint", ASIDE), ("part", ASIDE)):
-        mine = rows[rows["kind"] == kind]
+    for kind, aside in ASIDE.items():
+        of_kind = rows[rows["kind"] == kind]
         look = {**LOOKS.get(kind, {}), "linestyle": "none"}
         policy = kind if kind in style.POLICIES else "retrained"
-        style.with_interval(
-            axes, mine.assign(weight=mine["lam_1"] + aside), "weight", "gain", policy, **look
-        )
+        beside = of_kind.assign(weight=of_kind["lam_1"] + aside)
+        style.with_interval(axes, beside, "weight", "gain", policy, **look)
 
 
 def _label(axes: Axes, table: pd.DataFrame, between: pd.Series) -> None:
-    """Write DeRa's mixing weights beside its points, first of those between the ends, as long as there is room between all points."""
-    halo = [withStroke(linewidth=2, foreground="white")]
-    look: dict[str, Any] = dict(
-        textcoords="offset points", size=6, color=style.POLICIES["dera"]["color"], path_effects=halo
-    )
-    renderer, inside = axes.figure.canvas.get_renderer(), axes.get_window_extent()  # type: ignore[attr-defined]
+    """Write DeRa's mixing weights beside its points, where there is space between all points.
+
+    Weights that sum to 1 come first.
+    """
+    # What is taken already: the points of all policies, each with four points around it.
     marks = axes.transData.transform(table[["reward_1", "reward_2"]].to_numpy())
-    taken = [Bbox.from_bounds(x, y, 0, 0).padded(4 * axes.figure.dpi / 72) for x, y in marks]
-    dera = (
-        table[table["kind"] == "dera"]
-        .assign(between=between)
-        .sort_values("between", ascending=False, kind="stable")
+    margin = 4 * axes.figure.dpi / 72
+    taken = [Bbox.from_bounds(x, y, 0, 0).padded(margin) for x, y in marks]
+
+    dera = table[table["kind"] == "dera"].assign(between=between)
+    for row in dera.sort_values("between", ascending=False, kind="stable").itertuples():
+        point = (row.reward_1, row.reward_2)
+        box = _write_where_free(axes, f"{row.lam_1:g}, {row.lam_2:g}", point, taken)
+        if box is not None:
+            taken.append(box)
+
+
+def _write_where_free(
+    axes: Axes, text: str, point: tuple[float, float], taken: list[Bbox]
+) -> Bbox | None:
+    """Write a text at the first of PLACES that is free, and return its box.
+
+    Returns:
+        The box of the text, or None where no place is free, so that nothing was written.
+    """
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    inside = axes.get_window_extent()
+    look: dict[str, Any] = dict(
+        textcoords="offset points",
+        size=6,
+        color=style.POLICIES["dera"]["color"],
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+        zorder=5,
     )
-    for row in dera.itertuples():
-        for side, aside in PLACES:
-            text = f"{row.lam_1:g}, {row.lam_2:g}"
-            written = axes.annotate(
-                text, (row.reward_1, row.reward_2), xytext=aside, ha=side, zorder=5, **look
-            )
-            box = written.get_window_extent(renderer)
-            if (
-                inside.contains(*box.min)
-                and inside.contains(*box.max)
-                and not any(box.overlaps(other) for other in taken)
-            ):
-                taken.append(box)
-                break
-            written.remove()
+    for side, shift in PLACES:
+        written = axes.annotate(text, point, xytext=shift, ha=side, **look)
+        box = written.get_window_extent(renderer)
+        within_panel = inside.contains(*box.min) and inside.contains(*box.max)
+        if within_panel and not any(box.overlaps(other) for other in taken):
+            return box
+        written.remove()
+    return None
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["several_rewards"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,4 +1,4 @@
-"""Training curves: the reference's loss, and for each objective what its trainer reports, a colour a beta."""
+"""Draw the loss of the reference, and what the trainer of each objective reports."""
 
 from __future__ import annotations
 
@@ -12,58 +12,80 @@ from matplotlib.figure import Figure
 
 from figures import style
 
-PANELS = {
+SCOPE = "task"
+READS = ["training"]
+CAPTION = """
+The first panel has the loss of the reference, which should have flattened. The others have what
+the trainer of each objective reported at each strength β. Lines are means over the seeds,
+smoothed over a twelfth of the run. Bands run from the lowest to the highest seed.
+"""
+
+#: What a trainer may report, in the order of preference, and how it is written along an axis.
+REPORTED = {
     "reward": "mean reward",
     "kl": "KL per token (nats)",
     "rewards/margins": "implicit reward margin",
     "loss": "loss",
 }
-MOST_COLUMNS = 4
+#: Curves of the reference: their label and colour.
+SFT = {"loss": ("training", "#56B4E9"), "eval_loss": ("validation", "#000000")}
+MAX_COLUMNS = 4
+#: Lines are smoothed over a window, and a run is so many windows long.
+WINDOWS = 12
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """First panel SFT; then two panels an objective. Lines are means over seeds, bands run from the least to the greatest."""
+    """Draw the reference first, then one or two panels for each objective."""
     training = tables["training"]
     aligned = training[training["stage"] == "align"]
-    panels = [(None, "loss")]
-    for objective, found in sorted(
-        aligned.groupby("objective"), key=lambda item: -item[1]["beta"].nunique()
-    ):
-        panels += [(objective, name) for name in PANELS if name in set(found["name"])][
-            : 2 if "reward" in set(found["name"]) else 1
-        ]
-    rows = math.ceil(len(panels) / MOST_COLUMNS)
-    columns = math.ceil(len(panels) / rows)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(style.PAGE, 0.5 + 1.8 * rows), squeeze=False
-    )
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    colors = style.beta_colors(list(aligned["beta"].unique()))
-    for axes, (objective, name) in zip(grid.flat, panels, strict=False):
+    shown = panels_of(aligned)
+
+    # The grid has one more panel than the objectives need, which is that of the reference.
+    count = 1 + len(shown)
+    rows = math.ceil(count / MAX_COLUMNS)
+    columns = math.ceil(count / rows)
+    size = (style.PAGE, 0.5 + 1.8 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for axes in grid.flat[:count]:
         axes.set_xlabel("step")
-        if objective is None:
-            _reference(axes, training[training["stage"] == "sft"])
-        else:
-            _objective(
-                axes,
-                aligned[(aligned["objective"] == objective) & (aligned["name"] == name)],
-                colors,
-            )
-            axes.set_title(style.objective_name(objective))
-            axes.set_ylabel(PANELS[name])
-    handles = [
-        plt.Line2D([], [], color=color, label=f"β = {beta:g}") for beta, color in colors.items()
-    ]
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+
+    _reference(grid.flat[0], training[training["stage"] == "sft"])
+    colors = style.beta_colors(list(aligned["beta"].unique()))
+    for axes, (objective, name) in zip(grid.flat[1:], shown, strict=False):
+        of_objective = aligned[aligned["objective"] == objective]
+        _objective(axes, of_objective[of_objective["name"] == name], colors)
+        axes.set_title(style.objective_name(objective))
+        axes.set_ylabel(REPORTED[name])
+
+    handles = []
+    for beta, color in colors.items():
+        handles.append(plt.Line2D([], [], color=color, label=f"β = {beta:g}"))
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
+def panels_of(aligned: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the objective and the reported quantity of each panel.
+
+    The objective with the most betas comes first. An objective that samples has two panels, its
+    reward and the next quantity it reports. Another objective has one.
+    """
+    by_objective = aligned.groupby("objective")
+    betas = by_objective["beta"].nunique()
+    shown = []
+    for objective in sorted(betas.index, key=lambda name: -betas[name]):
+        names = set(by_objective.get_group(objective)["name"])
+        reported = [name for name in REPORTED if name in names]
+        count = 2 if "reward" in names else 1
+        shown += [(objective, name) for name in reported[:count]]
+    return shown
+
+
 def _reference(axes: Axes, rows: pd.DataFrame) -> None:
-    for name, label, color in (
-        ("loss", "training", "#56B4E9"),
-        ("eval_loss", "validation", "#000000"),
-    ):
+    """Draw the loss of supervised fine-tuning on a logarithmic axis with round ticks."""
+    for name, (label, color) in SFT.items():
         curve = rows[rows["name"] == name]
         axes.plot(curve["step"], curve["value"], color=color, label=label)
     axes.set_yscale("log")
@@ -76,23 +98,17 @@ def _reference(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _objective(axes: Axes, rows: pd.DataFrame, colors: dict[float, tuple]) -> None:
-    window = max(1, rows["step"].nunique() // 12)
+    """Draw one reported quantity, with a line and a band for each beta."""
+    window = max(1, rows["step"].nunique() // WINDOWS)
     for beta, curves in rows.groupby("beta"):
-        seeds = (
-            curves.pivot(index="step", columns="seed", values="value")
-            .rolling(window, min_periods=1)
-            .mean()
-        )
-        axes.plot(seeds.index, seeds.mean(axis=1), color=colors[beta])
-        axes.fill_between(
-            seeds.index,
-            seeds.min(axis=1),
-            seeds.max(axis=1),
-            color=colors[beta],
-            alpha=0.2,
-            linewidth=0,
-        )
+        by_seed = curves.pivot(index="step", columns="seed", values="value")
+        smooth = by_seed.rolling(window, min_periods=1).mean()
+        lowest = smooth.min(axis=1)
+        highest = smooth.max(axis=1)
+        band = dict(color=colors[beta], alpha=0.2, linewidth=0)
+        axes.plot(smooth.index, smooth.mean(axis=1), color=colors[beta])
+        axes.fill_between(smooth.index, lowest, highest, **band)
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", ["training"])
+    style.run(draw, __doc__ or "", READS)

@@ -1,1 +1,1 @@
-"""How one run is configured, identified and recorded: what every stage shares and no stage owns."""
+"""How a study is planned, run and recorded: what every stage shares and no stage owns."""

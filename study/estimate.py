@@ -1,4 +1,7 @@
-"""How long a study will take, told before it starts: seconds of one core, from what was measured on two cores of a server without a GPU."""
+"""How long a study will take, told before it starts.
+
+The unit is a second of one core, as measured on two cores of a server without a GPU.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +9,80 @@ from collections.abc import Mapping
 from typing import Any
 
 from study import several_rewards
-from study.checks import Objective, pairs_are_sampled
-from study.config import decoded_baselines
-from study.config import seeds as seeds_of
+from study.objective_checks import pairs_are_sampled
+from study.plan import Plan, TaskPlan
 
-# Seconds of one thread for a model of half a million parameters and 80 tokens a sequence; larger models take in proportion.
+# Seconds of one thread for a model of half a million parameters and 80 tokens a sequence. Larger
+# models take in proportion.
 START = 12.0  # importing the libraries
 SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.011, "preferences": 0.015}
 SECONDS_A_COMPLETION = 0.0035
 MEASURED_SIZE = 500_000
 
 
-def seconds(config: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Objective]]) -> float:
-    """Seconds of one core for the whole study.
-
-    Args:
-        config: a config that passed its checks.
-        objectives: for each task and alignment what it is made with.
-    """
-    return sum(_task(task, objectives[name]) for name, task in config["tasks"].items())
-
-
-def _task(task: Mapping[str, Any], objectives: Mapping[str, Objective]) -> float:
-    model, evaluation = task["model"], task["evaluation"]
-    size = model["hidden_size"] * (
-        model["vocab_size"]
-        + model["layers"] * (4 * model["hidden_size"] + 3 * model["intermediate_size"])
-    )
-    training = _training("sft", task["sft"])
-    if "preferences" in task and pairs_are_sampled(task["preferences"]):
-        training += 2 * task["preferences"]["pairs"] * SECONDS_A_COMPLETION
-    if "reward_model" in task:
-        training += _training("reward_model", task["reward_model"])
-    decoded, jobs = evaluation["reference_samples"], 8
-    for name, objective in task["alignment"]["objectives"].items():
-        seeds = len(seeds_of(task, name))
-        runs = seeds * len(objective["betas"])
-        jobs += 2 * runs
-        training += runs * _training(objectives[name].data, objective)
-        matched = seeds * len(objective["anchors"]) * len(objective["betas"])
-        decoded += evaluation["samples"] * (runs + 2 * matched + 2 * len(task["dera"]["lams"]))
-    baselines = [
-        knobs["lams"] if name == "top_k" else knobs
-        for name, knobs in decoded_baselines(task).items()
-    ]
-    jobs += bool(baselines)
-    decoded += 2 * evaluation["samples"] * sum(map(len, baselines))
-    if "several_rewards" in task:
-        seeds = len(seeds_of(task, task["several_rewards"]["parts"][0]))
-        jobs += seeds
-        decoded += (
-            evaluation["samples"] * 3 * seeds * len(several_rewards.lams(task["several_rewards"]))
-        )
-    decoding = decoded * evaluation["prompts"] * SECONDS_A_COMPLETION
-    return jobs * START + (training + decoding) * size / MEASURED_SIZE
-
-
-def _training(kind: str, settings: Mapping[str, Any]) -> float:
-    return settings["steps"] * settings["batch_size"] * SECONDS_A_SEQUENCE[kind]
+def seconds(plan: Plan) -> float:
+    """Seconds of one core for the whole study."""
+    return sum(_task_seconds(task) for task in plan.tasks.values())
 
 
 def message(total: float, cores: int, study: str) -> str:
     """What to tell the user."""
     minutes = total / 60 / max(cores, 1)
-    return f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores (a rough estimate, for CPUs; what is finished is not done again)."
+    return (
+        f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores "
+        "(a rough estimate, for CPUs; what is finished is not done again)."
+    )
+
+
+def _task_seconds(task: TaskPlan) -> float:
+    """Seconds of one core for one task."""
+    training = _training_seconds(task)
+    decoding = _completions(task) * task.section["evaluation"]["prompts"] * SECONDS_A_COMPLETION
+    jobs = 8 + 2 * len(task.runs)
+    jobs += any(baseline.decoded for baseline in task.baselines.values())
+    if task.has_several_rewards:
+        jobs += len(task.mixed_objectives[0].seeds)
+    size = _parameters(task.section["model"]) / MEASURED_SIZE
+    return jobs * START + (training + decoding) * size
+
+
+def _parameters(model: Mapping[str, Any]) -> int:
+    """About how many parameters a model has."""
+    layer = 4 * model["hidden_size"] + 3 * model["intermediate_size"]
+    return model["hidden_size"] * (model["vocab_size"] + model["layers"] * layer)
+
+
+def _training_seconds(task: TaskPlan) -> float:
+    """Seconds of training, and of sampling the pairs it needs, at the measured size."""
+    section = task.section
+    total = _steps_seconds("sft", section["sft"])
+    if "preferences" in section and pairs_are_sampled(section["preferences"]):
+        total += 2 * section["preferences"]["pairs"] * SECONDS_A_COMPLETION
+    if "reward_model" in section:
+        total += _steps_seconds("reward_model", section["reward_model"])
+    for objective in task.objectives.values():
+        data = objective.declared.data
+        total += len(objective.runs) * _steps_seconds(data, objective.training)
+    return total
+
+
+def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:
+    return settings["steps"] * settings["batch_size"] * SECONDS_A_SEQUENCE[kind]
+
+
+def _completions(task: TaskPlan) -> float:
+    """Completions decoded a prompt; a mixture counts as much as its models together."""
+    evaluation, lams = task.section["evaluation"], task.section["dera"]["lams"]
+    samples = evaluation["samples"]
+    total = evaluation["reference_samples"]
+    for objective in task.objectives.values():
+        seeds = len(objective.seeds)
+        matched_lams = seeds * len(objective.anchors) * len(objective.betas)
+        total += samples * (len(objective.runs) + 2 * matched_lams + 2 * len(lams))
+    for baseline in task.baselines.values():
+        if baseline.decoded:
+            total += 2 * samples * len(baseline.knobs)
+    if task.has_several_rewards:
+        pairs = several_rewards.lam_pairs(task.section["several_rewards"])
+        total += samples * 3 * len(task.mixed_objectives[0].seeds) * len(pairs)
+    return total

@@ -1,10 +1,15 @@
-"""What every job does the same way: arguments, one log file, progress for the person watching, atomic outputs."""
+"""What every job does the same way.
+
+That is: common arguments, typed settings, one log file whose first line repeats the job, progress
+for the person who watches, and outputs that appear whole or not at all.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -16,11 +21,62 @@ from typing import Any, TextIO, TypeVar
 import pydantic
 import pydantic.dataclasses
 
-#: Decorates the typed settings of a job: a frozen dataclass that refuses unknown keys and values of another type.
+ROOT = Path(__file__).resolve().parent.parent
+
+REPEAT = """
+To repeat one job of a study by hand, copy the command in the first line of its log
+(results/STUDY/TASK/logs/...) and run it in the folder where the study ran. The settings
+that the job was given lie beside the log, in a file that ends in .settings.json; edit a
+copy of it to try others.
+"""
+
+#: Decorates the typed settings of a job: a frozen dataclass that refuses unknown keys.
 settings_class = pydantic.dataclasses.dataclass(
     frozen=True, config=pydantic.ConfigDict(extra="forbid")
 )
 Settings = TypeVar("Settings")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with the options that every job has."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog=REPEAT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--settings",
+        type=read_settings,
+        default={},
+        metavar="JSON",
+        help="this job's part of the config, as JSON or as the path of a JSON file",
+    )
+    result.add_argument(
+        "--seed", type=int, default=0, help="the seed of everything random in this job (default 0)"
+    )
+    result.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    result.add_argument(
+        "--log", type=Path, help="write all output to this file; progress shows on the terminal"
+    )
+    return result
+
+
+def read_settings(value: str) -> Any:
+    """Settings from JSON text, or from the file of that name.
+
+    Raises:
+        argparse.ArgumentTypeError: naming the file, or the place in the text, that cannot be read.
+    """
+    source = "the text given"
+    try:
+        if not value.lstrip().startswith(("{", "[")):
+            source = value
+            value = Path(value).read_text(encoding="utf-8")
+        return json.loads(value)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{source} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{source} is not JSON: {error}") from error
 
 
 def settings_of(args: argparse.Namespace, kind: type[Settings]) -> Settings:
@@ -32,45 +88,28 @@ def settings_of(args: argparse.Namespace, kind: type[Settings]) -> Settings:
     return pydantic.TypeAdapter(kind).validate_python(args.settings)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with the options every job has."""
-    result = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    result.add_argument(
-        "--settings", type=json.loads, default={}, help="this stage's part of the config, as JSON"
-    )
-    result.add_argument(
-        "--seed", type=int, default=0, help="seed of everything random in this job (default 0)"
-    )
-    result.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    result.add_argument(
-        "--log",
-        type=Path,
-        help="write all output to this file; progress still shows on the terminal",
-    )
-    return result
-
-
 class Progress:
     """Prints how far a job is and how long it has left, at most once every few seconds."""
 
     def __init__(self, label: str, stream: TextIO, every_seconds: float = 15.0):
-        self.label, self.stream, self.every_seconds = label, stream, every_seconds
+        self.label = label
+        self.stream = stream
+        self.every_seconds = every_seconds
         self.started = self.printed = time.monotonic()
         self.first: int | None = None
 
     def update(self, done: int, total: int, unit: str, **numbers: float) -> None:
-        """Report `done` of `total`; `numbers` are shown beside it."""
+        """Report that `done` of `total` is finished; `numbers` are shown beside it."""
         now = time.monotonic()
         if self.first is None:  # after a resume, the rate counts only what this process did
-            self.first, self.started = done, now
+            self.first = done
+            self.started = now
         if done < total and now - self.printed < self.every_seconds:
             return
         self.printed = now
-        left = (now - self.started) * (total - done) / max(done - self.first, 1)
+        seconds_left = (now - self.started) * (total - done) / max(done - self.first, 1)
         shown = "".join(f", {name} {value:.3g}" for name, value in numbers.items())
-        remaining = f", about {left:.0f} s left" if done < total else ""
+        remaining = f", about {seconds_left:.0f} s left" if done < total else ""
         self.say(f"{done}/{total} {unit}{shown}{remaining}")
 
     def say(self, message: str) -> None:
@@ -80,13 +119,13 @@ class Progress:
 
 @contextmanager
 def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
-    """Run a job: threads set, output sent to the log, failure named on the terminal."""
+    """Run a job with its threads set and its output in its log; name a failure on the terminal."""
     terminal = os.fdopen(os.dup(2), "w")
     if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        sys.stdout.flush(), sys.stderr.flush()
-        log = os.open(args.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1), os.dup2(log, 2)
+        _send_output_to(args.log)
+        settings_file = args.log.with_suffix(".settings.json")
+        write_json(settings_file, args.settings)
+        print(f"# To repeat this job: {repeating(sys.argv[1:], settings_file)}", flush=True)
     progress = Progress(label, terminal)
     progress.say("started" + (f", log in {args.log}" if args.log else ""))
     try:
@@ -98,8 +137,32 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
 
 
+def repeating(arguments: list[str], settings_file: Path) -> str:
+    """The command that repeats this process, with its settings read from a file."""
+    module = sys.modules["__main__"].__spec__
+    command = ["python", "-m", module.name] if module else ["python", sys.argv[0]]
+    arguments = list(arguments)
+    for place, argument in enumerate(arguments):
+        if argument == "--settings" and place + 1 < len(arguments):
+            arguments[place + 1] = str(settings_file)
+    text = shlex.join(command + arguments)
+    if Path.cwd() != ROOT:  # elsewhere Python would not find the project's modules
+        text = f"PYTHONPATH={shlex.quote(str(ROOT))} {text}"
+    return text
+
+
+def _send_output_to(log: Path) -> None:
+    """From here on, whatever this process prints goes to the log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
 def set_threads(count: int) -> None:
-    """Limit torch to `count` threads: two jobs of one thread beat one of two."""
+    """Limit torch to `count` threads: two jobs of one thread beat one job of two threads."""
     import torch  # here, so that jobs that need no torch do not pay for importing it
 
     torch.set_num_threads(count)
@@ -119,11 +182,10 @@ def gpu_present() -> bool:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; whatever was written there replaces `path` when all went well."""
+    """Yield a temporary path; what was written there replaces `path` if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.tmp"
-    )  # one name, so that what a killed job left is removed by the next
+    # There is one temporary name, so that the next job removes what a killed job left.
+    temporary = path.with_name(f".{path.name}.tmp")
     _remove(temporary)
     try:
         yield temporary
@@ -145,9 +207,10 @@ def _remove(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(value, indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

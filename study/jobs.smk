@@ -1,98 +1,74 @@
-# What rules ask about the config: which section a job sees, where it resumes from, which random numbers it draws.
+# What every rule needs: the plan, a task's folder, a job's settings as text, and the code it depends on.
 import json
-import zlib
+import re
 from pathlib import Path
 
-from study import config as study_config
+from study import modules, settings
 from study.job import gpu_present
+from study.plan import Run
 from study.provenance import source_digest
 
-TASKS = config["tasks"]
 OF_TASK = f"{RESULTS}/{{task}}"  # every task has a folder of its own
-GPU = int(
-    gpu_present()
-)  # the profile runs one job at a time that needs the GPU; without one, jobs need none
+GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU
 
 
-def section(task, *keys, **more):
-    """A task and these sections of it as JSON: a job sees only its own, so only its own can make it run again."""
-    own = {key: TASKS[task][key] for key in ("settings", "module") if key in TASKS[task]}
-    found = {key: TASKS[task][key] for key in keys}
-    return json.dumps({"task": {"name": task, **own}, **found, **more}, sort_keys=True)
+def task_of(wildcards):
+    """The task that a rule works on."""
+    return PLAN.tasks[wildcards.task]
 
 
-def room(task):
-    return TASKS[task]["model"]["max_new_tokens"]
+def run_of(wildcards):
+    """The aligned model that a rule works on."""
+    return Run(wildcards.objective, wildcards.beta, int(wildcards.seed))
+
+
+def declared_of(wildcards):
+    """The module that an objective is made with, and what it declares."""
+    return task_of(wildcards).objectives[wildcards.objective].declared
+
+
+def text(value):
+    """Settings as a job takes them."""
+    return json.dumps(value, sort_keys=True)
 
 
 def code_of(task, *names):
-    """Digest of these modules, the task's, and its corpus's if it is not the task's own."""
-    corpus = (
-        [f"tasks.corpora.{TASKS[task]['corpus']['kind']}"] if CHECKED.corpora[task] == "any" else []
-    )
-    return source_digest(*names, CHECKED.task_modules[task], *corpus)
+    """A digest of these modules, of the task's, and of its corpus's if the task does not draw its own."""
+    corpus = []
+    if task.corpora == "any":
+        corpus = [f"tasks.corpora.{task.section['corpus']['kind']}"]
+    return source_digest(*names, task.module, *corpus)
 
 
-def objective_of(wildcards):
-    """An alignment's section of the config."""
-    return TASKS[wildcards.task]["alignment"]["objectives"][wildcards.objective]
+def checkpoints(task, job, *asked):
+    """Where a training resumes from: outside the declared outputs, which Snakemake deletes before a job runs again.
+
+    Another setting or edited code has another folder.
+    """
+    return f"{RESULTS}/{task.name}/checkpoints/{job}-{settings.digest(*asked)}"
 
 
-def made_with(wildcards):
-    """The module an alignment is made with, and what that declares."""
-    return CHECKED.objectives[wildcards.task][wildcards.objective]
+def model_folder(task, run):
+    return f"{RESULTS}/{task.name}/models/{run.folder}"
 
 
-def reward_model(wildcards):
-    """The reward model's folder, where this alignment maximises it."""
-    return f"{OF_TASK}/models/reward" if objective_of(wildcards).get("reward") == "learned" else []
+def model_folders(wildcards):
+    """Every aligned model of the task."""
+    task = task_of(wildcards)
+    return [model_folder(task, run) for run in task.runs]
 
 
-def examples(wildcards):
-    """What an alignment learns from: the training prompts, or preference pairs."""
-    return f"{OF_TASK}/data/{'preferences' if made_with(wildcards).data == 'preferences' else 'train'}.parquet"
+def either(names):
+    """A pattern that matches these names and nothing else."""
+    return "|".join(map(re.escape, names))
 
 
-def checkpoints(task, job, settings, code):
-    """Outside the declared outputs, which Snakemake deletes before a job runs again, and apart for each setting."""
-    return f"{RESULTS}/{task}/checkpoints/{job}-{study_config.digest(settings, code)}"
+ALL_TASKS = list(PLAN.tasks.values())
 
 
-def reference_settings(wildcards):
-    """What the training of a reference is asked to do."""
-    return section(wildcards.task, "model", "sft")
-
-
-def reference_code(wildcards):
-    return code_of(wildcards.task, "training.sft")
-
-
-def reward_model_settings(wildcards):
-    """What the training of a reward model is asked to do."""
-    return json.dumps(TASKS[wildcards.task]["reward_model"], sort_keys=True)
-
-
-def align_settings(wildcards):
-    """What one alignment is asked to do, apart from its beta and seed."""
-    task = TASKS[wildcards.task]
-    pairs = (
-        {"preferences": task["preferences"]} if made_with(wildcards).data == "preferences" else {}
-    )
-    trainer = study_config.trainer_settings(task, wildcards.objective)
-    return section(
-        wildcards.task, "lora", max_new_tokens=room(wildcards.task), objective=trainer, **pairs
-    )
-
-
-def align_code(wildcards):
-    return code_of(wildcards.task, "training.align", made_with(wildcards).module)
-
-
-def seed_of(*names):
-    """A seed that follows from the study's and these names."""
-    return zlib.crc32(" ".join(map(str, (config["seed"], *names))).encode())
-
-
-def sampling_seed(wildcards):
-    """Another seed for each adapter, so that no two policies share their random numbers, and none changes with the list of betas."""
-    return seed_of(wildcards.task, wildcards.objective, wildcards.beta, wildcards.seed)
+wildcard_constraints:
+    task=either(PLAN.tasks),
+    objective=either(sorted({name for task in ALL_TASKS for name in task.objectives})),
+    decoding=either(sorted({name for task in ALL_TASKS for name in task.decodings})),
+    beta="[0-9.]+",
+    seed="[0-9]+",

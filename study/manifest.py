@@ -1,6 +1,7 @@
-"""What a study was made of and what it made: config, seeds, versions, commit, and a checksum of every input and output.
+"""What a study was made of and what it made.
 
-Settings: the whole config.
+The manifest holds the config, the seed, versions, the commit, and a checksum of every input and
+output. The settings of this job are the whole config.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ from study import job, modules, provenance
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; of a folder, of its safetensors, which are what a model is."""
+    """SHA-256 of a file; of a folder, of its safetensors files, which are what a model is."""
     digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def commit() -> dict[str, object]:
-    """The commit of the source, and whether files differed from it; None where there is no Git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(modules.ROOT), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
+    """The commit of the source, and whether files differ from it; None where there is no Git."""
     try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        return {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(modules.ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:

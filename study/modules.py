@@ -1,4 +1,8 @@
-"""Modules that a config names: this project's, files of a user's own, entry points. What they declare is read without importing them (importing trl takes seconds)."""
+"""The modules that a config names: this project's own, files of a user's own, and entry points.
+
+What a module declares is read from its syntax tree, without importing it: importing trl takes
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,23 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Entry points that are looked for where a name is no module of the package.
+#: The entry points that are looked for where a name is no module of the package.
 GROUPS = {"training.objectives": "dera.objectives", "tasks": "dera.tasks"}
 
 
 class ModuleError(ValueError):
-    """A module that is not there or lacks what it must declare; the message names the file and what is missing."""
+    """A module that is missing or lacks a declaration; the message says which."""
 
 
 def file_of(module: str) -> Path:
-    """The file of a module of this project (`training.sft`), whether or not it exists; a path to a file is itself."""
+    """The file of a module of this project (`training.sft`), whether or not it exists.
+
+    The path of a file is returned as it is.
+    """
     if module.endswith(".py"):
         return Path(module)
     path = ROOT.joinpath(*module.split("."))
@@ -29,45 +37,47 @@ def file_of(module: str) -> Path:
 
 
 def names(package: str) -> list[str]:
-    """Names of the modules directly in a package, subpackages left out."""
+    """Names of the modules directly in a package, without its subpackages."""
     folder = ROOT.joinpath(*package.split("."))
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 def find(package: str, name: str) -> str:
-    """The module a config means: one of the package, a file by its path (relative to the working directory), or an entry point.
+    """The module that a name in a config means.
+
+    It is a module of the package, a file by its path (relative to the working directory), or an
+    entry point.
 
     Returns:
-        A dotted name of this project or a path, as `file_of` and `load` take them.
+        A dotted name of this project, or a path, as `file_of` and `load` take them.
 
     Raises:
-        ModuleError: if there is none, or two of one name.
+        ModuleError: if there is none, or there are two of this name.
     """
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise ModuleError(f"there is no file {Path(name).absolute()}")
         return name
-    own, group = names(package), GROUPS[package]
+
+    # Two modules of one name would leave open which of them is meant.
+    own = names(package)
+    group = GROUPS[package]
     points = list(metadata.entry_points(group=group, name=name))
-    found = [f"{package}.{name}"] * (name in own) + [
-        f"{point.dist.name}: {point.value}" for point in points if point.dist
-    ]
-    if len(found) > 1:
+    candidates = [f"{package}.{name}"] if name in own else []
+    candidates += [f"{point.dist.name}: {point.value}" for point in points if point.dist]
+    if len(candidates) > 1:
         raise ModuleError(
-            f"there are {len(found)} modules of this name ({', '.join(found)}): name one by the path of its file"
+            f"there are {len(candidates)} modules of this name ({', '.join(candidates)}): "
+            "name one by the path of its file"
         )
     if name in own:
         return f"{package}.{name}"
     if points:
-        spec = importlib.util.find_spec(points[0].module)
-        if spec is None or not spec.origin:
-            raise ModuleError(
-                f"the entry point {points[0].value!r} names no module that can be found"
-            )
-        return spec.origin
+        return _file_of_entry_point(points[0])
     allowed = sorted({*own, *metadata.entry_points(group=group).names})
     raise ModuleError(
-        f"there is no such module; allowed: {', '.join(allowed)}, or the path of a file that ends in .py"
+        f"there is no such module; allowed: {', '.join(allowed)}, "
+        "or the path of a file that ends in .py"
     )
 
 
@@ -89,32 +99,43 @@ def load(module: str) -> ModuleType:
     try:
         spec.loader.exec_module(loaded)
     except Exception as error:
-        raise ModuleError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        message = f"{path} cannot be imported: {type(error).__name__}: {error}"
+        raise ModuleError(message) from error
     return loaded
+
+
+def literal(module: str, name: str) -> Any:
+    """The value that a module gives to a constant at its top, which must be written as a literal.
+
+    Raises:
+        ModuleError: if the module does not parse, declares no such constant, or computes its value.
+    """
+    value = _assigned(module, name)
+    if value is None:
+        raise ModuleError(f"{file_of(module)} must declare {name} at its top")
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        message = f"{file_of(module)} must give {name} as a literal, not as something to compute"
+        raise ModuleError(message) from error
 
 
 def constant(module: str, name: str, allowed: tuple[str, ...]) -> str:
     """The value of a string constant that a module declares at its top.
 
     Raises:
-        ModuleError: if it does not parse, or declares no such constant, or another value than those allowed.
+        ModuleError: if it does not parse, or declares no such constant, or another value than
+        those allowed.
     """
-    for node in _parsed(module).body:
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = str(node.value.value)  # type: ignore[union-attr]
-            if value in allowed:
-                return value
-            raise ModuleError(
-                f"{file_of(module)} declares {name} = {value!r}; allowed: {', '.join(map(repr, allowed))}"
-            )
-    raise ModuleError(
-        f"{file_of(module)} must declare {name} at its top, as {' or '.join(map(repr, allowed))}"
-    )
+    assigned = _assigned(module, name)
+    if not isinstance(assigned, ast.Constant):
+        values = " or ".join(map(repr, allowed))
+        raise ModuleError(f"{file_of(module)} must declare {name} at its top, as {values}")
+    value = str(assigned.value)
+    if value not in allowed:
+        values = ", ".join(map(repr, allowed))
+        raise ModuleError(f"{file_of(module)} declares {name} = {value!r}; allowed: {values}")
+    return value
 
 
 def require_function(module: str, name: str) -> None:
@@ -123,9 +144,8 @@ def require_function(module: str, name: str) -> None:
     Raises:
         ModuleError: if it does not parse, or defines none of that name.
     """
-    if not any(
-        isinstance(node, ast.FunctionDef) and node.name == name for node in _parsed(module).body
-    ):
+    functions = [node for node in _parsed(module).body if isinstance(node, ast.FunctionDef)]
+    if name not in [function.name for function in functions]:
         raise ModuleError(f"{file_of(module)} must define a function {name} at its top")
 
 
@@ -135,17 +155,34 @@ def require_class(module: str, method: str) -> None:
     Raises:
         ModuleError: if it does not parse, or defines none.
     """
-    classes = [node for node in _parsed(module).body if isinstance(node, ast.ClassDef)]
-    if not any(
-        isinstance(node, ast.FunctionDef) and node.name == method
-        for found in classes
-        for node in found.body
-    ):
-        raise ModuleError(f"{file_of(module)} must define a class with a method {method}")
+    for node in _parsed(module).body:
+        if isinstance(node, ast.ClassDef):
+            functions = [item for item in node.body if isinstance(item, ast.FunctionDef)]
+            if method in [function.name for function in functions]:
+                return
+    raise ModuleError(f"{file_of(module)} must define a class with a method {method}")
+
+
+def _file_of_entry_point(point: metadata.EntryPoint) -> str:
+    spec = importlib.util.find_spec(point.module)
+    if spec is None or not spec.origin:
+        raise ModuleError(f"the entry point {point.value!r} names no module that can be found")
+    return spec.origin
+
+
+def _assigned(module: str, name: str) -> ast.expr | None:
+    """What a module assigns to a name at its top, None if it does not."""
+    for node in _parsed(module).body:
+        if isinstance(node, ast.Assign):
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if name in targets:
+                return node.value
+    return None
 
 
 def _parsed(module: str) -> ast.Module:
     try:
-        return ast.parse(file_of(module).read_text())
+        return ast.parse(file_of(module).read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise ModuleError(f"{file_of(module)}, line {error.lineno}: {error.msg}") from error
+        message = f"{file_of(module)}, line {error.lineno}: {error.msg}"
+        raise ModuleError(message) from error

@@ -1,4 +1,7 @@
-"""Importing the objectives that are files of the user's own before any job starts: in a process of its own, because it takes seconds."""
+"""Importing the objectives that are files of a user's own before any job starts.
+
+It happens in a process of its own, because it takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ import subprocess
 import sys
 
 from study import modules
-from study.config import Checked
+from study.plan import Plan
 
 
-def check_or_exit(checked: Checked) -> None:
-    """Import every objective that is not this project's; if one cannot be, say which file and why, and exit with status 1."""
-    files = checked.plugins()
+def check_or_exit(plan: Plan) -> None:
+    """Import every objective that is not this project's own.
+
+    If one cannot be imported, the process says which file and why, and exits with status 1.
+    """
+    files = plan.plugins()
     if not files:
         return
     print(f"importing {', '.join(files)} ...", flush=True)
     command = [sys.executable, "-m", "training.check_objectives", *files]
-    if subprocess.run(
-        command, check=False, env={**os.environ, "PYTHONPATH": str(modules.ROOT)}
-    ).returncode:
+    environment = {**os.environ, "PYTHONPATH": str(modules.ROOT)}
+    if subprocess.run(command, check=False, env=environment).returncode:
         sys.exit(1)

@@ -1,8 +1,8 @@
-"""What made a result: versions, and a digest of the source code it depends on.
+"""What made a result: the versions of libraries, and a digest of the source code it depends on.
 
-The digest is what makes the workflow run a job again when its code has changed. It is taken from the syntax tree without
-docstrings, of the job's module and of every module of this project it imports, so a comment, a docstring or a blank line
-changes nothing and an edited helper does.
+Because of the digest the workflow runs a job again when its code has changed. It is taken from the
+syntax trees of the job's module and of every module of this project that this one imports.
+Comments, docstrings and blank lines are not in it; an edited helper is.
 """
 
 from __future__ import annotations
@@ -30,49 +30,59 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape results."""
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in LIBRARIES},
-    }
+    """Versions of Python and of the libraries that shape results, or "not installed".
+
+    A job that is run by hand on another machine needs neither snakemake nor evaluate.
+    """
+    result = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            result[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            result[name] = "not installed"
+    return result
 
 
 def source_digest(*modules: str) -> str:
-    """Digest of the named modules (`training.sft`) and of all modules of this project they import.
+    """A digest of the named modules (`training.sft`) and of all modules here that they import.
 
     Raises:
         FileNotFoundError: if a module does not exist.
     """
-    seen: dict[str, str] = {}
+    trees: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module in seen:
+        if module in trees:
             continue
-        tree = _without_docstrings(ast.parse(file_of(module).read_text()))
-        seen[module] = ast.dump(tree)
+        tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
+        _remove_docstrings(tree)
+        trees[module] = ast.dump(tree)
         waiting += [name for name in _imports(tree) if name.split(".")[0] in PACKAGES]
-    text = "\n".join(f"{name} {seen[name]}" for name in sorted(seen))
+    text = "\n".join(f"{name} {trees[name]}" for name in sorted(trees))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _imports(tree: ast.AST) -> list[str]:
-    names = []
+    """The modules of this project that a module imports."""
+    imported = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from dera import x` depends on the module x where there is one, and on the package otherwise
-            members = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [member if file_of(member).is_file() else node.module for member in members]
-    return [name for name in names if file_of(name).is_file()]
+            # `from dera import x` depends on the module x if there is one, else on the package.
+            for alias in node.names:
+                member = f"{node.module}.{alias.name}"
+                imported.append(member if file_of(member).is_file() else node.module)
+    return [name for name in imported if file_of(name).is_file()]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _remove_docstrings(tree: ast.Module) -> None:
+    """Take the docstrings out of a syntax tree."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = body[1:]  # type: ignore[attr-defined]
-    return tree
+        if not isinstance(body, list) or not body or not isinstance(body[0], ast.Expr):
+            continue
+        value = body[0].value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            node.body = body[1:]  # type: ignore[attr-defined]

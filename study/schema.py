@@ -1,9 +1,12 @@
-"""A config against its schema, config/schema.yaml, with messages that name the key, the value and what is allowed."""
+"""A config against its schema, config/schema.yaml.
+
+Messages name the key, the value and what is allowed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run; the message names the key, the value and what is allowed."""
+    """A config that cannot be run. The message names the key, the value and what is allowed."""
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -23,56 +26,77 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the first key that is wrong.
     """
-    schema = yaml.safe_load(SCHEMA.read_text())
-    for where, value in _numbers("", config):
+    for key, value in _values("", config):
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where} = {value}: must be a finite number")
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(config)
-    )
+            raise ConfigError(f"{key} = {value}: must be a finite number")
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    refuse(jsonschema.Draft202012Validator(schema), config, "")
+
+
+def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> None:
+    """Check a value that stands at `key` of a config (the empty key is the config itself).
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+    """
+    error = jsonschema.exceptions.best_match(validator.iter_errors(value))
     if error is None:
         return
-    where = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
-    ).lstrip(".")
+    key = _key_of(key, error)
     if error.validator == "additionalProperties":
-        allowed = ", ".join(error.schema.get("properties", {}))
-        unknown = next(
-            key for key in error.instance if key not in error.schema.get("properties", {})
-        )
+        allowed = error.schema.get("properties", {})
+        unknown = next(name for name in error.instance if name not in allowed)
+        prefix = f"{key}." if key else ""
         raise ConfigError(
-            f"{where + '.' if where else ''}{unknown} = {error.instance[unknown]!r}: unknown key; allowed here: {allowed}"
+            f"{prefix}{unknown} = {error.instance[unknown]!r}: unknown key; "
+            f"allowed here: {', '.join(allowed)}"
         )
     if error.validator == "required":
-        raise ConfigError(f"{where or 'config'}: {error.message}")
-    raise ConfigError(f"{where} = {error.instance!r}: {_allowed(error)}")
+        raise ConfigError(f"{key or 'config'}: {error.message}")
+    raise ConfigError(f"{key} = {error.instance!r}: {_allowed(error)}")
 
 
 def refuse_repeated_keys(path: Path) -> None:
-    """Of two sections of one name YAML keeps the last and says nothing.
+    """Refuse a YAML file where a key stands twice: YAML would keep the last and say nothing.
 
     Raises:
         ConfigError: naming the key, and the lines where it stands.
     """
-    waiting = [(yaml.compose(path.read_text()), "")]
+    waiting = [(yaml.compose(path.read_text(encoding="utf-8")), "")]
     while waiting:
-        node, where = waiting.pop()
+        node, key = waiting.pop()
         if isinstance(node, yaml.SequenceNode):
-            waiting += [(item, f"{where}[{i}]") for i, item in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = f"{where}.{key.value}".lstrip("."), key.start_mark.line + 1
-            if name in lines:
-                raise ConfigError(
-                    f"{name}: there are two of this name in {path}, lines {lines[name]} and {line}; rename one"
-                )
-            lines[name] = line
-            waiting.append((value, name))
+            waiting += [(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            waiting += _entries(path, node, key)
+
+
+def _entries(path: Path, node: yaml.MappingNode, key: str) -> list[tuple[yaml.Node, str]]:
+    """The values of a mapping, each with its key; two entries of one name are refused."""
+    entries = []
+    lines: dict[str, int] = {}
+    for name_node, value in node.value:
+        name = f"{key}.{name_node.value}".lstrip(".")
+        line = name_node.start_mark.line + 1
+        if name in lines:
+            raise ConfigError(
+                f"{name}: there are two of this name in {path}, lines {lines[name]} and {line}; "
+                "rename one"
+            )
+        lines[name] = line
+        entries.append((value, name))
+    return entries
+
+
+def _key_of(key: str, error: jsonschema.ValidationError) -> str:
+    """Where an error stands, such as `tasks.length.alignment.seeds[0]`."""
+    for step in error.absolute_path:
+        key += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return key.lstrip(".")
 
 
 def _allowed(error: jsonschema.ValidationError) -> str:
+    """What the broken rule asks for, in words."""
     rule = error.validator_value
     return {
         "type": f"must be of type {rule}",
@@ -81,6 +105,7 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         "minimum": f"must be at least {rule}",
         "maximum": f"must be at most {rule}",
         "enum": f"must be one of {rule}",
+        "not": f"must be none of {_excluded(rule)}",
         "minItems": "must not be empty" if rule == 1 else f"must have at least {rule} items",
         "maxItems": f"must have at most {rule} items",
         "minProperties": "must not be empty",
@@ -88,13 +113,18 @@ def _allowed(error: jsonschema.ValidationError) -> str:
     }.get(str(error.validator), error.message)
 
 
-def _numbers(where: str, value: Any) -> list[tuple[str, Any]]:
+def _excluded(rule: Any) -> Any:
+    """The values that a rule `not: {enum: [...]}` excludes."""
+    return rule.get("enum", rule) if isinstance(rule, Mapping) else rule
+
+
+def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of a config that is no section and no list, with its key."""
     if isinstance(value, Mapping):
-        return [
-            pair
-            for key, item in value.items()
-            for pair in _numbers(f"{where}.{key}".lstrip("."), item)
-        ]
-    if isinstance(value, list):
-        return [pair for i, item in enumerate(value) for pair in _numbers(f"{where}[{i}]", item)]
-    return [(where, value)]
+        for name, item in value.items():
+            yield from _values(f"{key}.{name}".lstrip("."), item)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _values(f"{key}[{i}]", item)
+    else:
+        yield key, value

@@ -1,4 +1,8 @@
-"""The section `several` of a task: DeRa over two aligned models of rewards of their own, against models trained on weighted sums of these."""
+"""The section `several_rewards` of a task, checked.
+
+DeRa mixes two aligned models, each trained on a reward of its own. They are compared with models
+that were trained on weighted sums of the two rewards.
+"""
 
 from __future__ import annotations
 
@@ -7,121 +11,138 @@ from fractions import Fraction
 from typing import Any
 
 from study.schema import ConfigError
+from study.strengths import all_exact, exact
 
-ENDS = (
-    [1, 0],
-    [0, 1],
-    [0, 0],
-)  # decoded whatever the section says: each part alone, and the reference
+#: Always decoded: each aligned model alone, and the reference.
+ENDS = ([1, 0], [0, 1], [0, 0])
 
 
-def lams(section: Mapping[str, Any]) -> list[list[Any]]:
-    """The pairs of mixing weights that DeRa decodes: one for each joint model, the ends, and those beyond."""
+def lam_pairs(section: Mapping[str, Any]) -> list[list[Any]]:
+    """The pairs of mixing weights to decode: of the joint models, the ends, and those beyond."""
     return [*section["joint"].values(), *ENDS, *section.get("beyond", [])]
 
 
 def check(key: str, task: Mapping[str, Any]) -> None:
-    """Check the section of a task that stands at `key` in the config and has passed the schema.
+    """Check the section of the task that stands at `key` in the config and has passed the schema.
 
     Raises:
         ConfigError: naming the first key that is wrong.
     """
-    section, objectives = task["several_rewards"], task["alignment"]["objectives"]
-    here, there = f"{key}.several_rewards", f"{key}.alignment.objectives"
-    named = {f"{here}.parts[{i}]": name for i, name in enumerate(section["parts"])} | {
-        f"{here}.joint": n for n in section["joint"]
-    }
-    for where, name in named.items():
+    section = task["several_rewards"]
+    objectives = task["alignment"]["objectives"]
+    here = f"{key}.several_rewards"
+    there = f"{key}.alignment.objectives"
+    _check_objectives_exist(here, section, objectives)
+    for i, name in enumerate(section["objectives"]):
+        _check_mixed(f"{here}.objectives[{i}]", f"{there}.{name}", name, objectives[name])
+    _check_alike(there, section["objectives"], objectives, task["alignment"]["seeds"])
+    mixed = {name: objectives[name] for name in section["objectives"]}
+    for name, weights in section["joint"].items():
+        _check_joint(f"{here}.joint.{name}", f"{there}.{name}", objectives[name], weights, mixed)
+    _check_decoded_once(here, section)
+
+
+def _check_objectives_exist(
+    key: str, section: Mapping[str, Any], objectives: Mapping[str, Any]
+) -> None:
+    named = {f"{key}.objectives[{i}]": name for i, name in enumerate(section["objectives"])}
+    named_joint = [(f"{key}.joint", name) for name in section["joint"]]
+    for where, name in [*named.items(), *named_joint]:
         if name not in objectives:
             raise ConfigError(
-                f"{where} = {name!r}: there is no such alignment; allowed: {', '.join(objectives)}"
+                f"{where} = {name!r}: there is no such objective; allowed: {', '.join(objectives)}"
             )
-    first, second = section["parts"]
-    for i, name in enumerate(section["parts"]):
-        part = objectives[name]
-        if not isinstance(part.get("reward"), Mapping):
-            raise ConfigError(
-                f"{here}.parts[{i}] = {name!r}: its reward is {part.get('reward', 'gold')!r}, which nothing can be added to; name an "
-                "alignment whose reward is a mapping of measures to weights"
-            )
-        if len(part["anchors"]) != 1:
-            raise ConfigError(
-                f"{there}.{name}.anchors = {part['anchors']}: must be one anchor, because {here}.parts names it"
-            )
-    for name, what in (("anchors", "anchor"), ("seeds", "seeds")):
-        one, other = (
-            objectives[part].get(name, task["alignment"]["seeds"]) for part in (first, second)
+
+
+def _check_mixed(where: str, there: str, name: str, objective: Mapping[str, Any]) -> None:
+    """An objective that is mixed has a reward that can be added to another, and one anchor."""
+    if not isinstance(objective.get("reward"), Mapping):
+        raise ConfigError(
+            f"{where} = {name!r}: its reward is {objective.get('reward', 'gold')!r}, which nothing "
+            "can be added to; name an objective whose reward is a mapping of measures to weights"
         )
-        if _exact(one) != _exact(other):
-            raise ConfigError(
-                f"{there}.{second}.{name} = {other}: must be {one}, the {what} of {first}, which it is mixed with"
-            )
-    for name, weights in section["joint"].items():
-        _check_joint(
-            f"{here}.joint.{name}",
-            f"{there}.{name}",
-            objectives[name],
-            weights,
-            {p: objectives[p] for p in section["parts"]},
+    if len(objective["anchors"]) != 1:
+        raise ConfigError(
+            f"{there}.anchors = {objective['anchors']}: must be one anchor, because "
+            f"{where} names it"
         )
-    _check_twice(here, section)
+
+
+def _check_alike(
+    there: str, pair: Sequence[str], objectives: Mapping[str, Any], seeds: Sequence[int]
+) -> None:
+    """The two objectives that are mixed have the same anchor and the same seeds."""
+    first, second = pair
+    for key, meaning in (("anchors", "anchor"), ("seeds", "seeds")):
+        expected = objectives[first].get(key, seeds)
+        actual = objectives[second].get(key, seeds)
+        if all_exact(actual) != all_exact(expected):
+            raise ConfigError(
+                f"{there}.{second}.{key} = {actual}: must be {expected}, the {meaning} of {first}, "
+                "which it is mixed with"
+            )
 
 
 def _check_joint(
     key: str,
-    where: str,
+    there: str,
     joint: Mapping[str, Any],
     weights: Sequence[Any],
-    parts: Mapping[str, Mapping[str, Any]],
+    mixed: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    if sum(_exact(weights)) != 1:
+    """A joint model was trained on the weighted sum of the two rewards, at their anchor."""
+    names = " and ".join(mixed)
+    if sum(all_exact(weights)) != 1:
         raise ConfigError(
-            f"{key} = {weights}: must sum to 1, or the joint model has another strength than the parts"
+            f"{key} = {weights}: must sum to 1, or the joint model has another strength than "
+            f"{names}"
         )
     if joint["anchors"]:
         raise ConfigError(
-            f"{where}.anchors = {joint['anchors']}: must be [], because {key} names it to be compared with"
+            f"{there}.anchors = {joint['anchors']}: must be [], because {key} names it to be "
+            "compared with"
         )
-    (anchor,) = next(iter(parts.values()))["anchors"]
-    if Fraction(str(anchor)) not in _exact(joint["betas"]):
+    (anchor,) = next(iter(mixed.values()))["anchors"]
+    if exact(anchor) not in all_exact(joint["betas"]):
         raise ConfigError(
-            f"{where}.betas = {joint['betas']}: must have {anchor}, the anchor of {' and '.join(parts)}"
+            f"{there}.betas = {joint['betas']}: must have {anchor}, the anchor of {names}"
         )
-    wanted = _sum([part["reward"] for part in parts.values()], weights)
+
+    # The joint reward must be the weighted sum, exactly.
+    expected = _weighted_sum([objective["reward"] for objective in mixed.values()], weights)
     reward = joint.get("reward", "gold")
-    if not isinstance(reward, Mapping) or _sum([reward], [1]) != wanted:
-        written = {measure: float(weight) for measure, weight in wanted.items()}
+    if not isinstance(reward, Mapping):
+        shown, is_sum = repr(reward), False
+    else:
+        shown, is_sum = str(dict(reward)), _weighted_sum([reward], [1]) == expected
+    if not is_sum:
+        written = {measure: float(weight) for measure, weight in expected.items()}
         raise ConfigError(
-            f"{where}.reward = {dict(reward) if isinstance(reward, Mapping) else reward!r}: must be {written}, the sum of the rewards of "
-            f"{' and '.join(parts)} weighted by {key} = {list(weights)}"
+            f"{there}.reward = {shown}: must be {written}, the sum of the rewards of {names} "
+            f"weighted by {key} = {list(weights)}"
         )
 
 
-def _check_twice(key: str, section: Mapping[str, Any]) -> None:
-    """Where a pair stands again it would be decoded twice, and tables could not tell the two apart."""
-    seen = [_exact(pair) for pair in ENDS]
-    for where, pairs in (
-        ("joint", section["joint"].items()),
-        ("beyond", enumerate(section.get("beyond", []))),
-    ):
-        for name, pair in pairs:
-            if _exact(pair) in seen:
-                place = f"joint.{name}" if where == "joint" else f"beyond[{name}]"
-                raise ConfigError(
-                    f"{key}.{place} = {pair}: is decoded already, as an end, for a joint model or as another one beyond; remove it"
-                )
-            seen.append(_exact(pair))
+def _check_decoded_once(key: str, section: Mapping[str, Any]) -> None:
+    """A pair that stands twice would be decoded twice, and tables could not tell the two apart."""
+    seen = [all_exact(pair) for pair in ENDS]
+    joint = {f"joint.{name}": pair for name, pair in section["joint"].items()}
+    beyond = {f"beyond[{i}]": pair for i, pair in enumerate(section.get("beyond", []))}
+    for place, pair in {**joint, **beyond}.items():
+        if all_exact(pair) in seen:
+            raise ConfigError(
+                f"{key}.{place} = {pair}: is decoded already, as an end, for a joint model or as "
+                "another pair beyond; remove it"
+            )
+        seen.append(all_exact(pair))
 
 
-def _sum(rewards: Sequence[Mapping[str, Any]], weights: Sequence[Any]) -> dict[str, Fraction]:
-    """The weighted sum of rewards, measures without weight left out."""
+def _weighted_sum(
+    rewards: Sequence[Mapping[str, Any]], weights: Sequence[Any]
+) -> dict[str, Fraction]:
+    """The weighted sum of rewards; measures whose weights cancel are left out."""
     total: dict[str, Fraction] = {}
-    for reward, weight in zip(rewards, _exact(weights), strict=True):
+    for reward, weight in zip(rewards, all_exact(weights), strict=True):
         for measure, value in reward.items():
-            total[measure] = total.get(measure, Fraction(0)) + weight * Fraction(str(value))
+            total[measure] = total.get(measure, Fraction(0)) + weight * exact(value)
     return {measure: value for measure, value in total.items() if value}
-
-
-def _exact(values: Sequence[Any]) -> list[Fraction]:
-    """Numbers as fractions of what was written."""
-    return [Fraction(str(value)) for value in values]

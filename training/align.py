@@ -1,94 +1,74 @@
-"""Align the reference at one beta and seed; the result is a PEFT adapter on the reference.
-
-Settings: {"task": {"name", "settings"}, "lora": ..., "objective": ..., "max_new_tokens": ..., "preferences": ...}; `objective` is the alignment's own
-section of the config, `preferences` that of the pairs it learns from, if it does.
-"""
+"""Align the reference at one beta and seed; the result is a PEFT adapter on the reference."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import set_seed
+from transformers import Trainer, set_seed
 
 import tasks
 from study import job
 from tasks.rewards.learned import LearnedReward
+from tasks.settings import TaskSettings
 from training import objectives
 from training import trainer as shared
+from training.settings import OptimiserSettings, PreferenceSettings
 
 
-def main() -> None:
-    parser = job.parser(__doc__)
-    parser.add_argument("name", help="the alignment's name in the config")
-    parser.add_argument(
-        "--beta",
-        required=True,
-        help="KL regularisation strength, larger stays closer to the reference",
-    )
-    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
-    parser.add_argument(
-        "--examples",
-        type=Path,
-        required=True,
-        help="Parquet file with prompts, or preference pairs",
-    )
-    parser.add_argument(
-        "--reward-model",
-        type=Path,
-        help="folder of the reward model, where that is what is maximised",
-    )
-    parser.add_argument(
-        "--checkpoints",
-        type=Path,
-        required=True,
-        help="folder to resume from after an interruption",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for the adapter")
-    args = parser.parse_args()
-    settings = args.settings["objective"]
-    objective = objectives.load(settings.get("objective", args.name))
-    inputs = [args.reference, args.examples, *([args.reward_model] if args.reward_model else [])]
-    checkpoints = shared.resume_folder(args.checkpoints, inputs)
-    label = f"{args.settings['task']['name']} {args.name} beta={args.beta} seed={args.seed}"
-    with job.running(label, args) as progress:
-        model, tokenizer = shared.load_model(args.reference)
-        examples = Dataset.from_parquet(str(args.examples))
-        columns = ["prompt"] if objective.DATA == "prompts" else ["prompt", "chosen", "rejected"]
-        set_seed(args.seed)
-        trainer = objective.make_trainer(
-            objectives.ObjectiveInputs(
-                model=model,
-                tokenizer=tokenizer,
-                dataset=examples.select_columns(columns),
-                reward=reward_of(args.settings, args.reward_model),
-                beta=float(args.beta),
-                adapter=lora(args.settings["lora"]),
-                arguments=shared.common_arguments(checkpoints, settings, args.seed),
-                settings=settings,
-                max_new_tokens=args.settings["max_new_tokens"],
-                sharpness=sharpness_of(args.settings),
-            )
-        )
-        seconds = shared.train(trainer, checkpoints, progress)
-        record = {
-            "stage": "align",
-            "objective": args.name,
-            "beta": args.beta,
-            "seed": args.seed,
-            "seconds": seconds,
-        }
-        shared.save(trainer, args.output, args.checkpoints, {**record, "settings": args.settings})
+@job.settings_class
+class LoraSettings:
+    """The config's section `lora`: the adapter that alignment trains."""
+
+    rank: int
+    alpha: int
+    target_modules: str | list[str]
 
 
-def reward_of(settings: dict, reward_model: Path | None) -> objectives.Reward:
-    """What an objective that samples maximises: the reward model where there is one, else the task's gold or a sum of its measures."""
+@job.settings_class
+class ObjectiveSettings(OptimiserSettings):
+    """One alignment's section of the config, without its strengths and seeds.
+
+    `objective` names the module, where the alignment has another name than its module. `reward`
+    is "gold", "learned", "labeller", or the weights of a sum of the task's measures. The last two
+    belong to objectives that sample.
+    """
+
+    objective: str | None = None
+    reward: str | dict[str, float] = "gold"
+    samples_per_prompt: int | None = None
+    updates_per_sample: int | None = None
+
+
+@job.settings_class
+class AlignSettings:
+    """Everything that shapes an alignment but its beta and seed.
+
+    `preferences` is the section of the pairs that the objective learns from, if it learns from
+    pairs.
+    """
+
+    task: TaskSettings
+    lora: LoraSettings
+    objective: ObjectiveSettings
+    max_new_tokens: int
+    preferences: PreferenceSettings | None = None
+
+
+def reward_of(settings: AlignSettings, reward_model: Path | None) -> objectives.Reward:
+    """Return the reward that an objective which samples maximises.
+
+    It is the reward model's score where there is one, and otherwise the task's gold or a weighted
+    sum of the task's measures.
+    """
     if reward_model is not None:
         learned = LearnedReward(reward_model, job.device())
         return lambda prompts, completions, ids, finished: learned(prompts, ids, finished)
-    task, reward = tasks.create(**settings["task"]), settings["objective"].get("reward", "gold")
+    task = settings.task.create()
+    reward = settings.objective.reward
     weights = {reward: 1.0} if isinstance(reward, str) else reward
 
     def judged(
@@ -102,20 +82,99 @@ def reward_of(settings: dict, reward_model: Path | None) -> objectives.Reward:
     return judged
 
 
-def sharpness_of(settings: dict) -> float:
-    """Log-odds of the labeller a unit of reward: its sharpness where the reward is gold, one where it is the labeller's own."""
-    gold = settings["objective"].get("reward", "gold") == "gold"
-    return settings["preferences"]["sharpness"] if gold and "preferences" in settings else 1.0
+def sharpness_of(settings: AlignSettings) -> float:
+    """Return the labeller's log-odds for one unit of the reward.
+
+    This is the labeller's sharpness where the reward is gold. It is one where the reward is the
+    labeller's own utility, which is measured in log-odds.
+    """
+    if settings.preferences is None or settings.objective.reward != "gold":
+        return 1.0
+    sharpness = settings.preferences.sharpness
+    if sharpness is None:
+        raise ValueError("preferences.sharpness is missing: pairs for an objective need a labeller")
+    return sharpness
 
 
-def lora(settings: dict) -> LoraConfig:
-    """The adapter of the config's `lora` section."""
+def lora(settings: LoraSettings) -> LoraConfig:
+    """Return PEFT's configuration of the adapter."""
     return LoraConfig(
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
-        target_modules=settings["target_modules"],
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )
+
+
+def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints: Path) -> Trainer:
+    """Load the objective, the reference and the examples, and return the objective's trainer."""
+    objective = objectives.load(settings.objective.objective or args.name)
+    model, tokenizer = shared.load_model(args.reference)
+    examples = Dataset.from_parquet(str(args.examples))
+    columns = ["prompt"] if objective.DATA == "prompts" else ["prompt", "chosen", "rejected"]
+    set_seed(args.seed)
+    return objective.make_trainer(
+        objectives.ObjectiveInputs(
+            model=model,
+            tokenizer=tokenizer,
+            dataset=examples.select_columns(columns),
+            reward=reward_of(settings, args.reward_model),
+            beta=float(args.beta),
+            adapter=lora(settings.lora),
+            arguments=shared.common_arguments(checkpoints, settings.objective, args.seed),
+            settings=args.settings["objective"],
+            max_new_tokens=settings.max_new_tokens,
+            sharpness=sharpness_of(settings),
+        )
+    )
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = shared.parser(__doc__, output="folder for the adapter")
+    parser.add_argument("name", help="the alignment's name in the config")
+    parser.add_argument(
+        "--beta",
+        required=True,
+        help="KL regularisation strength; a larger one stays closer to the reference",
+    )
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument(
+        "--examples",
+        type=Path,
+        required=True,
+        help="Parquet file with prompts or with preference pairs, as the objective needs",
+    )
+    parser.add_argument(
+        "--reward-model",
+        type=Path,
+        help="folder of the reward model, if the objective maximises its score",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    settings = job.settings_of(args, AlignSettings)
+
+    inputs = [args.reference, args.examples]
+    if args.reward_model:
+        inputs.append(args.reward_model)
+    checkpoints = shared.resume_folder(args.checkpoints, inputs)
+
+    label = f"{settings.task.name} {args.name} beta={args.beta} seed={args.seed}"
+    with job.running(label, args) as progress:
+        trainer = make_trainer(args, settings, checkpoints)
+        seconds = shared.train(trainer, checkpoints, progress)
+        record = {
+            "stage": "align",
+            "objective": args.name,
+            "beta": args.beta,
+            "seed": args.seed,
+            "seconds": seconds,
+            "settings": args.settings,
+        }
+        shared.save(trainer, args.output, args.checkpoints, record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trainer callbacks: progress for the person watching, and seconds spent that survive an interruption."""
+"""Trainer callbacks: progress for the person watching, and seconds counted over interruptions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from transformers import TrainerCallback
 
 from study.job import Progress
 
+#: The logged numbers that progress shows.
 SHOWN = ("loss", "reward", "rewards/margins", "kl")
 
 
 class ProgressCallback(TrainerCallback):
-    """Passes the trainer's steps and its last logged numbers on to the job's progress."""
+    """Passes the trainer's steps and the numbers it logged last on to the job's progress."""
 
     def __init__(self, progress: Progress):
-        self.progress, self.numbers = progress, {}
+        self.progress = progress
+        self.numbers: dict[str, float] = {}
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        self.numbers = {name: float(logs[name]) for name in SHOWN if name in (logs or {})}
+        logs = logs or {}
+        self.numbers = {name: float(logs[name]) for name in SHOWN if name in logs}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.update(state.global_step, state.max_steps, "steps", **self.numbers)
@@ -32,21 +35,24 @@ class ProgressCallback(TrainerCallback):
 class SecondsCallback(TrainerCallback):
     """Counts wall-clock seconds of training and writes them into each checkpoint.
 
-    The trainer calls `on_save` when a checkpoint is complete, so the file also marks a checkpoint that is safe to resume from.
+    The trainer calls `on_save` when a checkpoint is complete, so the file also marks a checkpoint
+    that is safe to resume from.
     """
 
     FILE = "seconds.json"
 
     def __init__(self) -> None:
-        self.before, self.since = 0.0, time.monotonic()
+        self.seconds_before = 0.0  # of the runs that were interrupted
+        self.started = time.monotonic()
 
     def total(self) -> float:
-        return self.before + time.monotonic() - self.since
+        """Return the seconds spent in training so far, those before interruptions included."""
+        return self.seconds_before + time.monotonic() - self.started
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step:
-            self.before = json.loads((_checkpoint(args, state) / self.FILE).read_text())
-        self.since = time.monotonic()
+            self.seconds_before = json.loads((_checkpoint(args, state) / self.FILE).read_text())
+        self.started = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         (_checkpoint(args, state) / self.FILE).write_text(json.dumps(self.total()))

@@ -1,4 +1,7 @@
-"""Import objectives by the paths of their files; exit with status 1 and one line on standard error for the first that fails."""
+"""Import objectives by the paths of their files, to find out before training if one is broken.
+
+The first file that cannot be used ends the job with exit status 1 and one line on standard error.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,8 @@ def main() -> None:
         try:
             objectives.load(file)
         except ModuleError as error:
-            print(
-                f"config error: {error}; the contract is in training/objectives/__init__.py",
-                file=sys.stderr,
-            )
+            message = f"{error}; training/objectives/__init__.py says what an objective must offer"
+            print(f"config error: {message}", file=sys.stderr)
             sys.exit(1)
 
 

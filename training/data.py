@@ -1,15 +1,21 @@
-"""Make the study's data: one Parquet file a split, with columns `prompt` and `completion`.
-
-Settings: {"task": {"name", "settings"}, "corpus": the config's section}.
-"""
+"""Make the data: one Parquet file for each split, with columns `prompt` and `completion`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-import tasks
 from study import job
+from tasks.settings import TaskSettings
+
+
+@job.settings_class
+class DataSettings:
+    """The task, and the config's section `corpus`, which each corpus reads by itself."""
+
+    task: TaskSettings
+    corpus: dict[str, Any]
 
 
 def main() -> None:
@@ -19,13 +25,12 @@ def main() -> None:
         "--files",
         type=json.loads,
         default={},
-        help="JSON: the corpus's own file for each split, if it reads any",
+        help="JSON: the file that the corpus reads for each split, if it reads files",
     )
     args = parser.parse_args()
-    with job.running(f"{args.settings['task']['name']} data", args) as progress:
-        splits = tasks.create(**args.settings["task"]).splits(
-            args.settings["corpus"], args.files, args.seed
-        )
+    settings = job.settings_of(args, DataSettings)
+    with job.running(f"{settings.task.name} data", args) as progress:
+        splits = settings.task.create().splits(settings.corpus, args.files, args.seed)
         for name, split in splits.items():
             with job.atomic_path(args.output / f"{name}.parquet") as path:
                 split.to_parquet(path)

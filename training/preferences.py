@@ -1,12 +1,11 @@
-"""Preference pairs of the training prompts, from one of two sources.
+"""Make preference pairs for the training prompts, from one of two sources.
 
-`reference`: two completions of a prompt are sampled from the reference and labelled by the study's labeller (`tasks.rewards.labeller`).
-Pairs that the labeller is indifferent to say nothing and are left out, as are pairs with a completion that did not end in time.
+`reference`: two completions of a prompt are sampled from the reference, and the study's labeller
+(`tasks.rewards.labeller`) says which is better. A pair of equal utility teaches nothing and is left
+out. A pair with a completion that did not end in time is left out too.
 
-`task`: the task writes both completions itself, and which is better is exact. They are no choice between the reference's own completions, so
-they can teach a reward model, and not DPO.
-
-Settings: {"task": {"name", "settings"}, "preferences": the config's section, "max_new_tokens": ...}; `pairs` are drawn, fewer are kept.
+`task`: the task writes both completions, and which is better is exact. The reference did not write
+them, so these pairs can teach a reward model, and not an objective such as DPO.
 """
 
 from __future__ import annotations
@@ -22,59 +21,81 @@ import tasks
 from dera.decoding import sample_completions
 from study import job
 from tasks.rewards import labeller
+from tasks.settings import TaskSettings
 from training import trainer as shared
+from training.settings import PreferenceSettings
 
 Rows = list[dict[str, Any]]
 
 
-def written(task: Any, prompts: list[str], tokenizer: Any, rng: random.Random) -> Rows:
-    """A pair a prompt, as the task writes them."""
+@job.settings_class
+class PairSettings:
+    """The task, the config's section `preferences`, and how long a sampled completion may be."""
+
+    task: TaskSettings
+    preferences: PreferenceSettings
+    max_new_tokens: int
+
+
+def written_by_task(task: Any, prompts: list[str], tokenizer: Any, rng: random.Random) -> Rows:
+    """Return one pair for each prompt, as the task writes it.
+
+    Raises:
+        tasks.TaskError: if the first completion of a pair has no higher gold than the second.
+    """
     rows = []
     for prompt in prompts:
         pair = task.pair(prompt, rng)
-        chosen, rejected = tasks.judge(task, [prompt] * 2, pair, tokenizer(list(pair)).input_ids)[
-            "gold"
-        ]
+        ids = tokenizer(list(pair)).input_ids
+        chosen, rejected = tasks.judge(task, [prompt, prompt], pair, ids)["gold"]
         if chosen <= rejected:
             raise tasks.TaskError(
-                f"task {task.name}: of the pair {pair} the second is no worse: gold {chosen} and {rejected}"
+                f"task {task.name}: `pair` must return the better completion first, but the gold "
+                f"of {pair} is {chosen} and {rejected}"
             )
         rows.append(_row(prompt, pair, (chosen, rejected)))
     return rows
 
 
-def sampled(
+def sampled_from_reference(
     task: Any,
     prompts: list[str],
     model: Any,
     tokenizer: Any,
     rng: random.Random,
-    settings: dict[str, Any],
+    settings: PairSettings,
 ) -> Rows:
-    """At most a pair a prompt, sampled from the model and labelled."""
+    """Return at most one pair for each prompt, sampled from the model and labelled."""
+    # Rows 2k and 2k + 1 hold the two completions of prompt k.
     twice = [prompt for prompt in prompts for _ in range(2)]
-    completions = sample_completions(model, tokenizer, twice, settings["max_new_tokens"])
-    ids, finished = completions.token_ids(), completions.finished()
+    completions = sample_completions(model, tokenizer, twice, settings.max_new_tokens)
+    ids = completions.token_ids()
     texts = tokenizer.batch_decode(ids)
     gold = tasks.judge(task, twice, texts, ids)["gold"]
-    worth = labeller.utilities(gold, ids, settings["preferences"])
-    again = tokenizer(
-        texts
-    ).input_ids  # TRL tokenizes the text anew, so it must come back as the tokens that were judged
+    utilities = labeller.utilities(
+        gold, ids, settings.preferences.sharpness, settings.preferences.length_bias
+    )
+
+    # TRL tokenizes the text again and ends it with an end-of-sequence token. So a completion is of
+    # use only if it ended, and if its text comes back as the tokens that were judged.
+    same_tokens = [again == row for again, row in zip(tokenizer(texts).input_ids, ids, strict=True)]
+    usable = [
+        ended and same for ended, same in zip(completions.finished(), same_tokens, strict=True)
+    ]
+
     rows = []
     for i in range(0, len(twice), 2):
-        usable = all(
-            finished[j] and again[j] == ids[j] for j in (i, i + 1)
-        )  # TRL appends an end, sampled or not
-        if not usable or worth[i] == worth[i + 1]:
+        j = i + 1
+        if not (usable[i] and usable[j]) or utilities[i] == utilities[j]:
             continue
-        first = labeller.prefers_first(rng, worth[i], worth[i + 1])
-        better, worse = (i, i + 1) if first else (i + 1, i)
+        first_is_better = labeller.prefers_first(rng, utilities[i], utilities[j])
+        better, worse = (i, j) if first_is_better else (j, i)
         rows.append(_row(twice[i], (texts[better], texts[worse]), (gold[better], gold[worse])))
     return rows
 
 
 def _row(prompt: str, pair: tuple[str, str], gold: tuple[float, float]) -> dict[str, Any]:
+    """Return one row of the table; the first of the pair is the chosen completion."""
     return {
         "prompt": prompt,
         "chosen": pair[0],
@@ -82,6 +103,49 @@ def _row(prompt: str, pair: tuple[str, str], gold: tuple[float, float]) -> dict[
         "chosen_gold": gold[0],
         "rejected_gold": gold[1],
     }
+
+
+def make_pairs(
+    settings: PairSettings,
+    prompts: list[str],
+    model: Any,
+    tokenizer: Any,
+    seed: int,
+    progress: job.Progress,
+) -> Rows:
+    """Make as many pairs as the settings ask for, prompts in their order and again from the first.
+
+    Raises:
+        ValueError: if no pair is left.
+    """
+    preferences = settings.preferences
+    by_task = preferences.source == "task"
+    task = settings.task.create()
+    rng = random.Random(f"preferences {seed}")
+    torch.manual_seed(seed)
+
+    asked = [prompts[i % len(prompts)] for i in range(preferences.pairs)]
+    rows = Rows()
+    for start in range(0, len(asked), preferences.batch_size):
+        batch = asked[start : start + preferences.batch_size]
+        if by_task:
+            rows += written_by_task(task, batch, tokenizer, rng)
+        else:
+            rows += sampled_from_reference(task, batch, model, tokenizer, rng, settings)
+        progress.update(start + len(batch), len(asked), "pairs")
+
+    if not by_task:
+        progress.say(
+            f"kept {len(rows)} of {len(asked)} pairs: those of two completions that ended and that "
+            "the labeller is not indifferent to"
+        )
+    if not rows:
+        raise ValueError(
+            f"task {task.name}: no pair is left, because the labeller is indifferent to each or a "
+            "completion did not end; train the reference longer (sft.steps) or ask for more pairs "
+            "(preferences.pairs)"
+        )
+    return rows
 
 
 def main() -> None:
@@ -92,32 +156,12 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file for the pairs")
     args = parser.parse_args()
-    settings = args.settings["preferences"]
-    by_task = settings.get("source") == "task"
-    with job.running(f"{args.settings['task']['name']} preferences", args) as progress:
+    settings = job.settings_of(args, PairSettings)
+    with job.running(f"{settings.task.name} preferences", args) as progress:
         model, tokenizer = shared.load_model(args.reference)
         model.to(job.device())
         prompts = Dataset.from_parquet(str(args.prompts))["prompt"]
-        rng = random.Random(f"preferences {args.seed}")
-        torch.manual_seed(args.seed)
-        chosen_prompts = [prompts[i % len(prompts)] for i in range(settings["pairs"])]
-        task, rows = tasks.create(**args.settings["task"]), Rows()
-        for start in range(0, len(chosen_prompts), settings["batch_size"]):
-            batch = chosen_prompts[start : start + settings["batch_size"]]
-            rows += (
-                written(task, batch, tokenizer, rng)
-                if by_task
-                else sampled(task, batch, model, tokenizer, rng, args.settings)
-            )
-            progress.update(start + len(batch), len(chosen_prompts), "pairs")
-        if not by_task:
-            progress.say(
-                f"{len(rows)} of {len(chosen_prompts)} pairs kept: both ended, and the labeller is not indifferent"
-            )
-        if not rows:
-            raise ValueError(
-                f"task {task.name}: no pair that the labeller is not indifferent to: do the reference's completions differ in gold?"
-            )
+        rows = make_pairs(settings, prompts, model, tokenizer, args.seed, progress)
         with job.atomic_path(args.output) as path:
             Dataset.from_list(rows).to_parquet(path)
 

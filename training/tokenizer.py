@@ -10,7 +10,10 @@ PAD, EOS = "<pad>", "<eos>"
 
 
 def train_tokenizer(demonstrations: Dataset, vocab_size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of at most `vocab_size` tokens that can write any text, bytes it has not seen included."""
+    """Return a tokenizer of at most `vocab_size` tokens.
+
+    It can write any text, because every byte is one of its tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

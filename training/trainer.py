@@ -1,7 +1,8 @@
-"""What SFT and every objective share: trainer arguments, resuming, and the record of a finished training."""
+"""What every training shares: arguments, resuming after an interruption, and its record."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -20,24 +21,44 @@ from transformers import (
 
 from study import job, provenance
 from training.callbacks import ProgressCallback, SecondsCallback
+from training.settings import OptimiserSettings
 
 
-def common_arguments(checkpoints: Path, settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Arguments that every TRL config takes, from the stage's own settings.
+def parser(description: str | None, output: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that every job has and those that every training has.
 
-    On a GPU, training runs in bfloat16; on a CPU in float32. TRL's defaults differ, so both are said.
+    Args:
+        description: the job's docstring.
+        output: what `--output` is for.
+    """
+    result = job.parser(description)
+    result.add_argument(
+        "--checkpoints",
+        type=Path,
+        required=True,
+        help="folder for checkpoints, from which an interrupted training resumes",
+    )
+    result.add_argument("--output", type=Path, required=True, help=output)
+    return result
+
+
+def common_arguments(checkpoints: Path, settings: OptimiserSettings, seed: int) -> dict[str, Any]:
+    """Return the arguments that every TRL config takes.
+
+    Training runs in bfloat16 on a GPU and in float32 on a CPU. TRL's defaults differ, so both are
+    set here.
     """
     on_gpu = job.device() == "cuda"
     return dict(
         output_dir=str(checkpoints),
         seed=seed,
-        max_steps=settings["steps"],
-        per_device_train_batch_size=settings["batch_size"],
-        learning_rate=settings["learning_rate"],
-        lr_scheduler_type=settings["schedule"],
-        warmup_steps=settings["warmup_steps"],
-        logging_steps=settings["log_every"],
-        save_steps=settings["save_every"],
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        logging_steps=settings.log_every,
+        save_steps=settings.save_every,
         save_total_limit=2,
         bf16=on_gpu,
         use_cpu=not on_gpu,
@@ -48,42 +69,50 @@ def common_arguments(checkpoints: Path, settings: dict[str, Any], seed: int) -> 
 
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer, padding on the left as decoding needs."""
+    """Load a model and its tokenizer, which pads on the left as decoding needs."""
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
     return model, AutoTokenizer.from_pretrained(folder, padding_side="left")
 
 
 def resume_folder(checkpoints: Path, inputs: list[Path]) -> Path:
-    """A folder for this job's checkpoints that no other model or data share: a training must not resume on top of another reference."""
+    """Return a folder for the checkpoints of a training from exactly these models and data.
+
+    Its name is a digest of the inputs' contents, so that a training never resumes from checkpoints
+    that another reference or other data led to.
+    """
     digest = hashlib.sha256()
     for path in inputs:
-        for file in (
-            sorted(path.glob("*.safetensors")) + [path / "tokenizer.json"]
-            if path.is_dir()
-            else [path]
-        ):
+        files = [path]
+        if path.is_dir():
+            files = [*sorted(path.glob("*.safetensors")), path / "tokenizer.json"]
+        for file in files:
             digest.update(file.read_bytes())
     return checkpoints / digest.hexdigest()[:12]
 
 
 @contextmanager
 def scoring_completions_only() -> Iterator[None]:
-    """Let TRL's language-model heads skip what the loss masks, the prompts, as they do on a GPU: a seventh less time, the same loss.
+    """Let TRL's language-model heads skip the prompts, which the loss masks, as they do on a GPU.
 
-    Elsewhere they score every position, so that shapes stay the same for devices that compile for each; a CPU does not.
+    The loss is the same and takes a seventh less time. On other devices TRL scores every position,
+    because some of them compile anew for each shape. A CPU does not.
     """
     from trl.trainer import utils as trl_utils  # here, because jobs that train nothing need no TRL
 
-    asked = trl_utils._use_triton
+    use_triton = trl_utils._use_triton
     trl_utils._use_triton = lambda device: True
     try:
         yield
     finally:
-        trl_utils._use_triton = asked
+        trl_utils._use_triton = use_triton
 
 
 def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
-    """Train, from the last complete checkpoint if there is one; returns seconds spent, interruptions included."""
+    """Train, from the last complete checkpoint if there is one.
+
+    Returns:
+        Seconds spent in training, those before an interruption included.
+    """
     seconds = SecondsCallback()
     trainer.add_callback(seconds)
     trainer.add_callback(ProgressCallback(progress))
@@ -96,13 +125,13 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
 
 
 def last_checkpoint(checkpoints: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, which our own callback's file marks."""
+    """Return the newest complete checkpoint, which the file of `SecondsCallback` marks, or None."""
     complete = [path.parent for path in checkpoints.glob("checkpoint-*/" + SecondsCallback.FILE)]
     return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 def save(trainer: Trainer, output: Path, checkpoints: Path, record: dict[str, Any]) -> None:
-    """Save the model, its tokenizer and `training.json` atomically, then drop the checkpoints."""
+    """Save the model, its tokenizer and `training.json` atomically, then remove the checkpoints."""
     with job.atomic_path(output) as folder:
         trainer.model.save_pretrained(folder)
         trainer.processing_class.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""What objectives built on the same TRL trainer share."""
+"""Trainers that several objectives build on: TRL's DPOTrainer, and TRL's trainers that sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ Trainer = TypeVar("Trainer")
 
 
 def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
-    """TRL's DPOTrainer with one of its losses and TRL's own `beta`; the reference is the model with the adapter off."""
+    """Return TRL's DPOTrainer, whose reference is the model with the adapter off.
+
+    Args:
+        inputs: what the objective was given.
+        loss: TRL's name of the loss.
+        beta: TRL's own `beta`, which the objective derives from `inputs.beta`.
+    """
     return DPOTrainer(
         model=inputs.model,
         args=DPOConfig(**inputs.arguments, beta=beta, loss_type=[loss], max_length=None),
@@ -29,11 +35,14 @@ def sampling_trainer(
     config: Callable[..., Any],
     **choices: Any,
 ) -> Trainer:
-    """A TRL trainer that samples from the policy as it is (temperature 1, no truncation of the distribution).
+    """Return a TRL trainer that samples from the policy itself.
+
+    The temperature is 1 and no token is excluded.
 
     Args:
+        inputs: what the objective was given.
         trainer, config: TRL's classes.
-        choices: arguments of the config that are the objective's own.
+        choices: the objective's own arguments of the config.
     """
     return trainer(
         model=inputs.model,
@@ -56,13 +65,16 @@ def sampling_trainer(
 
 
 def _reward_function(inputs: ObjectiveInputs) -> Callable[..., list[float]]:
-    """The objective's reward as these trainers call it."""
+    """Return the objective's reward in the form in which these trainers call it."""
     eos = inputs.tokenizer.eos_token_id
+
+    def without_eos(ids: list[int]) -> list[int]:
+        return [token for token in ids if token != eos]
 
     def reward(
         prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any
     ) -> list[float]:
-        kept = [[i for i in ids if i != eos] for ids in completion_ids]
-        return inputs.reward(prompts, completions, kept, [eos in ids for ids in completion_ids])
+        finished = [eos in ids for ids in completion_ids]
+        return inputs.reward(prompts, completions, list(map(without_eos, completion_ids)), finished)
 
     return reward

@@ -1,20 +1,45 @@
-# How models are made: for each task one reference, perhaps a reward model, and one adapter for each alignment, beta and seed.
-wildcard_constraints:
-    task="|".join(TASKS),
-    objective="|".join(name for task in TASKS.values() for name in task["alignment"]["objectives"]),
-    beta="[0-9.]+",
-    seed="[0-9]+",
+# How models are made: for each task a reference, perhaps a reward model, and an adapter for each objective, beta and seed.
+
+
+def reference_settings(wildcards):
+    return text(settings.of_task(task_of(wildcards), "model", "sft"))
+
+
+def reference_code(wildcards):
+    return code_of(task_of(wildcards), "training.sft")
+
+
+def reward_model_settings(wildcards):
+    return text(task_of(wildcards).section["reward_model"])
+
+
+def align_settings(wildcards):
+    return text(settings.aligning(task_of(wildcards), run_of(wildcards)))
+
+
+def align_code(wildcards):
+    return code_of(task_of(wildcards), "training.align", declared_of(wildcards).module)
+
+
+def examples(wildcards):
+    """What an alignment learns from: the training prompts, or preference pairs."""
+    name = "preferences" if declared_of(wildcards).data == "preferences" else "train"
+    return f"{OF_TASK}/data/{name}.parquet"
+
+
+def maximised_reward_model(wildcards):
+    """The reward model's folder, where this alignment maximises it."""
+    objective = task_of(wildcards).objectives[wildcards.objective]
+    return f"{OF_TASK}/models/reward" if objective.reward == "learned" else []
 
 
 rule make_data:
     input:
-        lambda wildcards: list(CHECKED.corpus_files[wildcards.task].values()),
+        lambda wildcards: list(task_of(wildcards).corpus_files.values()),
     output:
-        expand(
-            f"{OF_TASK}/data/{{split}}.parquet",
-            split=["train", "validation", "test"],
-            allow_missing=True,
-        ),
+        train=f"{OF_TASK}/data/train.parquet",
+        validation=f"{OF_TASK}/data/validation.parquet",
+        test=f"{OF_TASK}/data/test.parquet",
     log:
         f"{OF_TASK}/logs/make_data.log",
     benchmark:
@@ -22,19 +47,20 @@ rule make_data:
     conda:
         "../envs/environment.yaml"
     params:
-        seed=config["seed"],
-        settings=lambda wildcards: section(wildcards.task, "corpus"),
-        code=lambda wildcards: code_of(wildcards.task, "training.data"),
-        files=lambda wildcards: json.dumps(CHECKED.corpus_files[wildcards.task]),
-        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        seed=PLAN.seed,
+        settings=lambda wildcards: text(settings.of_task(task_of(wildcards), "corpus")),
+        code=lambda wildcards: code_of(task_of(wildcards), "training.data"),
+        files=lambda wildcards: text(dict(task_of(wildcards).corpus_files)),
+        folder=lambda wildcards, output: str(Path(output.train).parent),
     shell:
-        "python -m training.data --settings {params.settings:q} --seed {params.seed} --log {log} --files {params.files:q} --output {params.folder}"
+        "python -m training.data --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --files {params.files:q} --output {params.folder:q}"
 
 
 rule train_reference:
     input:
-        train=f"{OF_TASK}/data/train.parquet",
-        validation=f"{OF_TASK}/data/validation.parquet",
+        train=rules.make_data.output.train,
+        validation=rules.make_data.output.validation,
     output:
         directory(f"{OF_TASK}/models/reference"),
     log:
@@ -44,28 +70,29 @@ rule train_reference:
     priority: 2
     conda:
         "../envs/environment.yaml"
-    threads: 1 if len(TASKS) > 1 else 2  # two jobs of one thread beat one of two, where there are two
+    threads: 1 if len(ALL_TASKS) > 1 else 2  # two jobs of one thread beat one job of two threads
     resources:
         gpu=GPU,
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         settings=reference_settings,
         code=reference_code,
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task,
-            f"reference-{config['seed']}",
+            task_of(wildcards),
+            f"reference-{PLAN.seed}",
             reference_settings(wildcards),
             reference_code(wildcards),
         ),
     shell:
-        "python -m training.sft --settings {params.settings:q} --seed {params.seed} --threads {threads} --log {log}"
-        " --train {input.train} --validation {input.validation} --checkpoints {params.checkpoints} --output {output}"
+        "python -m training.sft --settings {params.settings:q} --seed {params.seed:q}"
+        " --threads {threads} --log {log:q} --train {input.train:q} --validation {input.validation:q}"
+        " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
 rule draw_preferences:
     input:
         reference=rules.train_reference.output,
-        prompts=f"{OF_TASK}/data/train.parquet",
+        prompts=rules.make_data.output.train,
     output:
         f"{OF_TASK}/data/preferences.parquet",
     log:
@@ -78,14 +105,13 @@ rule draw_preferences:
     resources:
         gpu=GPU,
     params:
-        seed=config["seed"],
-        settings=lambda wildcards: section(
-            wildcards.task, "preferences", max_new_tokens=room(wildcards.task)
-        ),
-        code=lambda wildcards: code_of(wildcards.task, "training.preferences"),
+        seed=PLAN.seed,
+        settings=lambda wildcards: text(settings.drawing_preferences(task_of(wildcards))),
+        code=lambda wildcards: code_of(task_of(wildcards), "training.preferences"),
     shell:
-        "python -m training.preferences --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --prompts {input.prompts} --output {output}"
+        "python -m training.preferences --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --reference {input.reference:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule train_reward_model:
@@ -104,25 +130,26 @@ rule train_reward_model:
     resources:
         gpu=GPU,
     params:
-        seed=config["seed"],
+        seed=PLAN.seed,
         settings=reward_model_settings,
         code=source_digest("training.reward_model"),
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task,
-            f"reward-{config['seed']}",
+            task_of(wildcards),
+            f"reward-{PLAN.seed}",
             reward_model_settings(wildcards),
             source_digest("training.reward_model"),
         ),
     shell:
-        "python -m training.reward_model --task {wildcards.task} --settings {params.settings:q} --seed {params.seed} --log {log}"
-        " --reference {input.reference} --pairs {input.pairs} --checkpoints {params.checkpoints} --output {output}"
+        "python -m training.reward_model --task {wildcards.task:q} --settings {params.settings:q}"
+        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q} --pairs {input.pairs:q}"
+        " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
 rule align:
     input:
         reference=rules.train_reference.output,
         examples=examples,
-        reward_model=reward_model,
+        reward_model=maximised_reward_model,
     output:
         directory(f"{OF_TASK}/models/{{objective}}/beta={{beta}}/seed={{seed}}"),
     log:
@@ -138,15 +165,16 @@ rule align:
         settings=align_settings,
         code=align_code,
         reward_model=lambda wildcards, input: (
-            f"--reward-model {input.reward_model}" if input.reward_model else ""
+            ["--reward-model", input.reward_model] if input.reward_model else []
         ),
         checkpoints=lambda wildcards: checkpoints(
-            wildcards.task,
+            task_of(wildcards),
             f"{wildcards.objective}-{wildcards.beta}-{wildcards.seed}",
             align_settings(wildcards),
             align_code(wildcards),
         ),
     shell:
-        "python -m training.align {wildcards.objective} --beta {wildcards.beta} --seed {wildcards.seed} --log {log}"
-        " --settings {params.settings:q} --threads {threads} --reference {input.reference} --examples {input.examples}"
-        " {params.reward_model} --checkpoints {params.checkpoints} --output {output}"
+        "python -m training.align {wildcards.objective:q} --beta {wildcards.beta:q}"
+        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q} --threads {threads}"
+        " --reference {input.reference:q} --examples {input.examples:q} {params.reward_model:q}"
+        " --checkpoints {params.checkpoints:q} --output {output:q}"

@@ -1,8 +1,10 @@
-"""DeRa at beta0/lam agrees with a model retrained at that strength; and where it does not, which part is to blame."""
+"""DeRa at beta0/lam agrees with a model retrained at that strength.
+
+Where it does not, the difference is split into components that say what to blame.
+"""
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from typing import Any
 
@@ -10,9 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from eval.claims import Claim, Evidence, mean, of_task, untested, verdict, within
+from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
+from eval.claims.checks import Check, at_least, within
+from eval.claims.convergence import can_be_told
 from eval.policies import Policy, find
 
+#: Columns of the table agreement.csv, which the figure of the same name draws.
 TABLE = [
     "objective",
     "anchor",
@@ -24,30 +29,68 @@ TABLE = [
     "difference_low",
     "difference_high",
 ]
-LEAST_EFFECTIVE = (
-    2.0  # samples a prompt; an estimate reweighted from fewer says too little to blame anything by
-)
+MIN_BETAS_TO_RANK = 3
+#: Objectives of the paper; the notes ask about others in a question of its own.
+OF_THE_PAPER = ("rloo", "dpo")
+
+
+def decide(evidence: Evidence) -> list[Claim]:
+    """Return one claim for each objective and anchor."""
+    return [_agrees(evidence, objective, anchor) for objective, anchor in _anchors(evidence)]
+
+
+def table(evidence: Evidence) -> pd.DataFrame:
+    """Return a row for each objective, anchor and other trained beta, for the figure."""
+    rows = []
+    for objective, anchor in _anchors(evidence):
+        margin = evidence.objectives[objective].reward_margin
+        for row in compare(evidence, objective, anchor):
+            difference = row["difference"]
+            rows.append(
+                {
+                    "objective": objective,
+                    "anchor": float(anchor),
+                    "margin": margin,
+                    "beta": row["beta"],
+                    "equivalent": row["equivalent"],
+                    "informative": row["informative"],
+                    "difference": difference["value"],
+                    "difference_low": difference["low"],
+                    "difference_high": difference["high"],
+                }
+            )
+    return pd.DataFrame(rows, columns=TABLE)
 
 
 def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[str, Any]]:
-    """For each retrained beta other than the anchor's own: the difference in reward, its interval, and its three parts.
+    """Return the difference in reward at each retrained beta other than the anchor's own.
 
-    retrained - dera = (retrained - optimum: training) + (optimum - mixture: anchor) + (mixture - dera: approximation).
-    A beta is informative if the reference, which needs no training and no mixing, would not pass there.
+    Each row has the difference retrained - DeRa with its interval, and its three components:
+
+        (retrained - optimum: training) + (optimum - mixture: anchor)
+        + (mixture - DeRa: approximation)
+
+    A beta is informative if the reference, which needs no training and no mixing, would not pass
+    there.
     """
-    rows, margin = [], evidence.objectives[objective]["reward_margin"]
+    equivalent = _equivalent(evidence, objective)
     (reference,) = find(evidence.policies, "reference", objective=objective)
+    rows = []
     for retrained in find(evidence.policies, "retrained", objective=objective):
         beta = retrained.beta
         if beta == anchor:
-            continue  # lam = 1 is the retrained model itself
-        chosen = dict(objective=objective, anchor=anchor, beta=beta)
-        (dera,) = find(evidence.policies, "dera", **chosen)
-        (mixture,) = find(evidence.policies, "mixture", **chosen)
-        optimum = next(
-            iter(find(evidence.policies, "optimum", objective=objective, beta=beta)), None
+            continue  # at lam = 1 DeRa is the retrained model itself
+
+        # the policies at this strength; the optimum is not known for every objective
+        (dera,) = find(evidence.policies, "dera", objective=objective, anchor=anchor, beta=beta)
+        (mixture,) = find(
+            evidence.policies, "mixture", objective=objective, anchor=anchor, beta=beta
         )
+        optima = find(evidence.policies, "optimum", objective=objective, beta=beta)
+        optimum = optima[0] if optima else None
+
         difference = evidence.difference(retrained, dera)
+        from_reference = evidence.difference(retrained, reference)
         rows.append(
             {
                 "beta": float(beta),
@@ -56,171 +99,112 @@ def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[s
                 "DeRa": mean(dera, "reward"),
                 "difference": difference,
                 "seeds": _by_seed(evidence, retrained, dera),
-                "equivalent": within(difference, margin),
-                "informative": not within(evidence.difference(retrained, reference), margin),
-                "training": _part(evidence, retrained, optimum, retrained),
-                "anchor": _part(evidence, optimum, mixture, retrained),
-                "approximation": _part(evidence, mixture, dera, retrained),
+                "equivalent": equivalent.holds(difference),
+                "informative": not equivalent.holds(from_reference),
+                "training": _component(evidence, retrained, optimum, retrained),
+                "anchor": _component(evidence, optimum, mixture, retrained),
+                "approximation": _component(evidence, mixture, dera, retrained),
                 "KL difference": evidence.difference(retrained, dera, "kl"),
             }
         )
     return rows
 
 
+def _anchors(evidence: Evidence) -> list[tuple[str, Fraction]]:
+    """Return each objective with each of its anchors, sorted by name and strength."""
+    pairs = []
+    for name, objective in evidence.objectives.items():
+        pairs += [(name, anchor) for anchor in objective.anchors]
+    return sorted(pairs)
+
+
+def _equivalent(evidence: Evidence, objective: str) -> Check:
+    return Check(
+        "the 95% interval of retrained - DeRa in reward lies within +-{:g}",
+        evidence.objectives[objective].reward_margin,
+        within,
+    )
+
+
 def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]:
-    """The same difference for each seed alone."""
-    wanted = dict(objective=dera.objective, beta=dera.beta)
+    """Return the mean of retrained - DeRa in reward for each seed alone."""
+    at_beta = {"objective": dera.objective, "beta": dera.beta}
     differences = []
-    for seed in evidence.objectives[dera.objective]["seeds"]:
-        (one,) = find(evidence.policies, "retrained", str(seed), **wanted)
-        (other,) = find(evidence.policies, "dera", str(seed), anchor=dera.anchor, **wanted)
-        differences.append(mean(one, "reward") - mean(other, "reward"))
+    for seed in evidence.objectives[dera.objective].seeds:
+        (retrained_of_seed,) = find(evidence.policies, "retrained", str(seed), **at_beta)
+        (dera_of_seed,) = find(evidence.policies, "dera", str(seed), anchor=dera.anchor, **at_beta)
+        differences.append(mean(retrained_of_seed, "reward") - mean(dera_of_seed, "reward"))
     return differences
 
 
-def _part(
+def _component(
     evidence: Evidence, first: Policy | None, second: Policy | None, retrained: Policy
 ) -> dict[str, float] | None:
-    """A part of the difference; None where one side is an optimum nobody knows, or reweighted from samples that do not reach it."""
-    if (
-        first is None
-        or second is None
-        or not (_reached(first, retrained) and _reached(second, retrained))
-    ):
+    """Return first - second, a component of the difference between retrained and DeRa.
+
+    It is None where one of the two is an optimum that nobody knows, or is reweighted from samples
+    that do not reach it.
+    """
+    if first is None or second is None:
+        return None
+    if not (can_be_told(first, retrained) and can_be_told(second, retrained)):
         return None
     return evidence.difference(first, second)
 
 
-def _reached(policy: Policy, retrained: Policy) -> bool:
-    """Whether samples could tell what a policy is.
-
-    A reweighted one needs two effective samples a prompt. For the optimum they do not suffice: what the reference never said has no
-    weight, and the others' weights are then equal. So the retrained model, which is near it, must not be further from the reference than so many
-    samples can tell, the log of their number.
-    """
-    if policy.ess < LEAST_EFFECTIVE:
-        return False
-    samples = policy.completions / len(policy.per_prompt["reward"])
-    return policy.kind != "optimum" or mean(retrained, "kl") <= math.log(samples)
-
-
-def table(evidence: Evidence) -> pd.DataFrame:
-    """A row for each objective, anchor and other trained beta, for the figure: the difference in reward and what it is held against."""
-    rows: list[dict[str, Any]] = []
-    for objective, anchor in _anchors(evidence):
-        margin = evidence.objectives[objective]["reward_margin"]
-        for row in compare(evidence, objective, anchor):
-            numbers = [row[name] for name in ("beta", "equivalent", "informative")]
-            rows.append(
-                dict(
-                    zip(
-                        TABLE,
-                        [objective, float(anchor), margin, *numbers, *row["difference"].values()],
-                        strict=True,
-                    )
-                )
-            )
-    return pd.DataFrame(rows, columns=TABLE)
-
-
-def _anchors(evidence: Evidence) -> list[tuple[str, Fraction]]:
-    pairs = {
-        (p.objective, p.anchor)
-        for p in evidence.policies
-        if p.kind == "dera" and p.anchor is not None
-    }
-    return sorted(pair for pair in pairs if pair[0] in evidence.objectives)
-
-
-def decide(evidence: Evidence) -> list[Claim]:
-    """One check for each objective, that training reached its optimum, and one claim for each objective and anchor."""
-    return [_converged(evidence, name) for name in evidence.objectives] + [
-        _agrees(evidence, *a) for a in _anchors(evidence)
-    ]
-
-
-def _converged(evidence: Evidence, objective: str) -> Claim:
-    """Models trained alike may agree with each other and with no theory: this says whether they are where theory puts them."""
-    margin = evidence.objectives[objective]["reward_margin"]
-    text: dict[str, Any] = dict(
-        id=of_task(evidence, f"converged-{objective}"),
-        about="ours",
-        task=evidence.task,
-        claim=f"Training with {objective.upper()} reached the true optimum at each beta: the premise of what follows.",
-        source="ours: a check of the training, not of the paper",
-        criterion=(
-            f"at every trained beta the 95% interval of retrained - optimum in reward lies within +-{margin:g}; "
-            f"partly if at half of them; beta where the reference's samples do not reach the optimum (fewer than {LEAST_EFFECTIVE:g} effective samples a prompt, or retrained KL above the log of their number) do not count"
-        ),
-        figure=f"{evidence.task}/reward_kl_by_beta",
-    )
-    if evidence.objectives[objective]["optimum"] == "unknown":
-        return untested(text, "no optimum is known in closed form (see the objective's module)")
-    rows = []
-    for retrained in find(evidence.policies, "retrained", objective=objective):
-        (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=retrained.beta)
-        difference = evidence.difference(retrained, optimum)
-        rows.append(
-            {
-                "beta": float(retrained.beta),
-                "retrained": mean(retrained, "reward"),
-                "true optimum": mean(optimum, "reward"),
-                "difference": difference,
-                "equivalent": within(difference, margin),
-                "effective samples": round(optimum.ess, 1),
-                "decides": _reached(optimum, retrained),
-                "KL difference": evidence.difference(retrained, optimum, "kl"),
-            }
-        )
-    parts = [row["equivalent"] for row in rows if row["decides"]]
-    counted = f"equivalent at {sum(parts)} of {len(parts)} beta"
-    return Claim(
-        **text,
-        verdict=verdict(sum(parts), len(parts)),
-        headline=counted,
-        evidence={"equivalent": counted, "by beta": rows},
-    )
-
-
 def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
-    margin, least = (
-        evidence.objectives[objective]["reward_margin"],
-        evidence.statistics["rank_correlation"],
+    equivalent = _equivalent(evidence, objective)
+    in_order = Check(
+        "the Spearman correlation of their rewards over beta is at least {:g}",
+        evidence.statistics.rank_correlation,
+        at_least,
     )
-    rows = compare(evidence, objective, anchor)
-    parts = [row["equivalent"] for row in rows if row["informative"]]
-    found: dict[str, Any] = {"equivalent": f"at {sum(parts)} of {len(parts)} informative beta"}
-    headline = [f"equivalent at {sum(parts)} of {len(parts)} informative beta"]
-    if rows:
-        found["largest difference"] = max((row["difference"]["value"] for row in rows), key=abs)
-        headline.append(f"largest difference in reward {found['largest difference']:+.3f}")
-    if len(rows) >= 3 and parts:
-        correlation = float(
-            stats.spearmanr(
-                [row["retrained"] for row in rows], [row["DeRa"] for row in rows]
-            ).statistic
-        )
-        found["rank correlation"] = (
-            correlation if np.isfinite(correlation) else None
-        )  # None where all rewards are equal
-        headline.append(
-            f"rank correlation {'none' if found['rank correlation'] is None else f'{correlation:.2f}'}"
-        )
-        parts.append(bool(correlation >= least))
-    seeds = evidence.objectives[objective]["seeds"]
-    return Claim(
-        id=of_task(evidence, f"agreement-{objective}-{float(anchor):g}"),
+    claim = Claim(
+        id=f"{evidence.task}-agreement-{objective}-{float(anchor):g}",
         about="agreement",
+        answers=("agreement" if objective.startswith(OF_THE_PAPER) else "other-objectives",),
         task=evidence.task,
-        claim=f"DeRa from the {objective.upper()} anchor beta = {float(anchor):g} agrees with models retrained at beta/lam.",
+        claim=(
+            f"DeRa from the {objective.upper()} anchor beta = {float(anchor):g} agrees with models "
+            "retrained at beta/lam."
+        ),
         source="paper, Proposition 2 and its experiments",
         criterion=(
-            f"at every other trained beta where the reference itself would not pass, the 95% interval of retrained - DeRa in reward lies "
-            f"within +-{margin:g}; and, with three or more other beta, Spearman correlation over beta >= {least:g} (with four: the same "
-            "order); partly if half of these hold"
+            f"At every other trained beta where the reference itself would not pass, {equivalent}. "
+            f"With three or more other beta, {in_order}; with four this means the same order. "
+            f"{PARTLY_IF_HALF}"
         ),
-        verdict=verdict(sum(parts), len(parts)),
-        headline="; ".join(headline) + f"; {len(seeds)} seed{'s' * (len(seeds) > 1)}",
-        evidence=found | {"training seeds": len(seeds), "by beta": rows},
         figure=f"{evidence.task}/reward_kl_by_beta",
     )
+
+    # equivalence at each informative beta
+    rows = compare(evidence, objective, anchor)
+    conditions = [row["equivalent"] for row in rows if row["informative"]]
+    counted = f"at {sum(conditions)} of {len(conditions)} informative beta"
+    numbers: dict[str, Any] = {"equivalent": counted}
+    headline = [f"DeRa and retrained models are equivalent {counted}"]
+    if rows:
+        largest = max((row["difference"]["value"] for row in rows), key=abs)
+        numbers["largest difference"] = largest
+        headline.append(f"the largest difference in reward is {largest:+.3f}")
+
+    # the order of the rewards, where there are enough beta to speak of an order
+    if len(rows) >= MIN_BETAS_TO_RANK and conditions:
+        correlation = _rank_correlation(rows)
+        shown = "not defined" if correlation is None else f"{correlation:.2f}"
+        numbers["rank correlation"] = correlation
+        headline.append(f"the rank correlation is {shown}")
+        conditions.append(in_order.holds(correlation))
+
+    seeds = len(evidence.objectives[objective].seeds)
+    headline.append("there is 1 seed" if seeds == 1 else f"there are {seeds} seeds")
+    numbers |= {"training seeds": seeds, "by beta": rows}
+    return claim.decided(verdict(conditions), "; ".join(headline) + ".", numbers)
+
+
+def _rank_correlation(rows: list[dict[str, Any]]) -> float | None:
+    """Return the Spearman correlation of the rewards over beta, None where all are equal."""
+    retrained = [row["retrained"] for row in rows]
+    dera = [row["DeRa"] for row in rows]
+    correlation = float(stats.spearmanr(retrained, dera).statistic)
+    return correlation if np.isfinite(correlation) else None

@@ -1,77 +1,104 @@
-"""Too weak a regularisation brings reward hacking, too strong a one little alignment: where gold is not what was maximised."""
+"""Too weak a regularisation brings reward hacking, too strong a one brings little alignment.
+
+The claim is there for objectives that did not maximise gold itself.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from eval.claims import Claim, Evidence, mean, of_task, verdict
-from eval.claims.transition import grid_of
+from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
+from eval.claims.checks import above, below
+from eval.claims.lam_grid import fine_grid
 from eval.policies import Policy, find
+
+MIN_BETAS = 3
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """One claim for each objective that did not maximise gold itself and was trained at three strengths or more."""
-    return [
-        _hacked(evidence, name)
-        for name, settings in evidence.objectives.items()
-        if settings["reward"] != "gold" and len(settings["betas"]) >= 3
-    ]
+    """Return one claim for each objective of another reward than gold and of enough strengths."""
+    claims = []
+    for name, objective in evidence.objectives.items():
+        if objective.reward != "gold" and len(objective.betas) >= MIN_BETAS:
+            claims.append(_hacked(evidence, name))
+    return claims
 
 
-def fall_from_best(evidence: Evidence, ordered: list[Policy]) -> tuple[Policy, dict[str, float]]:
-    """The policy of highest gold, and gold of the last policy minus gold there."""
-    best = max(ordered, key=lambda policy: mean(policy, "gold"))
-    return best, evidence.difference(ordered[-1], best, "gold")
+def best_by_gold(policies: list[Policy]) -> Policy:
+    """Return the policy of the highest mean gold."""
+    return max(policies, key=lambda policy: mean(policy, "gold"))
+
+
+def _statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
+        id=f"{evidence.task}-hacking-{objective}",
+        about="hacking",
+        answers=("coherence",),
+        task=evidence.task,
+        claim=(
+            f"Too weak a regularisation is hacked ({objective.upper()}: reward rises and gold "
+            "falls), and too strong a one brings little."
+        ),
+        source="paper, introduction",
+        criterion=(
+            "The best beta is the trained beta of the highest gold. By 95% intervals of paired "
+            "differences, the reward at the smallest trained beta is above the reward at the best; "
+            "the gold there is below the gold at the best; the gold at the largest trained beta is "
+            "below the gold at the best; and DeRa's gold at its largest lam is below DeRa's best "
+            f"gold at lam >= 1. {PARTLY_IF_HALF}"
+        ),
+        figure=f"{evidence.task}/over_optimization",
+    )
 
 
 def _hacked(evidence: Evidence, objective: str) -> Claim:
-    retrained = find(
-        evidence.policies, "retrained", objective=objective
-    )  # weakest regularisation last
-    dera = [policy for policy in grid_of(evidence, objective) if policy.lam >= 1]
-    best, fall = fall_from_best(evidence, retrained)
-    best_dera, fall_dera = fall_from_best(evidence, dera)
-    rise = evidence.difference(retrained[-1], best)
-    little = evidence.difference(best, retrained[0], "gold")
-    parts = {
-        "weakest regularisation: reward above that at the best gold": rise["low"] > 0,
-        "weakest regularisation: gold below the best": fall["high"] < 0,
-        "strongest regularisation: gold below the best": little["low"] > 0,
-        "DeRa, largest lam: gold below DeRa's best": fall_dera["high"] < 0,
+    claim = _statement(evidence, objective)
+
+    # policies from the strongest to the weakest regularisation, and the best among them
+    retrained = find(evidence.policies, "retrained", objective=objective)
+    strongest, *_, weakest = retrained
+    best = best_by_gold(retrained)
+    dera = [policy for policy in fine_grid(evidence, objective) if policy.lam >= 1]
+    best_dera = best_by_gold(dera)
+
+    # the four differences, each with its condition
+    rise = evidence.difference(weakest, best)
+    fall = evidence.difference(weakest, best, "gold")
+    missed = evidence.difference(best, strongest, "gold")
+    fall_of_dera = evidence.difference(dera[-1], best_dera, "gold")
+    conditions = {
+        "weakest regularisation: reward above that at the best gold": above(rise, 0),
+        "weakest regularisation: gold below the best": below(fall, 0),
+        "strongest regularisation: gold below the best": above(missed, 0),
+        "DeRa, largest lam: gold below DeRa's best": below(fall_of_dera, 0),
     }
-    rows: list[dict[str, Any]] = [
+
+    headline = (
+        f"The best gold is {mean(best, 'gold'):.2f} at beta = {float(best.beta):g}; at beta = "
+        f"{float(weakest.beta):g} gold changes by {fall['value']:+.2f} while reward changes by "
+        f"{rise['value']:+.2f}; at beta = {float(strongest.beta):g} gold changes by "
+        f"{-missed['value']:+.2f}."
+    )
+    return claim.decided(
+        verdict(list(conditions.values())),
+        headline,
         {
-            "policy": p.kind,
-            "beta": float(p.beta),
-            "reward": mean(p, "reward"),
-            "gold": mean(p, "gold"),
-            "KL": mean(p, "kl"),
-        }
-        for p in [*retrained, *dera]
-    ]
-    return Claim(
-        id=of_task(evidence, f"hacking-{objective}"),
-        about="hacking",
-        task=evidence.task,
-        claim=f"Too weak a regularisation is hacked ({objective.upper()}: reward up, gold down), too strong a one brings little.",
-        source="paper, introduction",
-        criterion=(
-            "95% intervals of paired differences: at the smallest trained beta the reward is above, and gold below, that at the beta of highest gold; gold at "
-            "the largest beta is below it; and DeRa's gold at its largest lam is below DeRa's best at lam >= 1; partly if half of the four hold"
-        ),
-        verdict=verdict(sum(parts.values()), len(parts)),
-        headline=(
-            f"best gold {mean(best, 'gold'):.2f} at beta = {float(best.beta):g}; {fall['value']:+.2f} at {float(retrained[-1].beta):g} while reward "
-            f"{rise['value']:+.2f}; {-little['value']:+.2f} at {float(retrained[0].beta):g}"
-        ),
-        evidence={
-            **parts,
+            **conditions,
             "reward, weakest minus best": rise,
             "gold, weakest minus best": fall,
-            "gold, best minus strongest": little,
-            "gold of DeRa, largest lam minus best": fall_dera,
+            "gold, best minus strongest": missed,
+            "gold of DeRa, largest lam minus best": fall_of_dera,
             "DeRa's best lam": str(best_dera.lam),
-            "by policy": rows,
+            "by policy": [_row(policy) for policy in [*retrained, *dera]],
         },
-        figure=f"{evidence.task}/over_optimization",
     )
+
+
+def _row(policy: Policy) -> dict[str, Any]:
+    return {
+        "policy": policy.kind,
+        "beta": float(policy.beta),
+        "reward": mean(policy, "reward"),
+        "gold": mean(policy, "gold"),
+        "KL": mean(policy, "kl"),
+    }

@@ -1,81 +1,121 @@
-"""DeRa controls hallucination by the level of alignment; and what that costs. For tasks that measure `hallucinated`."""
+"""DeRa controls hallucination by the level of alignment, at some cost in coverage and length.
+
+The claim is there for tasks whose completions are measured by `hallucinated`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from eval.claims import Claim, Evidence, mean, of_task, untested, verdict, within
-from eval.claims.transition import COARSE, LARGEST_STEP, LEAST_MONOTONE, inside, smoothness
-from eval.policies import find
+from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
+from eval.claims.checks import Check, below, within
+from eval.claims.lam_grid import COARSE_GRID, FALLS, HAS_NO_JUMP, smoothness, unit_grid
+from eval.policies import Policy, find
 
-MARGIN = 0.1
 COSTS = ("coverage", "statements", "fluency", "length")
+FALLS_OVER_ALL = Check(
+    "the 95% interval of hallucination at lam = 1 less hallucination at lam = 0 lies below {:g}",
+    0.0,
+    below,
+)
+AS_RETRAINED = Check(
+    "the 95% interval of retrained - DeRa in hallucination lies within +-{:g}", 0.1, within
+)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """One claim for each objective."""
+    """Return one claim for each objective."""
     if "hallucinated" not in evidence.policies[0].per_prompt:
         return []
-    return [_controlled(evidence, name) for name in evidence.objectives]
+    return [_controlled(evidence, objective) for objective in evidence.objectives]
 
 
-def _controlled(evidence: Evidence, objective: str) -> Claim:
-    text: dict[str, Any] = dict(
-        id=of_task(evidence, f"hallucination-{objective}"),
+def _statement(evidence: Evidence, objective: str) -> Claim:
+    return Claim(
+        id=f"{evidence.task}-hallucination-{objective}",
         about="hallucination",
+        answers=("coherence",),
         task=evidence.task,
-        claim=f"The share of answers that hallucinate falls smoothly with lam ({objective.upper()}), as it does with retraining.",
+        claim=(
+            f"The share of answers that hallucinate falls smoothly with lam ({objective.upper()}), "
+            "as it does with retraining."
+        ),
         source="paper, hallucination in retrieval-augmented generation",
         criterion=(
-            f"on the grid of lam in [0, 1]: Spearman correlation of hallucination with lam <= -{LEAST_MONOTONE:g}; no step carries more than "
-            f"{LARGEST_STEP:g} of the change; hallucination at lam = 1 below that at 0 (95% interval); and at every other trained beta |retrained - DeRa| "
-            f"<= {MARGIN:g} with its interval; partly if half of these hold"
+            f"On the grid of lam in [0, 1], for the share of hallucinating answers, {FALLS}; "
+            f"{HAS_NO_JUMP}; {FALLS_OVER_ALL}; and at every other trained beta {AS_RETRAINED}. "
+            f"{PARTLY_IF_HALF}"
         ),
         figure=f"{evidence.task}/hallucination",
     )
-    grid = inside(evidence, objective)
+
+
+def _controlled(evidence: Evidence, objective: str) -> Claim:
+    claim = _statement(evidence, objective)
+    grid = unit_grid(evidence, objective)
     if not grid:
-        return untested(text, COARSE)
-    found = smoothness(grid, "hallucinated")
-    fall = evidence.difference(grid[-1], grid[0], "hallucinated")
-    parts = [found["Spearman"] is not None and found["Spearman"] <= -LEAST_MONOTONE]
-    parts += [found["largest step"] <= LARGEST_STEP, fall["high"] < 0]
+        return claim.not_tested(COARSE_GRID)
+
+    # the path from the reference to the aligned model, and then each retrained model beside DeRa
+    reference, *_, aligned = grid
+    path = smoothness(grid, "hallucinated")
+    fall = evidence.difference(aligned, reference, "hallucinated")
+    rows = _compare(evidence, objective, aligned)
+    conditions = [
+        FALLS.holds(path["Spearman"]),
+        HAS_NO_JUMP.holds(path["largest step"]),
+        FALLS_OVER_ALL.holds(fall),
+        *(row["within the margin"] for row in rows),
+    ]
+
+    costs = {}
+    for name in COSTS:
+        difference = evidence.difference(aligned, reference, name)
+        costs[f"cost: {name}, lam = 1 minus lam = 0"] = difference
+    headline = (
+        f"{mean(reference, 'hallucinated'):.0%} of the answers hallucinate at lam = 0 and "
+        f"{mean(aligned, 'hallucinated'):.0%} at lam = 1; coverage goes from "
+        f"{mean(reference, 'coverage'):.2f} to {mean(aligned, 'coverage'):.2f}."
+    )
+    return claim.decided(
+        verdict(conditions),
+        headline,
+        {
+            "lams": [float(policy.lam) for policy in grid],
+            "hallucination": path,
+            "lam = 1 minus lam = 0": fall,
+            **costs,
+            "by beta": rows,
+        },
+    )
+
+
+def _compare(evidence: Evidence, objective: str, aligned: Policy) -> list[dict[str, Any]]:
+    """Return each retrained model beside DeRa at the same strength, where DeRa was decoded there.
+
+    The anchor's own beta is left out, because DeRa at lam = 1 is the retrained model itself.
+    """
     rows = []
     for retrained in find(evidence.policies, "retrained", objective=objective):
         matching = find(
             evidence.policies,
             "dera",
             objective=objective,
-            anchor=grid[0].anchor,
+            anchor=aligned.anchor,
             beta=retrained.beta,
         )
-        if retrained.beta == grid[0].anchor or not matching:
+        if retrained.beta == aligned.anchor or not matching:
             continue
-        difference = evidence.difference(retrained, matching[0], "hallucinated")
-        parts.append(within(difference, MARGIN))
+        (dera,) = matching
+        difference = evidence.difference(retrained, dera, "hallucinated")
         rows.append(
             {
                 "beta": float(retrained.beta),
-                "lam": str(matching[0].lam),
+                "lam": str(dera.lam),
                 "retrained": mean(retrained, "hallucinated"),
-                "DeRa": mean(matching[0], "hallucinated"),
+                "DeRa": mean(dera, "hallucinated"),
                 "difference": difference,
-                "within the margin": parts[-1],
+                "within the margin": AS_RETRAINED.holds(difference),
             }
         )
-    costs = {name: evidence.difference(grid[-1], grid[0], name) for name in COSTS}
-    start, end = mean(grid[0], "hallucinated"), mean(grid[-1], "hallucinated")
-    return Claim(
-        **text,
-        verdict=verdict(sum(parts), len(parts)),
-        headline=(
-            f"{start:.0%} of answers at lam = 0, {end:.0%} at 1; coverage {mean(grid[0], 'coverage'):.2f} to {mean(grid[-1], 'coverage'):.2f}"
-        ),
-        evidence={
-            "lams": [float(policy.lam) for policy in grid],
-            "hallucination": found,
-            "lam = 1 minus lam = 0": fall,
-            **{f"cost: {name}, lam = 1 minus lam = 0": value for name, value in costs.items()},
-            "by beta": rows,
-        },
-    )
+    return rows

@@ -11,28 +11,99 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dera.decoding import sample_completions
 from dera.model.realigned import RealignedModel
-from eval.claims import FAILED, REPRODUCED, Claim, Evidence, of_task
+from eval.claims import FAILED, REPRODUCED, Claim, Evidence
+from eval.claims.checks import Check, at_most
 
-VOCABULARY, LENGTH = 3, 4
-LAMS = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
-CHECKED_LAMS = (0.0, 0.5, 1.0, 2.0)
+# the space that is enumerated, and what is checked on it
+VOCABULARY = 3
+LENGTH = 4
 BETAS = (0.25, 1.0, 4.0)
-EXACT_TOLERANCE = 1e-12
-MIXED_TOLERANCE = 1e-5  # logits are mixed in float32
+LAMS = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
+EXACT = Check("the largest difference in probability is at most {:g}", 1e-12, at_most)
+
+# what is checked on a task's own models, whose logits are mixed in float32
+CHECKED_LAMS = (0.0, 0.5, 1.0, 2.0)
+PROMPTS = 16
+MAX_NEW_TOKENS = 16
+MIXED = Check("the largest difference in probability is at most {:g}", 1e-5, at_most)
+
+
+def decide(evidence: Evidence) -> list[Claim]:
+    """Return the claim of the per-token identity, checked on the task's own models."""
+    claim = Claim(
+        id=f"{evidence.task}-per-token-identity",
+        about="exact",
+        answers=("identity",),
+        task=evidence.task,
+        claim="Mixing logits is the per-token geometric mixture, normalised.",
+        source="paper, Proposition 2",
+        criterion=(
+            f"On the task's reference and the aligned model at its anchor, {MIXED}. Weights are in "
+            "float64 and logits are mixed in float32."
+        ),
+        must_hold=True,
+    )
+    errors = []
+    tokens = 0
+    for lam in CHECKED_LAMS:
+        for merged in (False, True):
+            error, count = per_token_identity_error(evidence, lam, merged)
+            errors.append(error)
+            tokens += count
+    largest = max(errors)
+    return [
+        claim.decided(
+            REPRODUCED if MIXED.holds(largest) else FAILED,
+            f"The largest difference in probability is {largest:.0e}.",
+            {"largest difference": largest, "tokens": tokens, "lams": CHECKED_LAMS},
+        )
+    ]
+
+
+def exact(seed: int) -> Claim:
+    """Return the claim of the exact identity on an enumerated space, which belongs to no task."""
+    claim = Claim(
+        id="exact-identity",
+        about="exact",
+        answers=("identity",),
+        claim=(
+            "The optimum at beta/lam is the geometric mixture of the reference and the optimum at "
+            "beta."
+        ),
+        source="paper, Proposition 1",
+        criterion=f"Over every sequence of an enumerated space, in float64, {EXACT}.",
+        must_hold=True,
+    )
+    rng = np.random.default_rng(seed)
+    pairs = itertools.product(BETAS, LAMS)
+    largest = max(enumerated_identity_error(rng, beta, lam) for beta, lam in pairs)
+    return claim.decided(
+        REPRODUCED if EXACT.holds(largest) else FAILED,
+        f"The largest difference in probability is {largest:.0e}.",
+        {
+            "largest difference": largest,
+            "sequences": VOCABULARY**LENGTH,
+            "betas": BETAS,
+            "lams": LAMS,
+        },
+    )
 
 
 def enumerated_identity_error(rng: np.random.Generator, beta: float, lam: float) -> float:
-    """Largest difference between the optimum at beta / lam and the geometric mixture, over all sequences of a random model.
+    """Return the largest difference between the optimum at beta / lam and the geometric mixture.
 
-    The optimum is computed from the reference and the reward alone, the mixture from the two models alone, in float64.
+    All sequences of a random model are compared, in float64. The optimum is computed from the
+    reference and the reward alone, the mixture from the two models alone.
     """
+    # a random reference: a distribution of the next token after each prefix
     sequences = list(itertools.product(range(VOCABULARY), repeat=LENGTH))
-    tables = {
-        prefix: rng.dirichlet(np.ones(VOCABULARY))
-        for length in range(LENGTH)
-        for prefix in itertools.product(range(VOCABULARY), repeat=length)
-    }
-    reference = np.array([np.prod([tables[s[:t]][s[t]] for t in range(LENGTH)]) for s in sequences])
+    next_token = {}
+    for length in range(LENGTH):
+        for prefix in itertools.product(range(VOCABULARY), repeat=length):
+            next_token[prefix] = rng.dirichlet(np.ones(VOCABULARY))
+    reference = np.array([_probability(next_token, sequence) for sequence in sequences])
+
+    # a random reward, the aligned model that is its optimum at beta, and both ways to beta / lam
     reward = rng.uniform(-1, 1, len(sequences))
     aligned = reference * np.exp(reward / beta)
     aligned /= aligned.sum()
@@ -41,80 +112,45 @@ def enumerated_identity_error(rng: np.random.Generator, beta: float, lam: float)
     return float(np.abs(optimum / optimum.sum() - mixture / mixture.sum()).max())
 
 
-def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tuple[float, int]:
-    """Largest difference in probability between the realigned model and the mixture of its parts, and how many tokens.
+def _probability(next_token: dict[tuple, np.ndarray], sequence: tuple[int, ...]) -> float:
+    factors = [next_token[sequence[:t]][token] for t, token in enumerate(sequence)]
+    return np.prod(factors)
 
-    The parts' probabilities come from separate runs of each model and are mixed in float64, as probabilities. `merged` is how
-    the study itself decodes: the adapter merged into a second copy of the base. Weights are in float64, because merging rounds
-    them, and that is no question of mixing.
+
+def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tuple[float, int]:
+    """Return the largest difference between the realigned model and the mixture of its parts.
+
+    The probabilities of the parts come from separate runs of each model and are mixed in float64,
+    as probabilities. With `merged` the adapter is merged into a second copy of the base, which is
+    how the study itself decodes. Weights are in float64, because merging rounds them, and rounding
+    of weights is no question of mixing.
+
+    Returns:
+        The largest difference in probability, and the number of tokens that were compared.
     """
+    # completions of the realigned model
     model = RealignedModel.from_pretrained(
-        evidence.reference, evidence.anchor, merge_adapter=merged, dtype=torch.float64
+        evidence.reference, evidence.checked_adapter, merge_adapter=merged, dtype=torch.float64
     )
     tokenizer = AutoTokenizer.from_pretrained(evidence.reference)
     torch.manual_seed(evidence.seed)
-    drawn = sample_completions(model, tokenizer, evidence.prompts[:16], 16, lam=lam)
+    prompts = evidence.prompts[:PROMPTS]
+    drawn = sample_completions(model, tokenizer, prompts, MAX_NEW_TOKENS, lam=lam)
     inputs = {"input_ids": drawn.input_ids, "attention_mask": drawn.attention_mask}
     positions = (drawn.attention_mask.cumsum(-1) - 1).clamp(min=0)
+
+    # each model's probabilities of every next token
     apart = AutoModelForCausalLM.from_pretrained(
         evidence.reference, use_safetensors=True, dtype=torch.float64
     )
     with torch.no_grad():
-        ours = model(**inputs, lam=lam).logits.double().softmax(-1)
+        realigned = model(**inputs, lam=lam).logits.double().softmax(-1)
         reference = apart(**inputs, position_ids=positions).logits.double().softmax(-1)
-        adapted = PeftModel.from_pretrained(apart, evidence.anchor)
+        adapted = PeftModel.from_pretrained(apart, evidence.checked_adapter)
         aligned = adapted(**inputs, position_ids=positions).logits.double().softmax(-1)
+
+    # the mixture of these probabilities, compared wherever there is a token
     mixture = reference ** (1 - lam) * aligned**lam
     mixture /= mixture.sum(-1, keepdim=True)
-    real = inputs["attention_mask"].bool()
-    return float((ours - mixture)[real].abs().max()), int(real.sum())
-
-
-def exact(seed: int) -> Claim:
-    """The exact identity on an enumerated space; of no task."""
-    rng = np.random.default_rng(seed)
-    largest = max(enumerated_identity_error(rng, beta, lam) for beta in BETAS for lam in LAMS)
-    return Claim(
-        id="exact-identity",
-        about="exact",
-        claim="The optimum at beta/lam is the geometric mixture of the reference and the optimum at beta.",
-        source="paper, Proposition 1",
-        criterion=f"largest difference in probability at most {EXACT_TOLERANCE:g}, over every sequence of an enumerated space, in float64",
-        verdict=REPRODUCED if largest <= EXACT_TOLERANCE else FAILED,
-        headline=f"largest difference in probability {largest:.0e}",
-        evidence={
-            "largest difference": largest,
-            "sequences": VOCABULARY**LENGTH,
-            "betas": BETAS,
-            "lams": LAMS,
-        },
-        must_hold=True,
-    )
-
-
-def decide(evidence: Evidence) -> list[Claim]:
-    """The per-token identity on the task's own models."""
-    checked = {
-        (lam, merged): per_token_identity_error(evidence, lam, merged)
-        for lam in CHECKED_LAMS
-        for merged in (False, True)
-    }
-    largest = max(error for error, _ in checked.values())
-    return [
-        Claim(
-            id=of_task(evidence, "per-token-identity"),
-            about="exact",
-            task=evidence.task,
-            claim="Mixing logits is the per-token geometric mixture, normalised.",
-            source="paper, Proposition 2",
-            criterion=f"largest difference in probability at most {MIXED_TOLERANCE:g} on the task's reference and anchor (weights in float64, mixed in float32)",
-            verdict=REPRODUCED if largest <= MIXED_TOLERANCE else FAILED,
-            headline=f"largest difference in probability {largest:.0e}",
-            evidence={
-                "largest difference": largest,
-                "tokens": sum(count for _, count in checked.values()),
-                "lams": CHECKED_LAMS,
-            },
-            must_hold=True,
-        )
-    ]
+    is_token = inputs["attention_mask"].bool()
+    return float((realigned - mixture)[is_token].abs().max()), int(is_token.sum())

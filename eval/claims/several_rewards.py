@@ -1,4 +1,7 @@
-"""Two rewards at once: DeRa over two aligned models against models trained on weighted sums of their rewards, and what it trades."""
+"""Two rewards at once: does DeRa agree with training on their weighted sum, and what does it trade?
+
+DeRa mixes two aligned models, each trained on one of the rewards alone.
+"""
 
 from __future__ import annotations
 
@@ -8,116 +11,160 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from eval.claims import Claim, Evidence, of_task, untested, verdict, within
-from eval.claims.agreement import LEAST_EFFECTIVE
+from eval.claims import PARTLY_IF_HALF, Claim, Evidence, verdict
+from eval.claims.checks import Check, Interval, at_least, at_most, below, within
+from eval.claims.convergence import MIN_EFFECTIVE_SAMPLES
 from eval.several_rewards import NEITHER, ONE_EACH, Pair, Point, at
 
-LEAST_MONOTONE = 0.95
+MIN_PAIRS = 3
+EQUIVALENT = "the 95% interval of joint - DeRa in the weighted reward lies within +-{:g}"
+FIRST_RISES = Check(
+    "the Spearman correlation of the first reward with the first weight is at least {:g}",
+    0.95,
+    at_least,
+)
+SECOND_FALLS = Check(
+    "the Spearman correlation of the second reward with the first weight is at most {:g}",
+    -0.95,
+    at_most,
+)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Both claims for a task with a section `several`, none for others."""
+    """Return both claims for a task with a section `several_rewards`, none for others."""
     return [_agrees(evidence), _trades(evidence)] if evidence.several_rewards else []
 
 
 def _agrees(evidence: Evidence) -> Claim:
-    found = evidence.several_rewards
-    joint = sorted(
-        (point for point in found if point.kind == "joint"), key=lambda point: point.lams
-    )
-    rows = [_compare(evidence, point) for point in joint]
-    parts = [row["equivalent"] for row in rows if row["informative"]]
-    counted = f"equivalent at {sum(parts)} of {len(parts)} informative weights"
-    largest = max((row["difference"]["value"] for row in rows), key=abs)
-    margins = " or ".join(
-        f"+-{margin:g}"
-        for margin in sorted({point.margin for point in joint if point.margin is not None})
-    )
-    return Claim(
-        id=of_task(evidence, "several-agreement"),
+    joint = sorted(_of_kind(evidence, "joint"), key=lambda point: point.lams)
+    margins = sorted({point.margin for point in joint})
+    sentences = [EQUIVALENT.format(margin) for margin in margins]
+    claim = Claim(
+        id=f"{evidence.task}-several-rewards-agreement",
         about="agreement",
+        answers=("several-rewards",),
         task=evidence.task,
-        claim="DeRa over two aligned models agrees with models trained on the weighted sum of the rewards.",
+        claim=(
+            "DeRa over two aligned models agrees with models trained on the weighted sum of the "
+            "rewards."
+        ),
         source="paper, several rewards (appendix)",
         criterion=(
-            "at every pair of weights where the reference itself would not pass, the 95% interval of joint - DeRa in the weighted reward lies "
-            f"within {margins} (the joint model's margin); partly if at half of them"
+            "At every pair of weights where the reference itself would not pass, "
+            f"{' or '.join(sentences)} (the margin of the joint model). The claim is partly "
+            "reproduced if this holds at half of the pairs."
         ),
-        verdict=verdict(sum(parts), len(parts)),
-        headline=f"{counted}; largest difference in the weighted reward {largest:+.3f}",
-        evidence={"equivalent": counted, "largest difference": largest, "by weights": rows},
-        figure=f"{evidence.task}/several",
+        figure=f"{evidence.task}/several_rewards",
+    )
+    rows = [_compare(evidence, point) for point in joint]
+    conditions = [row["equivalent"] for row in rows if row["informative"]]
+    counted = f"equivalent at {sum(conditions)} of {len(conditions)} informative weights"
+    largest = max((row["difference"]["value"] for row in rows), key=abs)
+    return claim.decided(
+        verdict(conditions),
+        (
+            f"DeRa and joint models are {counted}; the largest difference in the weighted reward "
+            f"is {largest:+.3f}."
+        ),
+        {"equivalent": counted, "largest difference": largest, "by weights": rows},
     )
 
 
 def _compare(evidence: Evidence, joint: Point) -> dict[str, Any]:
-    """joint - dera = (joint - mixture: training of all three models) + (mixture - dera: approximation)."""
-    dera, mixture = (at(evidence.several_rewards, kind, joint.lams) for kind in ("dera", "mixture"))
+    """Return joint - DeRa in the weighted reward, and its two components.
+
+    joint - DeRa = (joint - mixture: training of all three models) + (mixture - DeRa: approximation)
+    """
+    weights = joint.lams
+    dera = at(evidence.several_rewards, "dera", weights)
+    mixture = at(evidence.several_rewards, "mixture", weights)
     reference = at(evidence.several_rewards, "reference", NEITHER)
-    margin = joint.margin or 0.0
-    reached = mixture.ess >= LEAST_EFFECTIVE
-    difference = _difference(evidence, joint, dera, joint.lams)
+    equivalent = Check(EQUIVALENT, joint.margin, within)
+    difference = _difference(evidence, joint, dera, weights)
+    from_reference = _difference(evidence, joint, reference, weights)
+
+    # the components can be told apart only where the samples reach the mixture
+    training = None
+    approximation = None
+    if mixture.ess >= MIN_EFFECTIVE_SAMPLES:
+        training = _difference(evidence, joint, mixture, weights)
+        approximation = _difference(evidence, mixture, dera, weights)
     return {
         "weights": _written(joint),
         "joint": _rewards(joint),
         "DeRa": _rewards(dera),
         "difference": difference,
-        "equivalent": within(difference, margin),
-        "informative": not within(_difference(evidence, joint, reference, joint.lams), margin),
-        "training": _difference(evidence, joint, mixture, joint.lams) if reached else None,
-        "approximation": _difference(evidence, mixture, dera, joint.lams) if reached else None,
+        "equivalent": equivalent.holds(difference),
+        "informative": not equivalent.holds(from_reference),
+        "training": training,
+        "approximation": approximation,
         "KL of joint": _mean(joint, "kl"),
         "KL of DeRa": _mean(dera, "kl"),
     }
 
 
-def _trades(evidence: Evidence) -> Claim:
-    found = evidence.several_rewards
-    dera = sorted((point for point in found if point.kind == "dera"), key=lambda point: point.lams)
-    between = [point for point in dera if sum(point.lams) == 1 and min(point.lams) >= 0]
-    text: dict[str, Any] = dict(
-        id=of_task(evidence, "several-conflict"),
+def _trades_statement(evidence: Evidence) -> Claim:
+    return Claim(
+        id=f"{evidence.task}-several-rewards-conflict",
         about="ours",
+        answers=("several-rewards",),
         task=evidence.task,
-        claim="Where the two rewards conflict, DeRa trades one for the other monotonically, and each part's own reward is highest at its own end.",
+        claim=(
+            "Where the two rewards conflict, DeRa trades one for the other monotonically, and each "
+            "reward is highest at the end that has all of the weight on it."
+        ),
         source="ours: what a mixture of conflicting models is good for",
         criterion=(
-            "over the pairs of mixing weights that sum to 1 and are not negative: Spearman correlation with the first weight "
-            f">= {LEAST_MONOTONE:g} for the first reward and <= -{LEAST_MONOTONE:g} for the second, and each reward highest at its own end; "
-            "partly if half of these four hold; not tested unless each part's model has less of the other's reward than the reference "
-            "(95% interval over prompts)"
+            "Over the pairs of mixing weights that sum to 1 and are not negative, "
+            f"{FIRST_RISES}, {SECOND_FALLS}, and each of the two rewards is highest at its own "
+            f"end. {PARTLY_IF_HALF} It is not tested unless each model trained on one reward has "
+            "less of the other reward than the reference (95% interval over prompts)."
         ),
-        figure=f"{evidence.task}/several",
+        figure=f"{evidence.task}/several_rewards",
     )
-    if len(between) < 3:
-        return untested(text, "fewer than three such pairs were decoded")
-    names = [at(found, "part", weights).name for weights in ONE_EACH]
-    costs = {name: _cost(evidence, own) for own, name in enumerate(names)}
-    if not all(cost["high"] < 0 for cost in costs.values()):
+
+
+def _trades(evidence: Evidence) -> Claim:
+    claim = _trades_statement(evidence)
+    dera = sorted(_of_kind(evidence, "dera"), key=lambda point: point.lams)
+    between = [point for point in dera if sum(point.lams) == 1 and min(point.lams) >= 0]
+    if len(between) < MIN_PAIRS:
+        return claim.not_tested("Fewer than three such pairs of mixing weights were decoded.")
+
+    # do the rewards conflict?
+    costs = _costs(evidence)
+    if not all(below(cost, 0) for cost in costs.values()):
         shown = ", ".join(f"{cost['value']:+.3f}" for cost in costs.values())
-        return untested(
-            text,
-            f"the rewards do not conflict here: each part's model has of the other's reward {shown} against the reference",
+        return claim.not_tested(
+            "The rewards do not conflict here: the models trained on one reward have of the other "
+            f"reward, against the reference, {shown}."
         )
-    first, second = (np.array([_mean(point, f"reward_{i}") for point in between]) for i in (1, 2))
-    correlations = [_spearman(between, values) for values in (first, second)]
-    parts = [correlations[0] >= LEAST_MONOTONE, correlations[1] <= -LEAST_MONOTONE]
-    parts += [int(first.argmax()) == len(between) - 1, int(second.argmax()) == 0]
-    rows = [_row(evidence, point, "between the ends") for point in between]
-    rows += [
-        _row(evidence, point, "beyond")
-        for point in dera
-        if point not in between and any(point.lams)
+
+    # the path from one end to the other
+    first = np.array([_mean(point, "reward_1") for point in between])
+    second = np.array([_mean(point, "reward_2") for point in between])
+    correlations = [_spearman(between, first), _spearman(between, second)]
+    conditions = [
+        FIRST_RISES.holds(correlations[0]),
+        SECOND_FALLS.holds(correlations[1]),
+        int(first.argmax()) == len(between) - 1,
+        int(second.argmax()) == 0,
     ]
-    return Claim(
-        **text,
-        verdict=verdict(sum(parts), len(parts)),
-        headline=(
-            f"over {len(between)} pairs the reward of {names[0]} goes from {first[0]:.3g} to {first[-1]:.3g} (Spearman {correlations[0]:.2f}), "
-            f"that of {names[1]} from {second[0]:.3g} to {second[-1]:.3g} ({correlations[1]:.2f})"
-        ),
-        evidence={
-            "other's reward, each part - reference": costs,
+
+    beyond = [point for point in dera if point not in between and any(point.lams)]
+    rows = [_row(evidence, point, "between the ends") for point in between]
+    rows += [_row(evidence, point, "beyond") for point in beyond]
+    name_1, name_2 = costs
+    headline = (
+        f"Over {len(between)} pairs the reward of {name_1} goes from {first[0]:.3g} to "
+        f"{first[-1]:.3g} (Spearman {correlations[0]:.2f}), and the reward of {name_2} from "
+        f"{second[0]:.3g} to {second[-1]:.3g} (Spearman {correlations[1]:.2f})."
+    )
+    return claim.decided(
+        verdict(conditions),
+        headline,
+        {
+            "the other reward, each model of one reward - reference": costs,
             "Spearman": correlations,
             "reference": _rewards(at(evidence.several_rewards, "reference", NEITHER)),
             "by mixing weights": rows,
@@ -125,27 +172,30 @@ def _trades(evidence: Evidence) -> Claim:
     )
 
 
-def _cost(evidence: Evidence, own: int) -> dict[str, float]:
-    """What a part's model has of the other's reward, less what the reference has."""
-    return _difference(
-        evidence,
-        at(evidence.several_rewards, "part", ONE_EACH[own]),
-        at(evidence.several_rewards, "reference", NEITHER),
-        ONE_EACH[1 - own],
-    )
+def _costs(evidence: Evidence) -> dict[str, Interval]:
+    """Return for each model of one reward its other reward, less that of the reference."""
+    reference = at(evidence.several_rewards, "reference", NEITHER)
+    first_alone, second_alone = ONE_EACH
+    costs = {}
+    for own, other in ((first_alone, second_alone), (second_alone, first_alone)):
+        model = at(evidence.several_rewards, "single", own)
+        costs[model.name] = _difference(evidence, model, reference, other)
+    return costs
 
 
-def _difference(evidence: Evidence, first: Point, second: Point, weights: Pair) -> dict[str, float]:
+def _of_kind(evidence: Evidence, kind: str) -> list[Point]:
+    return [point for point in evidence.several_rewards if point.kind == kind]
+
+
+def _difference(evidence: Evidence, first: Point, second: Point, weights: Pair) -> Interval:
+    """Return first - second in the weighted reward."""
     return asdict(evidence.estimate(first.reward(weights) - second.reward(weights)))
 
 
 def _spearman(between: list[Point], values: np.ndarray) -> float:
-    """Correlation with the first weight, 0 where nothing varies."""
-    return float(
-        np.nan_to_num(
-            stats.spearmanr([float(point.lams[0]) for point in between], values).statistic
-        )
-    )
+    """Return the correlation with the first weight, 0 where nothing varies."""
+    first_weights = [float(point.lams[0]) for point in between]
+    return float(np.nan_to_num(stats.spearmanr(first_weights, values).statistic))
 
 
 def _row(evidence: Evidence, dera: Point, where: str) -> dict[str, Any]:
@@ -154,7 +204,7 @@ def _row(evidence: Evidence, dera: Point, where: str) -> dict[str, Any]:
         "lam": _written(dera),
         "where": where,
         "DeRa": _rewards(dera),
-        "exact mixture": _rewards(mixture) if mixture.ess >= LEAST_EFFECTIVE else None,
+        "exact mixture": _rewards(mixture) if mixture.ess >= MIN_EFFECTIVE_SAMPLES else None,
         "KL": _mean(dera, "kl"),
         "broken": _mean(dera, "broken"),
     }

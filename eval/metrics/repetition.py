@@ -7,7 +7,10 @@ import evaluate
 
 
 class Repetition(evaluate.Metric):
-    """Share of a completion's word trigrams that occurred in it before: 0 where nothing is repeated; and the mean over completions."""
+    """Share of a completion's word trigrams that occurred in it before, and the mean of the shares.
+
+    It is 0 where nothing is repeated.
+    """
 
     def _info(self):
         return evaluate.MetricInfo(

@@ -1,15 +1,20 @@
-"""KL divergence of a policy to the reference, over whole completions, from their log-probabilities."""
+"""KL of a policy to the reference, over whole completions, from their log-probabilities."""
 
 import datasets
 import evaluate
 
 
 class SequenceKL(evaluate.Metric):
-    """`log pi(y|x) - log pi_ref(y|x)` of completions drawn from the policy: its mean estimates KL(pi || pi_ref), in nats."""
+    """`log pi(y|x) - log pi_ref(y|x)` of completions that the policy has drawn, in nats.
+
+    Its mean estimates KL(pi || pi_ref).
+    """
 
     def _info(self):
         return evaluate.MetricInfo(
-            description="Monte Carlo estimate of KL(policy || reference) over whole completions, in nats.",
+            description=(
+                "Monte Carlo estimate of KL(policy || reference) over whole completions, in nats."
+            ),
             citation="",
             inputs_description=(
                 "predictions: log-probability of each completion under the policy that drew it; "

@@ -5,7 +5,10 @@ import evaluate
 
 
 class TokenLength(evaluate.Metric):
-    """Number of tokens of each completion (the end-of-sequence token is not among its ids), and their mean."""
+    """Number of tokens of each completion, and their mean.
+
+    The end-of-sequence token is not among the ids of a completion.
+    """
 
     def _info(self):
         return evaluate.MetricInfo(

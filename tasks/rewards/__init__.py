@@ -1,1 +1,1 @@
-"""Rewards other than a task's own gold: a labeller's taste, and a reward model that learned it."""
+"""Rewards other than a task's gold: a labeller's taste, and a reward model that learned it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
+#: Completions that are scored at once.
 BATCH = 256
 
 
@@ -16,45 +17,49 @@ class LearnedReward:
 
     Args:
         folder: a reward model and its tokenizer.
-        device: where to run it.
+        device: where the model runs.
     """
 
     def __init__(self, folder: Path, device: str = "cpu"):
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = (
-            AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
-            .eval()
-            .to(device)
-        )
+        model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
+        self.model = model.eval().to(device)
 
-    @torch.no_grad()
     def __call__(
         self,
         prompts: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
         finished: Sequence[bool],
     ) -> list[float]:
-        """One score a completion; `finished` says which ended by themselves, and so are followed by the end-of-sequence token."""
+        """Return one score for each completion.
+
+        Args:
+            prompts: the prompt of each completion.
+            completion_ids: tokens of each completion, without the end-of-sequence token.
+            finished: whether each completion ended by itself; the end-of-sequence token then
+                follows it.
+        """
+        prompt_ids = self.tokenizer(list(prompts)).input_ids
         rows = [
-            tokens_of(self.tokenizer, prompt_ids, ids, ended)
-            for prompt_ids, ids, ended in zip(
-                self.tokenizer(list(prompts)).input_ids, completion_ids, finished, strict=True
-            )
+            tokens_of(self.tokenizer, *row)
+            for row in zip(prompt_ids, completion_ids, finished, strict=True)
         ]
-        order = sorted(
-            range(len(rows)), key=lambda i: len(rows[i])
-        )  # rows of like length share a batch
+
+        # Rows of similar length share a batch, so that little of it is padding.
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         scores = [0.0] * len(rows)
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            inputs = self.tokenizer.pad(
-                {"input_ids": [rows[i] for i in batch]}, padding_side="right", return_tensors="pt"
-            )
-            for i, score in zip(
-                batch, self.model(**inputs.to(self.model.device)).logits[:, 0].tolist(), strict=True
-            ):
+            batch_scores = self._scores([rows[i] for i in batch])
+            for i, score in zip(batch, batch_scores, strict=True):
                 scores[i] = score
         return scores
+
+    @torch.no_grad()
+    def _scores(self, rows: list[list[int]]) -> list[float]:
+        """Return the scores of one batch of token ids."""
+        inputs = self.tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt")
+        return self.model(**inputs.to(self.model.device)).logits[:, 0].tolist()
 
 
 def tokens_of(
@@ -63,5 +68,9 @@ def tokens_of(
     completion_ids: Sequence[int],
     finished: bool,
 ) -> list[int]:
-    """What the reward model reads: prompt, completion, and the end-of-sequence token where there was one."""
-    return [*prompt_ids, *completion_ids, *([tokenizer.eos_token_id] if finished else [])]
+    """Return what the reward model reads of one completion.
+
+    This is the prompt, the completion, and the end-of-sequence token if the completion ended.
+    """
+    end = [tokenizer.eos_token_id] if finished else []
+    return [*prompt_ids, *completion_ids, *end]

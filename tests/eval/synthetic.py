@@ -1,25 +1,27 @@
-"""Studies made on paper: exact models over a few completions, so that every policy's numbers are known."""
+"""Studies made on paper: exact models over a few completions, so that every number is known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eval.claims import Evidence
+from eval.columns import POLICY_COLUMNS, effective_beta
+from eval.judging import Judging, Objective, SeveralRewards, Statistics
 from eval.policies import from_completions
 
 
 @dataclass(frozen=True)
 class World:
-    """A prompt's completions: their probabilities under the reference, and what is measured of each.
+    """A prompt's completions: their probabilities under the reference, and what they measure.
 
-    Measures that are not named are 0, but for `length` and `fluency`; `gold` must be. NaN is allowed where a measure does not apply.
+    Measures that are not named are 0, except `length` and `fluency`. `gold` must be named. NaN is
+    allowed where a measure does not apply.
     """
 
     reference: np.ndarray
@@ -37,12 +39,8 @@ class World:
     def all_measures(self) -> dict[str, np.ndarray]:
         blank = {name: np.zeros(len(self.reference)) for name in ("repetition", "broken")}
         length = self.measures.get("length", np.full(len(self.reference), 10.0))
-        return {
-            **blank,
-            "length": length,
-            "fluency": np.log(self.reference) / (length + 1),
-            **self.measures,
-        }
+        fluency = np.log(self.reference) / (length + 1)
+        return {**blank, "length": length, "fluency": fluency, **self.measures}
 
     def mean(self, probabilities: np.ndarray, measure: str) -> float:
         return float(probabilities @ self.all_measures()[measure])
@@ -72,7 +70,7 @@ FRAGILE = World(
     np.array([0.6, 0.398, 0.001, 0.001]),
     {"gold": np.array([0.0, 1.0, 3.0, -3.0]), "broken": np.array([0.0, 0.0, 1.0, 1.0])},
 )
-#: Rewards that differ so much that hardly any completion of the reference counts at a small beta.
+#: The rewards differ so much that hardly any completion of the reference counts at a small beta.
 LADDER = World(np.full(32, 1 / 32), {"gold": np.linspace(-1, 0, 32)})
 #: Answers without inventions, with some, with nothing else.
 INVENTING = World(
@@ -88,7 +86,10 @@ KINDS = ("harmful", "alike", "plain")
 
 
 def requests(*rewarded_refusals: str) -> list[World]:
-    """One world for each kind of request, of refusing (8%) and complying; refusing pays for the kinds named."""
+    """One world for each kind of request, where the reference refuses 8% and complies otherwise.
+
+    Refusing pays for the kinds named.
+    """
     worlds = []
     for kind in KINDS:
         refused, nothing = np.array([1.0, 0.0]), np.full(2, np.nan)
@@ -105,21 +106,34 @@ def optimum(beta: float) -> np.ndarray:
 
 Retrained = Callable[[World, float], np.ndarray]
 Sampler = Callable[[World, float, float], np.ndarray]
-Rivals = Mapping[str, tuple[Sequence[str], Sampler]]
+Baselines = Mapping[str, tuple[Sequence[str], Sampler]]
 
 
 def completions(
-    betas: Sequence[str], anchors: Sequence[str], lams: Sequence[str], prompts: int = 64, samples: int = 16, seeds: int = 2,
-    worlds: Sequence[World] = (LENGTH,), retrained: Retrained = World.optimum, sampler: Sampler = World.mixture,
-    baselines: Rivals | None = None, rng: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """A table as eval.score writes it, of one objective, `rloo`; prompt i is of the world i modulo their number.
+    betas: Sequence[str],
+    anchors: Sequence[str],
+    lams: Sequence[str],
+    prompts: int = 64,
+    samples: int = 16,
+    seeds: int = 2,
+    worlds: Sequence[World] = (LENGTH,),
+    retrained: Retrained = World.optimum,
+    sampler: Sampler = World.mixture,
+    baselines: Baselines | None = None,
+    rng: int = 0,
+) -> pd.DataFrame:
+    """A table as eval.score writes it, of one objective, `rloo`.
+
+    Prompt i is of the world i modulo their number.
 
     Args:
-        retrained: the model that training at beta ends with; the exact optimum if training is perfect.
-        sampler: what DeRa draws from, given the anchor and lam; the exact mixture if its approximation is perfect.
+        retrained: the model that training at beta ends with; the exact optimum if training is
+            perfect.
+        sampler: what DeRa draws from, given the anchor and lam; the exact mixture if its
+            approximation is perfect.
+        baselines: for each kind of baseline its knobs, and what it draws from, given the first
+            anchor and a knob.
         rng: seed of all that is drawn.
-        baselines: for each method of a baseline its knobs, and what it draws from, given the first anchor and a knob.
     """
     generator = np.random.default_rng(rng)
     tables = []
@@ -127,47 +141,31 @@ def completions(
     def draw(samples: int, models: list[tuple[np.ndarray, np.ndarray]], **labels: Any) -> None:
         tables.append(rows(generator, worlds, models, prompts, samples, **labels))
 
-    draw(4 * samples, [(world.reference, world.reference) for world in worlds], policy="reference")
+    draw(4 * samples, [(world.reference, world.reference) for world in worlds], kind="reference")
     for seed in range(seeds):
+        of_seed: dict[str, Any] = {"objective": "rloo", "seed": seed}
         for beta in betas:
             models = [retrained(world, float(beta)) for world in worlds]
-            draw(
-                samples,
-                [(m, m) for m in models],
-                policy="retrained",
-                objective="rloo",
-                adapter_beta=beta,
-                seed=seed,
-            )
+            both = [(model, model) for model in models]
+            draw(samples, both, kind="retrained", beta=beta, **of_seed)
         for anchor in anchors:
-            for lam in sorted(
-                {Fraction(lam) for lam in lams}
-                | {Fraction(anchor) / Fraction(beta) for beta in betas}
-            ):
-                pairs = [
-                    (sampler(w, float(anchor), float(lam)), w.optimum(float(anchor)))
-                    for w in worlds
-                ]
-                draw(
-                    samples,
-                    pairs,
-                    policy="dera",
-                    objective="rloo",
-                    adapter_beta=anchor,
-                    seed=seed,
-                    lam=str(lam),
-                )
-    for method, (knobs, baseline) in (baselines or {}).items():
+            matching = {Fraction(anchor) / Fraction(beta) for beta in betas}
+            for lam in sorted({Fraction(lam) for lam in lams} | matching):
+                pairs = []
+                for world in worlds:
+                    drawn_from = sampler(world, float(anchor), float(lam))
+                    pairs.append((drawn_from, world.optimum(float(anchor))))
+                beta = effective_beta(Fraction(anchor), lam)
+                strengths = {"anchor": anchor, "lam": str(lam), "beta": beta and str(beta)}
+                draw(samples, pairs, kind="dera", **strengths, **of_seed)
+    for kind, (knobs, baseline) in (baselines or {}).items():
         for knob in knobs:
-            pairs = [
-                (
-                    baseline(w, float(anchors[0]), float(Fraction(knob))),
-                    w.optimum(float(anchors[0])),
-                )
-                for w in worlds
-            ]
-            of_first = dict(objective="rloo", adapter_beta=anchors[0], seed=0)
-            draw(samples, pairs, policy="baseline", **of_first, method=method, knob=knob)
+            pairs = []
+            for world in worlds:
+                drawn_from = baseline(world, float(anchors[0]), float(Fraction(knob)))
+                pairs.append((drawn_from, world.optimum(float(anchors[0]))))
+            first = {"objective": "rloo", "anchor": anchors[0], "seed": 0}
+            draw(samples, pairs, kind=kind, knob=knob, **first)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -179,32 +177,36 @@ def rows(
     samples: int,
     **labels: Any,
 ) -> pd.DataFrame:
+    """Completions of one policy.
+
+    Args:
+        models: for each world the policy, and the aligned model that scores its completions.
+        labels: the columns that say which policy it is.
+    """
     weight = float(Fraction(labels.get("lam") or 0))
     tables = []
     for number, (world, (policy, adapter)) in enumerate(zip(worlds, models, strict=True)):
-        mine = np.arange(number, prompts, len(worlds))
-        outcome = rng.choice(len(policy), p=policy, size=len(mine) * samples)
-        logp, reference, aligned = (
-            np.log(model)[outcome] for model in (policy, world.reference, adapter)
-        )
+        of_world = np.arange(number, prompts, len(worlds))
+        outcome = rng.choice(len(policy), p=policy, size=len(of_world) * samples)
+        logp = np.log(policy)[outcome]
+        reference = np.log(world.reference)[outcome]
+        aligned = np.log(adapter)[outcome]
         columns = {
-            "prompt_id": np.repeat(mine, samples),
-            "sample_id": np.tile(np.arange(samples), len(mine)),
+            "prompt_id": np.repeat(of_world, samples),
+            "sample_id": np.tile(np.arange(samples), len(of_world)),
+            "finished": True,
+            "completion": "text",
         }
-        columns |= {"finished": True, "completion": "text"}
         columns |= {name: values[outcome] for name, values in world.all_measures().items()}
         columns |= {
             "logp_policy": logp,
             "logp_reference": reference,
             "logp_aligned": aligned,
             "log_ratio": logp - reference,
+            "log_weight": (1 - weight) * reference + weight * aligned - logp,
         }
-        tables.append(
-            pd.DataFrame(
-                {**columns, "log_weight": (1 - weight) * reference + weight * aligned - logp}
-            )
-        )
-    blank = dict(task="paper", objective=None, adapter_beta=None, seed=np.nan, lam=None)
+        tables.append(pd.DataFrame(columns))
+    blank = dict.fromkeys(POLICY_COLUMNS) | {"task": "paper", "seed": np.nan}
     return pd.concat(tables, ignore_index=True).assign(**{**blank, **labels})
 
 
@@ -214,33 +216,61 @@ def objectives(
     reward: str = "gold",
     seeds: int = 2,
     margin: float = 0.1,
-    best_of: Sequence[int] = (),
-) -> dict[str, dict[str, Any]]:
-    """What eval/eval.smk tells of the one objective; the first anchor is the default strength."""
+    default_beta: str | None = None,
+) -> dict[str, Objective]:
+    """The one objective, `rloo`; its default strength is the first anchor if none is given."""
     settings = {
         "reward": reward,
         "reward_margin": margin,
         "optimum": "known",
-        "betas": list(betas),
-        "anchors": list(anchors),
-        "default_beta": anchors[0],
+        "betas": tuple(betas),
+        "anchors": tuple(anchors),
+        "default_beta": default_beta or anchors[0],
+        "seeds": tuple(range(seeds)),
     }
-    return {"rloo": {**settings, "seeds": list(range(seeds)), "best_of": list(best_of)}}
+    return {"rloo": Objective(**settings)}
+
+
+def judging(
+    betas: Sequence[str],
+    anchors: Sequence[str],
+    *arguments: Any,
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
+    **more: Any,
+) -> Judging:
+    """Settings of the jobs that judge, with the one objective that `objectives` makes."""
+    return judging_of(objectives(betas, anchors, *arguments, **more), reweighted)
+
+
+def judging_of(
+    chosen: Mapping[str, Objective],
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
+    several_rewards: SeveralRewards | None = None,
+) -> Judging:
+    """Settings of the jobs that judge; the first objective is the main one."""
+    return Judging(
+        statistics=Statistics(bootstrap_resamples=300, rank_correlation=0.9),
+        objectives=dict(chosen),
+        main_objective=next(iter(chosen)),
+        reweighted={name: tuple(knobs) for name, knobs in (reweighted or {}).items()},
+        several_rewards=several_rewards,
+    )
 
 
 def evidence(
-    betas: Sequence[str], anchor: str, lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"), prompts: int = 200, seeds: int = 2,
-    worlds: Sequence[World] = (LENGTH,), margin: float = 0.1, best_of: Sequence[int] = (), **more: Any,
-) -> Evidence:  # fmt: skip
+    betas: Sequence[str],
+    anchor: str,
+    lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"),
+    prompts: int = 200,
+    seeds: int = 2,
+    worlds: Sequence[World] = (LENGTH,),
+    margin: float = 0.1,
+    reweighted: Mapping[str, Sequence[Any]] | None = None,
+    **more: Any,
+) -> Evidence:
     """What a task's claims are decided from, in a study made on paper."""
-    chosen = objectives(betas, [anchor], worlds[0].reward, seeds, margin, best_of)
+    settings = judging(betas, [anchor], worlds[0].reward, seeds, margin, reweighted=reweighted)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
     return Evidence(
-        task="paper",
-        policies=from_completions(table, chosen),
-        objectives=chosen,
-        statistics={"bootstrap_resamples": 300, "rank_correlation": 0.9},
-        seed=0,
-        reference=Path(),
-        anchor=Path(),
+        task="paper", policies=from_completions(table, settings), judging=settings, seed=0
     )

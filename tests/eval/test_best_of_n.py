@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from eval import best_of_n
+from eval.baselines import best_of_n
 
 TIED = np.array(
     [
@@ -18,13 +18,12 @@ TIED = np.array(
 
 def shares(rewards: np.ndarray, draws: list[tuple[int, ...]]) -> np.ndarray:
     """How often each sample is the best of a draw; the samples drawn that tie for it share it."""
-    found = np.zeros(len(rewards))
+    total = np.zeros(len(rewards))
     for draw in draws:
-        best = [
-            i for i in range(len(rewards)) if np.isclose(rewards[i], max(rewards[j] for j in draw))
-        ]
-        found[best] += 1 / len(best)
-    return found / len(draws)
+        highest = max(rewards[j] for j in draw)
+        best = [i for i in range(len(rewards)) if np.isclose(rewards[i], highest)]
+        total[best] += 1 / len(best)
+    return total / len(draws)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6])
@@ -44,7 +43,10 @@ def test_the_divergence_from_the_samples_is_that_of_every_draw_with_replacement(
 @pytest.mark.parametrize("n", [2, 4, 8, 16])
 @pytest.mark.parametrize("tied", [False, True])
 def test_kl_and_means_are_unbiased(n, tied):
-    """2000 prompts of 32 samples, five standard errors; the jackknife leaves what is left of the bias well below 0.03."""
+    """There are 2000 prompts of 32 samples, and five standard errors are allowed.
+
+    The jackknife leaves a bias well below 0.03.
+    """
     rng = np.random.default_rng(n)
     if tied:
         values, reference = np.array([-1.0, 0.0, 3.0]), np.array([0.5, 0.35, 0.15])
@@ -52,8 +54,9 @@ def test_kl_and_means_are_unbiased(n, tied):
         best = np.diff(np.cumsum(reference) ** n, prepend=0.0)
         kl, mean = best @ np.log(best / reference), best @ values
     else:
-        rewards, kl, mean = rng.random((2000, 32)), np.log(n) - (n - 1) / n, n / (n + 1)
-    found = best_of_n.kl(rewards, n)
-    assert abs(found.mean() - kl) < 5 * found.std() / 2000**0.5 + 0.03
+        rewards = rng.random((2000, 32))
+        kl, mean = np.log(n) - (n - 1) / n, n / (n + 1)
+    estimates = best_of_n.kl(rewards, n)
+    assert abs(estimates.mean() - kl) < 5 * estimates.std() / 2000**0.5 + 0.03
     means = (best_of_n.weights(rewards, n) * rewards).sum(-1)
     assert abs(means.mean() - mean) < 5 * means.std() / 2000**0.5

@@ -1,24 +1,29 @@
-"""A study of two rewards made on paper: both aligned models, joint models and DeRa over both, all known exactly."""
+"""A study of two rewards made on paper, in which every model is known exactly.
+
+It has both aligned models, joint models, and DeRa over both rewards.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eval.claims import Evidence
+from eval.judging import Judging, Objective, SeveralRewards
 from eval.several_rewards import points
 from tests.eval import synthetic
 from tests.eval.synthetic import World
 
 BETA, MARGIN = 0.25, 0.03
-SECTION = {
-    "parts": ["rloo-kind", "rloo-brief"],
-    "joint": {"rloo-3-1": [0.75, 0.25], "rloo-1-1": [0.5, 0.5], "rloo-1-3": [0.25, 0.75]},
-    "beyond": [[1, 1], [1.5, -0.5], [2, 0]],
-}
+SECTION = SeveralRewards(
+    objectives=("rloo-kind", "rloo-brief"),
+    joint={"rloo-3-1": (0.75, 0.25), "rloo-1-1": (0.5, 0.5), "rloo-1-3": (0.25, 0.75)},
+    beyond=((1, 1), (1.5, -0.5), (2, 0)),
+)
 #: What is kind is seldom brief.
 CONFLICT = World(
     np.array([0.4, 0.2, 0.2, 0.15, 0.05]),
@@ -33,12 +38,20 @@ HARMONY = World(
     CONFLICT.reference, {**CONFLICT.measures, "words": 10 * (1 - CONFLICT.measures["kindness"])}
 )
 REWARDS = {"rloo-kind": {"kindness": 1}, "rloo-brief": {"words": -0.1}}
+ENDS: list[tuple[Fraction, Fraction]] = [
+    (Fraction(1), Fraction(0)),
+    (Fraction(0), Fraction(1)),
+    (Fraction(0), Fraction(0)),
+]
 
 Sampler = Callable[[World, float, float], np.ndarray]
 
 
 def unnormalised(world: World, first: float, second: float) -> np.ndarray:
-    """The optimum of `first * kindness - second * words / 10` at BETA, not normalised: pi_ref * prod_i (pi_i / pi_ref)^lam_i up to a constant."""
+    """The optimum of `first * kindness - second * words / 10` at BETA, not normalised.
+
+    It is `pi_ref * prod_i (pi_i / pi_ref)^lam_i` up to a constant.
+    """
     reward = first * world.measures["kindness"] - second * world.measures["words"] / 10
     return world.reference * np.exp(reward / BETA)
 
@@ -59,69 +72,70 @@ def completions(
     """A table as eval.score writes it.
 
     Args:
-        joint: the model that training on the weighted sum ends with; the exact optimum if training is perfect.
-        sampler: what DeRa draws from at a pair of mixing weights; the exact mixture if its approximation is perfect.
+        joint: the model that training on the weighted sum ends with; the exact optimum if training
+            is perfect.
+        sampler: what DeRa draws from at a pair of mixing weights; the exact mixture if its
+            approximation is perfect.
     """
-    rng, tables = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    tables = []
 
     def draw(model: np.ndarray, target: np.ndarray, **labels: Any) -> None:
         tables.append(synthetic.rows(rng, [world], [(model, target)], prompts, samples, **labels))
 
-    draw(world.reference, world.reference, policy="reference")
+    draw(world.reference, world.reference, kind="reference")
+    trained = {**dict(zip(SECTION.objectives, ENDS, strict=False)), **SECTION.joint}
+    decoded = [*SECTION.joint.values(), *ENDS, *SECTION.beyond]
     for seed in range(seeds):
-        ends = dict(zip(SECTION["parts"], ([1, 0], [0, 1]), strict=True))
-        for name, weights in {**ends, **SECTION["joint"]}.items():
-            model = joint(world, *weights) if name in SECTION["joint"] else mixture(world, *weights)
+        for name, pair in trained.items():
+            weights = [float(weight) for weight in pair]
+            train = joint if name in SECTION.joint else mixture
+            model = train(world, *weights)
+            labels = {"objective": name, "beta": f"{BETA:g}", "seed": seed}
+            draw(model, model, kind="retrained", **labels)
+        for pair in decoded:
+            weights = [float(weight) for weight in pair]
+            # with lam = 1 a row's log_weight is toward the second model, here the mixture itself
             draw(
-                model,
-                model,
-                policy="retrained",
-                objective=name,
-                adapter_beta=f"{BETA:g}",
-                seed=seed,
-            )
-        for pair in [*SECTION["joint"].values(), *ends.values(), [0, 0], *SECTION["beyond"]]:
-            # with lam = 1 the rows' log_weight is toward the second model, here the mixture itself
-            draw(
-                sampler(world, *pair),
-                unnormalised(world, *pair),
-                policy="several_rewards",
+                sampler(world, *weights),
+                unnormalised(world, *weights),
+                kind="several_rewards",
                 lam="1",
                 seed=seed,
-                lams="{:g},{:g}".format(*pair),
+                lams="{:g},{:g}".format(*weights),
             )
     table = pd.concat(tables, ignore_index=True)
     return table.assign(lam=None)
 
 
-def objectives() -> dict[str, dict[str, Any]]:
-    """What eval/eval.smk tells of the alignments."""
+def objectives() -> dict[str, Objective]:
+    """The two objectives that are mixed and the joint ones."""
     shared = {
         "reward_margin": MARGIN,
-        "betas": [f"{BETA:g}"],
+        "betas": (f"{BETA:g}",),
         "optimum": "known",
-        "seeds": [0, 1],
-        "default_beta": f"{BETA:g}",
+        "seeds": (0, 1),
     }
-    found = {
-        name: {**shared, "reward": reward, "anchors": [f"{BETA:g}"]}
-        for name, reward in REWARDS.items()
-    }
-    for name, (first, second) in SECTION["joint"].items():
-        found[name] = {
-            **shared,
-            "reward": {"kindness": first, "words": -0.1 * second},
-            "anchors": [],
-        }
+    anchored = {"anchors": (f"{BETA:g}",), "default_beta": f"{BETA:g}"}
+    found = {}
+    for name, reward in REWARDS.items():
+        found[name] = Objective(**shared, **anchored, reward=reward)
+    for name, (first, second) in SECTION.joint.items():
+        reward = {"kindness": float(first), "words": -0.1 * float(second)}
+        found[name] = Objective(**shared, anchors=(), default_beta=None, reward=reward)
     return found
+
+
+def judging() -> Judging:
+    """Settings of the jobs that judge."""
+    return synthetic.judging_of(objectives(), several_rewards=SECTION)
 
 
 def evidence(world: World, **more: Any) -> Evidence:
     return Evidence(
         task="paper",
         policies=[],
-        objectives={},
-        statistics={"bootstrap_resamples": 300, "rank_correlation": 0.9},
+        judging=judging(),
         seed=0,
-        several_rewards=points(completions(world, **more), SECTION, objectives()),
+        several_rewards=points(completions(world, **more), judging()),
     )

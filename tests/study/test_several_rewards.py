@@ -1,17 +1,17 @@
-"""The section `several`: what DeRa decodes follows from it, and every mistake is refused with its key, its value and a remedy."""
+"""The section `several_rewards`: DeRa decodes what follows from it, and every mistake is refused."""
 
 import copy
 import re
 
 import pytest
 
-from study import config as study_config
-from study import estimate, several_rewards
+from study import estimate, plan, several_rewards
+from study.schema import ConfigError
 from tests.workflow.conftest import small
 
-PART = {"objective": "rloo", "betas": [0.1, 0.25], "anchors": [0.1]}
-SEVERAL = {
-    "parts": ["rloo-coverage", "rloo-brevity"],
+MIXED = {"objective": "rloo", "betas": [0.1, 0.25], "anchors": [0.1]}
+SECTION = {
+    "objectives": ["rloo-coverage", "rloo-brevity"],
     "joint": {"rloo-1-2": [0.1, 0.9], "rloo-outside": [1.5, -0.5]},
     "beyond": [[1, 1], [2, 0]],
 }
@@ -20,30 +20,30 @@ SEVERAL = {
 @pytest.fixture
 def config() -> dict:
     """0.1 * 0.3 is not 0.03 in floating point."""
-    found = small("summarization")
-    alignment = found["tasks"]["summarization"]["alignment"]
+    config = small("summarization")
+    alignment = config["tasks"]["summarization"]["alignment"]
     rloo = {
         key: value
         for key, value in alignment["objectives"]["rloo"].items()
         if key not in ("reward", "default_beta")
     }
-    joint = {**rloo, **PART, "anchors": []}
+    joint = {**rloo, **MIXED, "anchors": []}
     alignment["objectives"] |= {
-        "rloo-coverage": {**rloo, **PART, "reward": {"coverage": 0.3}},
-        "rloo-brevity": {**rloo, **PART, "reward": {"words": -0.05, "coverage": 0.9}},
+        "rloo-coverage": {**rloo, **MIXED, "reward": {"coverage": 0.3}},
+        "rloo-brevity": {**rloo, **MIXED, "reward": {"words": -0.05, "coverage": 0.9}},
         "rloo-1-2": {**joint, "reward": {"coverage": 0.84, "words": -0.045}},
         "rloo-outside": {
             **joint,
             "reward": {"words": 0.025},
         },  # 1.5 * 0.3 - 0.5 * 0.9: coverage has no weight left
     }
-    found["tasks"]["summarization"]["several_rewards"] = copy.deepcopy(SEVERAL)
-    return found
+    config["tasks"]["summarization"]["several_rewards"] = copy.deepcopy(SECTION)
+    return config
 
 
 def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(config):
-    study_config.check(config)
-    assert several_rewards.lams(SEVERAL) == [
+    plan.resolve(config)
+    assert several_rewards.lam_pairs(SECTION) == [
         [0.1, 0.9],
         [1.5, -0.5],
         [1, 0],
@@ -52,7 +52,7 @@ def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(co
         [1, 1],
         [2, 0],
     ]
-    assert several_rewards.lams({"joint": {"one": [0.5, 0.5]}}) == [
+    assert several_rewards.lam_pairs({"joint": {"one": [0.5, 0.5]}}) == [
         [0.5, 0.5],
         [1, 0],
         [0, 1],
@@ -61,27 +61,26 @@ def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(co
 
 
 def test_decoding_more_pairs_takes_longer(config):
-    objectives = study_config.check(config).objectives
-    before = estimate.seconds(config, objectives)
+    before = estimate.seconds(plan.resolve(config))
     config["tasks"]["summarization"]["several_rewards"]["beyond"] += [[3, 0]]
-    after = estimate.seconds(config, objectives)
+    after = estimate.seconds(plan.resolve(config))
     del config["tasks"]["summarization"]["several_rewards"]
-    assert estimate.seconds(config, objectives) < before < after
+    assert estimate.seconds(plan.resolve(config)) < before < after
 
 
 HERE, THERE = ("several_rewards",), ("alignment", "objectives")
 # the key, the wrong value, and what must be said; "@" stands for the task's section
 MISTAKES = {
-    "unknown key": ((*HERE, "jiont"), {}, r"@\.several_rewards\.jiont = {}: unknown key; allowed here: parts, joint, beyond"),
-    "one part": ((*HERE, "parts"), ["rloo-coverage"], r"@\.several_rewards\.parts = .*: must have at least 2 items"),
-    "three parts": ((*HERE, "parts"), ["rloo-coverage", "rloo-brevity", "rloo"], r"@\.several_rewards\.parts = .*: must have at most 2 items"),
-    "a part twice": ((*HERE, "parts"), ["rloo-coverage", "rloo-coverage"], r"@\.several_rewards\.parts = .*: must not name a value twice"),
+    "unknown key": ((*HERE, "jiont"), {}, r"@\.several_rewards\.jiont = {}: unknown key; allowed here: objectives, joint, beyond"),
+    "one objective": ((*HERE, "objectives"), ["rloo-coverage"], r"@\.several_rewards\.objectives = .*: must have at least 2 items"),
+    "three objectives": ((*HERE, "objectives"), ["rloo-coverage", "rloo-brevity", "rloo"], r"@\.several_rewards\.objectives = .*: must have at most 2 items"),
+    "an objective twice": ((*HERE, "objectives"), ["rloo-coverage", "rloo-coverage"], r"@\.several_rewards\.objectives = .*: must not name a value twice"),
     "no joint model": ((*HERE, "joint"), {}, r"@\.several_rewards\.joint = {}: must not be empty"),
     "three weights": ((*HERE, "joint", "rloo-1-2"), [0.1, 0.4, 0.5], r"@\.several_rewards\.joint\.rloo-1-2 = .*: must have at most 2 items"),
-    "unknown part": ((*HERE, "parts"), ["rloo-coverage", "rloo-short"], r"@\.several_rewards\.parts\[1\] = 'rloo-short': there is no such alignment; allowed: rloo, rloo-coverage, rloo-brevity, rloo-1-2"),
-    "unknown joint model": ((*HERE, "joint", "rloo-2-2"), [0.5, 0.5], r"@\.several_rewards\.joint = 'rloo-2-2': there is no such alignment; allowed: "),
-    "reward of no weights": ((*THERE, "rloo-coverage", "reward"), "gold", r"@\.several_rewards\.parts\[0\] = 'rloo-coverage': its reward is 'gold', .*name an alignment whose reward is a mapping"),
-    "two anchors": ((*THERE, "rloo-brevity", "anchors"), [0.1, 0.25], r"@\.alignment\.objectives\.rloo-brevity\.anchors = \[0\.1, 0\.25\]: must be one anchor, because @\.several_rewards\.parts names it"),
+    "unknown objective": ((*HERE, "objectives"), ["rloo-coverage", "rloo-short"], r"@\.several_rewards\.objectives\[1\] = 'rloo-short': there is no such objective; allowed: rloo, rloo-coverage, rloo-brevity, rloo-1-2"),
+    "unknown joint model": ((*HERE, "joint", "rloo-2-2"), [0.5, 0.5], r"@\.several_rewards\.joint = 'rloo-2-2': there is no such objective; allowed: "),
+    "reward of no weights": ((*THERE, "rloo-coverage", "reward"), "gold", r"@\.several_rewards\.objectives\[0\] = 'rloo-coverage': its reward is 'gold', .*name an objective whose reward is a mapping"),
+    "two anchors": ((*THERE, "rloo-brevity", "anchors"), [0.1, 0.25], r"@\.alignment\.objectives\.rloo-brevity\.anchors = \[0\.1, 0\.25\]: must be one anchor, because @\.several_rewards\.objectives\[1\] names it"),
     "no anchor": ((*THERE, "rloo-coverage", "anchors"), [], r"@\.alignment\.objectives\.rloo-coverage\.anchors = \[\]: must be one anchor"),
     "other anchor": ((*THERE, "rloo-brevity", "anchors"), [0.25], r"@\.alignment\.objectives\.rloo-brevity\.anchors = \[0\.25\]: must be \[0\.1\], the anchor of rloo-coverage"),
     "other seeds": ((*THERE, "rloo-brevity", "seeds"), [3], r"@\.alignment\.objectives\.rloo-brevity\.seeds = \[3\]: must be \[0\], the seeds of rloo-coverage"),
@@ -103,7 +102,7 @@ def test_a_mistake_is_refused_by_name(config, name):
     for key in path[:-1]:
         section = section[key]
     section[path[-1]] = value
-    with pytest.raises(
-        study_config.ConfigError, match=message.replace("@", re.escape("tasks.summarization"))
-    ):
-        study_config.check(config)
+    if name == "two anchors":
+        section["default_beta"] = 0.1  # without it, it would be missed first
+    with pytest.raises(ConfigError, match=message.replace("@", re.escape("tasks.summarization"))):
+        plan.resolve(config)

@@ -90,7 +90,7 @@ def small(task: str) -> dict:
         "rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}
     }
     settings["evaluation"] |= {"prompts": 8, "reference_samples": 4}
-    return config | {"study": "tiny", "tasks": {task: settings}}
+    return config | {"study": "tiny", "main_task": task, "tasks": {task: settings}}
 
 
 @pytest.fixture(scope="module")

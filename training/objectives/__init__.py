@@ -1,16 +1,21 @@
-"""Alignment objectives: one module each, in this folder or in a file of your own that the config names.
+"""Alignment objectives: one module each, in this folder or in a file that the config names.
 
-A module offers, at its top,
+A module offers at its top
 
-- `DATA`: what it learns from, "prompts" (it samples, and the task's reward judges) or "preferences" (labelled pairs);
-- `OPTIMUM`: "known" if its best policy at `beta` is `pi_ref * exp(reward / beta)`, which the study can then compare training with, else
-  "unknown": DeRa is compared with retrained models alone;
-- `make_trainer(inputs) -> transformers.Trainer`: its TRL trainer, where `inputs.beta` is the strength in `E[r] - beta * KL`. Where the theory
-  has no such strength, `beta` is scaled so that it means the same to first order in the reward, and the module says so.
+- `DATA`: what it learns from. "prompts" means that it samples completions, which the task's reward
+  judges. "preferences" means that it learns from labelled pairs.
+- `OPTIMUM`: "known" if its best policy at `beta` is `pi_ref * exp(reward / beta)`. The study then
+  compares training with this optimum. Otherwise "unknown", and DeRa is compared with retrained
+  models alone.
+- `make_trainer(inputs) -> transformers.Trainer`: its TRL trainer. `inputs.beta` is the strength in
+  `E[r] - beta * KL`. Where the theory has no such strength, the module scales `beta` so that it
+  means the same to first order in the reward, and says so.
 
-A loss that sees the policy only through `beta * (h(chosen) - h(rejected))`, with `h = log(pi / pi_ref)` of whole completions, is least at
-`h = f / beta + const` with one function f for every beta (DPO, SLiC and the paper's form of IPO are of this kind). Then Proposition 1 holds with f
-in place of the reward, whatever f is: mixing at lam is retraining at beta / lam.
+Some losses see the policy only through `beta * (h(chosen) - h(rejected))`, where
+`h = log(pi / pi_ref)` of whole completions. DPO, SLiC and the paper's form of IPO are of this kind.
+Such a loss has its minimum at `h = f / beta + const`, with one function f for every beta. Then
+Proposition 1 holds with f in place of the reward, whatever f is: mixing at lam is the same as
+retraining at beta / lam.
 """
 
 from __future__ import annotations
@@ -26,7 +31,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study import modules
 
-#: (prompts, completions, completion_ids without special tokens, whether each ended by itself) -> one reward a completion
+#: Returns one reward for each completion. Its arguments are the prompts, the completions, the
+#: completions' token ids without special tokens, and whether each completion ended by itself.
 Reward = Callable[
     [Sequence[str], Sequence[str], Sequence[Sequence[int]], Sequence[bool]], list[float]
 ]
@@ -36,9 +42,18 @@ Reward = Callable[
 class ObjectiveInputs:
     """What an objective's trainer is made from.
 
-    `dataset` has a column `prompt`, or `prompt`, `chosen` and `rejected` where `DATA` is "preferences". `arguments`
-    are those every TRL config takes, `settings` the objective's own section of the config. `sharpness` is what a unit
-    of reward is worth to the labeller of the preference pairs: they were preferred with probability sigmoid(sharpness * difference in reward).
+    Attributes:
+        model: the reference, to which the trainer adds the adapter.
+        tokenizer: its tokenizer, which pads on the left.
+        dataset: a column `prompt`, and also `chosen` and `rejected` where `DATA` is "preferences".
+        reward: judges completions, where `DATA` is "prompts".
+        beta: the strength in `E[r] - beta * KL`.
+        adapter: the adapter to train.
+        arguments: what every TRL config takes.
+        settings: the objective's own section of the config.
+        max_new_tokens: completions that are sampled are cut there.
+        sharpness: what a unit of reward is worth to the labeller of the preference pairs. One
+            completion was preferred with probability sigmoid(sharpness * difference in reward).
     """
 
     model: PreTrainedModel
@@ -54,10 +69,13 @@ class ObjectiveInputs:
 
 
 def load(name: str) -> ModuleType:
-    """Import an objective by its name, the path of its file, or its entry point (group `dera.objectives`).
+    """Import an objective by its name, the path of its file, or its entry point.
+
+    Entry points of objectives are in the group `dera.objectives`.
 
     Raises:
-        study.modules.ModuleError: if there is none, it cannot be imported, or it defines no `make_trainer`.
+        study.modules.ModuleError: if there is none, if it cannot be imported, or if it defines no
+            `make_trainer`.
     """
     module = modules.find("training.objectives", name)
     loaded = modules.load(module)

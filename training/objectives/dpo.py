@@ -1,8 +1,9 @@
 """DPO (Rafailov et al., 2023) on preference pairs drawn from the reference.
 
-With pairs labelled by sigmoid(sharpness * difference in reward), the loss with TRL's beta `b` is least at
-`pi_ref * exp(sharpness * r / b)`. Passing `b = sharpness * beta` makes that `pi_ref * exp(r / beta)`: the same optimum as RLOO's at the
-same `beta`, however noisy the labeller.
+The pairs are labelled with probability sigmoid(sharpness * difference in reward). With TRL's beta
+`b` the loss then has its minimum at `pi_ref * exp(sharpness * r / b)`. So `b = sharpness * beta`
+gives `pi_ref * exp(r / beta)`, which is RLOO's optimum at the same `beta`, however noisy the
+labeller is.
 """
 
 from __future__ import annotations
@@ -17,5 +18,5 @@ OPTIMUM = "known"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> DPOTrainer:
-    """TRL's DPOTrainer with the sigmoid loss."""
+    """Return TRL's DPOTrainer with the sigmoid loss."""
     return pair_trainer(inputs, "sigmoid", inputs.sharpness * inputs.beta)

@@ -1,12 +1,23 @@
-"""GRPO (Shao et al., 2024) with its KL penalty: policy gradient on rewards relative to a group's mean, and the KL as a term of the loss.
+"""GRPO (Shao et al., 2024): policy gradient on rewards relative to their mean in a group.
 
-Three of its choices shape the optimum. Rewards divided by a group's standard deviation would make the strength another for each prompt, so they are not;
-sums over tokens divided by a group's lengths would favour some lengths, so all are divided by one constant (Liu et al., 2025, "Dr. GRPO"). And the KL is
-summed over tokens, its gradient taken at each without regard to what it costs later (TRL's unbiased form; the plain k3 form would be the gradient
-of the KL in the other direction). So `beta` is RLOO's to first order in the reward, and where completions are one token.
+The KL to the reference is a penalty in the loss.
 
-Geometric mixing: the fixed point is `pi(a|s) = pi_ref(a|s) * exp(Q(s, a) / beta)`, normalised, with Q the *mean* reward of what follows, where the
-optimum of `E[r] - beta * KL` has a soft maximum. Q itself depends on beta, so Proposition 1 does not hold exactly.
+Three choices shape the optimum:
+
+- Rewards are not divided by a group's standard deviation, which would change the strength from
+  prompt to prompt.
+- Sums over tokens are divided by one constant (Liu et al., 2025, "Dr. GRPO"), because division by
+  the lengths in a group would favour some lengths.
+- The KL is summed over tokens. Its gradient at a token ignores what the token
+  costs later. This is TRL's unbiased form; the plain k3 form would have the gradient of the KL in
+  the other direction.
+
+So `beta` means what it means for RLOO to first order in the reward, and exactly where completions
+are one token long.
+
+Geometric mixing: the fixed point is `pi(a|s) = pi_ref(a|s) * exp(Q(s, a) / beta)`, normalised,
+where Q is the *mean* reward of what follows. The optimum of `E[r] - beta * KL` has a soft maximum
+in its place. Q itself depends on beta, so Proposition 1 does not hold exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +32,7 @@ OPTIMUM = "unknown"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> GRPOTrainer:
-    """TRL's GRPOTrainer."""
+    """Return TRL's GRPOTrainer."""
     return sampling_trainer(
         inputs,
         GRPOTrainer,

@@ -1,11 +1,15 @@
-"""KTO (Ethayarajh et al., 2024): completions are desirable or not, one by one; here the chosen and the rejected of each pair.
+"""KTO (Ethayarajh et al., 2024): each completion by itself is desirable or undesirable.
 
-The loss is `1 - sigmoid(b * (h - z))` for a desirable completion and `1 - sigmoid(b * (z - h))` for another, with `h = log(pi / pi_ref)` and z the KL to the
-reference, estimated on mismatched completions of the batch. `b = sharpness * beta`, as for DPO.
+Here the chosen completion of a pair is desirable and the rejected one is not. With `h = log(pi /
+pi_ref)` the loss of a desirable completion is `1 - sigmoid(b * (h - z))`, and the loss of an
+undesirable one is `1 - sigmoid(b * (z - h))`. TRL estimates z, the KL to the reference, on
+mismatched completions of the batch. As for DPO, `b = sharpness * beta`.
 
-Geometric mixing: the sigmoid saturates, so a completion that is rejected more often than chosen is pushed down for ever: at the optimum it has no probability
-left, at any beta, and only the limits of training keep it. Nor does the loss see differences of h alone: z ties h to its normalisation, which changes
-with beta. The premise of Proposition 1 does not hold; whether DeRa agrees all the same is a matter of trying.
+Geometric mixing: the premise of Proposition 1 does not hold, and whether DeRa agrees with
+retraining is a matter of experiment. There are two reasons. The sigmoid saturates, so a completion
+that is rejected more often than chosen is pushed down without end: the optimum gives it no
+probability at any beta, and only the limits of training keep it. And the loss depends on more than
+differences of h, because z ties h to its normalisation, which changes with beta.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ OPTIMUM = "unknown"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> KTOTrainer:
-    """TRL's KTOTrainer; the reference is the model with the adapter off."""
-    # TRL reads rows in their order, and pairs taken apart are a thousand chosen ones before the first rejected
+    """Return TRL's KTOTrainer, whose reference is the model with the adapter off."""
+    # TRL reads the rows in their order, and `unpair_preference_dataset` puts all chosen completions
+    # before the first rejected one. So the rows are shuffled here.
     rows = unpair_preference_dataset(inputs.dataset).shuffle(seed=inputs.arguments["seed"])
     return KTOTrainer(
         model=inputs.model,

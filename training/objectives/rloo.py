@@ -1,6 +1,7 @@
-"""RLOO (Ahmadian et al., 2024): policy gradient on `r - beta * log(pi / pi_ref)` with a leave-one-out baseline.
+"""RLOO (Ahmadian et al., 2024): policy gradient with a leave-one-out baseline.
 
-TRL puts the sequence-level log-ratio into the reward, so its `beta` is the strength of the paper's objective, as it stands.
+The reward is `r - beta * log(pi / pi_ref)` of a whole completion. TRL forms it with its own `beta`,
+so that `beta` is the strength in the paper's objective as it stands.
 """
 
 from __future__ import annotations
@@ -15,5 +16,5 @@ OPTIMUM = "known"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> RLOOTrainer:
-    """TRL's RLOOTrainer."""
+    """Return TRL's RLOOTrainer."""
     return sampling_trainer(inputs, RLOOTrainer, RLOOConfig)

@@ -3,25 +3,16 @@
 import copy
 import math
 import re
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import yaml
 
-from study import checks, modules
-from study import config as study_config
+from study import checks, plan, schema
+from study.objective_checks import Declared
 
 ROOT = Path(__file__).parents[2]
-TASKS = {"length": "any", "summarization": "own", "hallucination": "own", "safety": "own"}
-OBJECTIVES = {
-    "rloo": ("prompts", "known"),
-    "grpo": ("prompts", "unknown"),
-    "dpo": ("preferences", "known"),
-    "ipo": ("preferences", "unknown"),
-    "slic": ("preferences", "unknown"),
-    "kto": ("preferences", "unknown"),
-}
+TASKS = ["length", "summarization", "hallucination", "safety"]
 SHIPPED = sorted(
     path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml"
 )
@@ -45,7 +36,7 @@ def config() -> dict:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_is_valid(name):
-    study_config.check(shipped(name))
+    plan.resolve(shipped(name))
 
 
 def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
@@ -60,7 +51,7 @@ def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
 
 REMOVED = object()
 RLOO, DPO = ("alignment", "objectives", "rloo"), ("alignment", "objectives", "dpo")
-COMPARATORS = ("dera", "baselines")
+BASELINES = ("dera", "baselines")
 LOCAL = {
     "kind": "local_files",
     "files": dict.fromkeys(["train", "validation", "test"], "x.jsonl"),
@@ -85,19 +76,22 @@ MISTAKES = {
     "no lam": ("length", ("dera", "lams"), [], r"@\.dera\.lams = \[\]: must not be empty"),
     "anchor not trained": ("length", (*RLOO, "anchors"), [0.3], r"@\.alignment\.objectives\.rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]"),
     "grid anchor": ("length", (*RLOO, "default_beta"), 1, r"rloo\.default_beta = 1: must be one of .*anchors = \[0\.25\]"),
+    "no default strength": ("length", RLOO, [0.25, 1], r"@\.alignment\.objectives\.rloo\.default_beta: missing, but there are 2 anchors; name the default strength, one of \[0\.25, 1\]"),
+    "main objective missing": ("length", ("alignment", "main_objective"), REMOVED, r"@\.alignment\.main_objective: missing, but several objectives have anchors \(rloo, dpo\); name the one"),
+    "main objective unknown": ("length", ("alignment", "main_objective"), "ppo", r"@\.alignment\.main_objective = 'ppo': must be an objective with an anchor; allowed: rloo, dpo"),
     "seed not an integer": ("length", ("alignment", "seeds"), [0.5], r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer"),
     "own seed negative": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [-1], r"rloo-judge\.seeds\[0\] = -1: must be at least 0"),
     "no own seed": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [], r"rloo-judge\.seeds = \[\]: must not be empty"),
-    "weights of a model itself": ("length", (*COMPARATORS, "weights"), [0.5, 1.0], r"@\.dera\.baselines\.weights\[1\] = 1\.0: must be neither 0 nor 1, which are the two models themselves"),
-    "a share of probabilities beyond both": ("length", (*COMPARATORS, "probabilities"), [0.5, 1], r"baselines\.probabilities\[1\] = 1: must be a number less than 1"),
-    "no share of probabilities": ("length", (*COMPARATORS, "probabilities"), [0, 0.5], r"baselines\.probabilities\[0\] = 0: must be a number greater than 0"),
-    "temperature zero": ("length", (*COMPARATORS, "temperature"), [0], r"baselines\.temperature\[0\] = 0: must be a number greater than 0"),
-    "top-k of nothing": ("length", (*COMPARATORS, "top_k"), {"k": 0, "lams": [1]}, r"baselines\.top_k\.k = 0: must be at least 1"),
-    "top-k at no lam": ("length", (*COMPARATORS, "top_k"), {"k": 5}, r"@\.dera\.baselines\.top_k: 'lams' is a required property"),
-    "best of one": ("length", (*COMPARATORS, "best_of"), [1], r"baselines\.best_of\[0\] = 1: must be at least 2"),
-    "best of too many": ("length", (*COMPARATORS, "best_of"), [2, 3], r"@\.dera\.baselines\.best_of\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
-    "unknown baseline": ("length", (*COMPARATORS, "beam"), [2], r"baselines\.beam = \[2\]: unknown key; allowed here: weights, probabilities, temperature, top_k, best_of"),
-    "no baseline": ("length", COMPARATORS, {}, r"@\.dera\.baselines = {}: must not be empty"),
+    "weights of a model itself": ("length", (*BASELINES, "weights"), [0.5, 1.0], r"@\.dera\.baselines\.weights\[1\] = 1\.0: must be none of \[0, 1\]"),
+    "a share of probabilities beyond both": ("length", (*BASELINES, "probabilities"), [0.5, 1], r"baselines\.probabilities\[1\] = 1: must be a number less than 1"),
+    "no share of probabilities": ("length", (*BASELINES, "probabilities"), [0, 0.5], r"baselines\.probabilities\[0\] = 0: must be a number greater than 0"),
+    "temperature zero": ("length", (*BASELINES, "temperature"), [0], r"baselines\.temperature\[0\] = 0: must be a number greater than 0"),
+    "top-k of nothing": ("length", (*BASELINES, "top_k"), {"k": 0, "knobs": [1]}, r"baselines\.top_k\.k = 0: must be at least 1"),
+    "top-k at no lam": ("length", (*BASELINES, "top_k"), {"k": 5}, r"@\.dera\.baselines\.top_k: 'knobs' is a required property"),
+    "best of one": ("length", (*BASELINES, "best_of_n"), [1], r"baselines\.best_of_n\[0\] = 1: must be at least 2"),
+    "best of too many": ("length", (*BASELINES, "best_of_n"), [2, 3], r"@\.dera\.baselines\.best_of_n\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
+    "unknown baseline": ("length", (*BASELINES, "beam"), [2], r"baselines\.beam = \[2\]: unknown key; allowed here: best_of_n, probabilities, temperature, top_k, weights"),
+    "no baseline": ("length", BASELINES, {}, r"@\.dera\.baselines = {}: must not be empty"),
     "no room": ("length", ("model", "max_new_tokens"), 12, r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12"),
     "heads": ("safety", ("model", "heads"), 5, r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5"),
     "too many prompts": ("safety", ("evaluation", "prompts"), 65, r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64"),
@@ -124,21 +118,24 @@ MISTAKES = {
     "dpo on what the task writes": ("hallucination", DPO, "dpo", r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, but @\.preferences\.source = 'task'"),
     "own margin zero": ("hallucination", ("alignment", "objectives", "rloo-judge", "reward_margin"), 0, r"rloo-judge\.reward_margin = 0: must be a number greater than 0"),
     "too few held out": ("summarization", ("reward_model", "held_out"), 10, r"@\.reward_model\.held_out = 10: must be at least 20"),
-    "more than a share": ("safety", ("sft", "least"), {"finished": 1.5}, r"@\.sft\.least\.finished = 1\.5: must be at most 1"),
+    "more than a share": ("safety", ("sft", "minimum"), {"finished": 1.5}, r"@\.sft\.minimum\.finished = 1\.5: must be at most 1"),
     "margin zero": ("safety", ("reward_margin",), 0, r"@\.reward_margin = 0: must be a number greater than 0"),
 }  # fmt: skip
 STUDY_MISTAKES = {
     "unknown top key": ("sedd", 3, r"sedd = 3: unknown key; allowed here: .*seed"),
     "study seed": ("seed", "one", r"seed = 'one': must be of type integer"),
     "no task": ("tasks", {}, r"tasks = {}: must not be empty"),
+    "main task missing": ("main_task", REMOVED, r"main_task: missing, but there are several tasks \(length, summarization, hallucination, safety\); name the one"),
+    "main task unknown": ("main_task", "lenght", r"main_task = 'lenght': there is no such task; allowed: length, summarization"),
+    "seed too large": ("seed", 2**32, r"seed = 4294967296: must be at most 4294967295"),
     "old form": ("task", {"name": "length"}, r"task = {'name': 'length'}: unknown key; allowed here: .*tasks"),
     "margin of the study": ("statistics", {"bootstrap_resamples": 200, "rank_correlation": 0.9, "reward_margin": 0.1}, r"statistics\.reward_margin = 0\.1: unknown key"),
 }  # fmt: skip
 
 
 def refused(config: dict, message: str) -> None:
-    with pytest.raises(study_config.ConfigError, match=message):
-        study_config.check(config)
+    with pytest.raises(schema.ConfigError, match=message):
+        plan.resolve(config)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -147,7 +144,10 @@ def test_a_mistake_is_refused_by_name(config, name):
     section = config["tasks"][task]
     for key in path[:-1]:
         section = section[key]
-    if value is REMOVED:
+    if name == "no default strength":
+        section["rloo"]["anchors"] = [0.25, 1]
+        del section["rloo"]["default_beta"]
+    elif value is REMOVED:
         section.pop(path[-1], None)
     else:
         section[path[-1]] = copy.deepcopy(section["rloo"]) if value in ("rloo", "dpo") else value
@@ -157,7 +157,10 @@ def test_a_mistake_is_refused_by_name(config, name):
 @pytest.mark.parametrize("name", STUDY_MISTAKES)
 def test_a_mistake_in_the_study_is_refused_by_name(config, name):
     key, value, message = STUDY_MISTAKES[name]
-    refused(config | {key: value}, message)
+    changed = config | {key: value}
+    if value is REMOVED:
+        del changed[key]
+    refused(changed, message)
 
 
 def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
@@ -181,95 +184,13 @@ def test_what_no_objective_needs_may_be_missing(config):
         section["preferences"],
         section["reward_model"],
     )
-    study_config.check(config)
+    plan.resolve(config)
 
 
 def test_a_biased_labeller_is_no_mistake_for_who_maximises_his_taste(config):
     config["tasks"]["safety"]["preferences"]["length_bias"] = 0.1
     config["tasks"]["safety"]["alignment"]["objectives"]["dpo"]["reward"] = "labeller"
-    study_config.check(config)
-
-
-def test_lams_match_the_trained_betas_exactly():
-    task = {
-        "alignment": {
-            "seeds": [3, 4],
-            "objectives": {
-                "rloo": {"betas": [0.1, 0.3, 0.2], "anchors": [0.1, 0.3], "default_beta": 0.1}
-            },
-        },
-        "dera": {"lams": [0, 0.5]},
-    }
-    assert study_config.lams(task, "rloo", "0.1") == [0, Fraction(1, 3), Fraction(1, 2), 1]
-    assert study_config.lams(task, "rloo", "0.3") == [1, Fraction(3, 2), 3]
-
-
-def test_comparators_that_need_no_decoding_are_not_decoded(config):
-    section = config["tasks"]["length"]
-    assert set(study_config.decoded_baselines(section)) == {
-        "weights",
-        "probabilities",
-        "temperature",
-        "top_k",
-    }
-    section["dera"]["baselines"] = {"best_of": [2]}
-    study_config.check(config)
-    assert study_config.decoded_baselines(section) == {}
-    del section["dera"]["baselines"]
-    study_config.check(config)
-    assert study_config.decoded_baselines(section) == {}
-
-
-def test_seeds_are_the_objectives_own_or_the_tasks():
-    task = {"alignment": {"seeds": [0, 1], "objectives": {"rloo": {"seeds": [5]}, "dpo": {}}}}
-    assert study_config.seeds(task, "rloo") == [5]
-    assert study_config.seeds(task, "dpo") == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("strength", "text"),
-    [
-        (0.25, "0.25"),
-        (1, "1"),
-        (1.0, "1"),
-        (100, "100"),
-        (1e-7, "0.0000001"),
-        (0.33333333, "0.33333333"),
-    ],
-)
-def test_strengths_are_written_out_in_full(strength, text):
-    assert study_config.label(strength) == text
-    assert Fraction(text) == Fraction(str(strength))
-
-
-@pytest.mark.parametrize("key", ["betas", "anchors", "seeds"])
-def test_another_strength_or_seed_does_not_change_what_the_others_are_asked_to_do(config, key):
-    task = config["tasks"]["length"]
-    section = task["alignment"]["objectives"]["rloo"]
-    before = study_config.trainer_settings(task, "rloo")
-    section[key] = [*section.get(key, []), 2]
-    assert study_config.trainer_settings(task, "rloo") == before
-    section["steps"] += 1
-    assert study_config.trainer_settings(task, "rloo") != before
-
-
-def declared(name: str) -> tuple[str, str]:
-    module = f"training.objectives.{name}"
-    data = modules.constant(module, "DATA", ("prompts", "preferences"))
-    return data, modules.constant(module, "OPTIMUM", ("known", "unknown"))
-
-
-def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
-    assert {name: declared(name) for name in modules.names("training.objectives")} == OBJECTIVES
-    assert {
-        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own"))
-        for name in modules.names("tasks")
-    } == TASKS
-    with pytest.raises(
-        modules.ModuleError,
-        match=r"__init__\.py must declare DATA at its top, as 'prompts' or 'preferences'",
-    ):
-        modules.constant("training.objectives", "DATA", ("prompts", "preferences"))
+    plan.resolve(config)
 
 
 def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypatch):
@@ -278,7 +199,7 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
         (tmp_path / name).touch()
     monkeypatch.delenv(checks.CORPUS_VARIABLE, raising=False)
     with pytest.raises(
-        study_config.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="
+        schema.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="
     ):
         checks.corpus_files(key, corpus)
     monkeypatch.setenv(checks.CORPUS_VARIABLE, str(tmp_path))
@@ -286,16 +207,17 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     assert {split: Path(path).name for split, path in found.items()} == corpus["files"]
     corpus["folder"] = str(tmp_path / "elsewhere")
     message = r"tasks\.length\.corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"
-    with pytest.raises(study_config.ConfigError, match=message):
+    with pytest.raises(schema.ConfigError, match=message):
         checks.corpus_files(key, corpus)
     assert checks.corpus_files(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
-    assert study_config.check_or_exit(config).corpus_files == {name: {} for name in config["tasks"]}
+    resolved = plan.resolve_or_exit(config)
+    assert all(task.corpus_files == {} for task in resolved.tasks.values())
     config["tasks"]["safety"]["model"]["heads"] = 5
     with pytest.raises(SystemExit, match="1"):
-        study_config.check_or_exit(config)
+        plan.resolve_or_exit(config)
     assert capsys.readouterr().err == (
         "config error: tasks.safety.model.hidden_size = 64: must be a multiple of tasks.safety.model.heads = 5\n"
     )
@@ -318,12 +240,11 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
     }
     length["metrics"] = ["metric.py"]
     config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
-    found = study_config.check(config)
-    assert found.plugins() == ["objective.py"]
-    assert found.objectives["length"]["mine"] == checks.Objective(
-        "objective.py", "preferences", "unknown"
-    )
-    assert found.task_modules["mine"] == "task.py"
+    resolved = plan.resolve(config)
+    assert resolved.plugins() == ["objective.py"]
+    declared = resolved.tasks["length"].objectives["mine"].declared
+    assert declared == Declared("objective.py", "preferences", "unknown")
+    assert resolved.tasks["mine"].module == "task.py"
     config["tasks"]["mine"]["settings"] = {"most_words": 0}
     refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")
 
@@ -370,7 +291,7 @@ def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config
 def test_a_reward_may_be_a_sum_of_measures_but_not_for_pairs(config):
     objectives = config["tasks"]["summarization"]["alignment"]["objectives"]
     objectives["rloo"]["reward"] = {"coverage": 1, "words": -0.05}
-    study_config.check(config)
+    plan.resolve(config)
     objectives["dpo"]["reward"] = {"coverage": 1}
     refused(
         config, r"dpo\.reward = {'coverage': 1}: preference pairs teach what the labeller likes"
@@ -382,7 +303,7 @@ def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
     for objective in objectives.values():
         objective.pop("default_beta", None)
     objectives["dpo"]["anchors"] = []
-    study_config.check(config)
+    plan.resolve(config)
     objectives["rloo"]["anchors"] = []
     refused(config, r"tasks\.length\.alignment\.objectives: all anchors are empty")
 
@@ -392,7 +313,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
     text = (ROOT / "config" / "smoke.yaml").read_text()
     path.write_text(text.replace("        dpo:\n", "        rloo:\n", 1))
     with pytest.raises(SystemExit, match="1"):
-        study_config.check_or_exit(yaml.safe_load(path.read_text()), [path])
+        plan.resolve_or_exit(yaml.safe_load(path.read_text()), [path])
     message = r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in .*, lines (\d+) and (\d+); rename one"
     first, second = map(int, re.search(message, capsys.readouterr().err).groups())
     assert (

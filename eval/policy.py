@@ -1,0 +1,72 @@
+"""A policy as it is compared with others: its numbers for each prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from dera.estimators import Array
+from eval import baselines
+
+#: How often a model is run for a token; baselines declare theirs.
+PASSES = {"reference": 1, "retrained": 1, "dera": 2}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy of one objective, for one seed or for the mean of its seeds.
+
+    Attributes:
+        kind: reference, retrained, dera, mixture, optimum or the NAME of a baseline.
+        objective: its `reward` is the reward of this objective.
+        seed: the seed its aligned model was trained with, or "mean".
+        beta: effective strength; None for the reference and for baselines.
+        anchor: beta of the aligned model that dera, mixture and baselines start from.
+        lam: mixing weight of dera and mixture.
+        per_prompt: for each measure an array of shape (prompts,): `reward` (what the objective
+            maximised), `gold`, `kl` (nats to the reference), `length` (tokens) and the task's own;
+            NaN where a measure does not apply to a prompt.
+        completions: how many completions the numbers come from.
+        ess: effective sample size within a prompt, averaged over prompts; the number of samples
+            where none is reweighted.
+        gap: KL(sampler || exact mixture) for each prompt, shape (prompts,); mixtures only.
+        gold: gold of each completion, shape (prompts, samples); sampled policies only.
+        knob: what a baseline is turned by.
+    """
+
+    kind: str
+    objective: str
+    seed: str
+    beta: Fraction | None
+    anchor: Fraction | None
+    lam: Fraction | None
+    per_prompt: dict[str, Array] = field(repr=False)
+    completions: int
+    ess: float
+    gap: Array | None = field(default=None, repr=False)
+    gold: Array | None = field(default=None, repr=False)
+    knob: Fraction | None = None
+
+
+def find(policies: list[Policy], kind: str, seed: str = "mean", **fields: object) -> list[Policy]:
+    """Return the policies of a kind and seed whose other fields have the given values.
+
+    They are sorted by effective strength, the strongest regularisation first; policies without a
+    strength come before all others.
+    """
+    chosen = []
+    for policy in policies:
+        matches = all(getattr(policy, name) == value for name, value in fields.items())
+        if policy.kind == kind and policy.seed == seed and matches:
+            chosen.append(policy)
+    return sorted(chosen, key=lambda policy: policy.beta or float("inf"), reverse=True)
+
+
+def passes(policy: Policy) -> int | None:
+    """Return how often a model is run for a token; None where no such policy is decoded."""
+    if policy.kind in PASSES:
+        return PASSES[policy.kind]
+    baseline = baselines.by_kind().get(policy.kind)
+    if baseline is None:
+        return None
+    return int(policy.knob or 0) if baseline.PASSES == "knob" else baseline.PASSES

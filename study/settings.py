@@ -1,0 +1,101 @@
+"""The settings that each job is given: its own part of the plan, and nothing else.
+
+A job runs again when its settings change. So none is told what it does not need: another beta must
+not make the trained models train again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from study.objective_checks import pairs_are_sampled
+from study.plan import Plan, Run, TaskPlan
+
+
+def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
+    """The task's own settings, these sections of its config, and what else is given."""
+    own = {key: task.section[key] for key in ("settings", "module") if key in task.section}
+    named = {name: task.section[name] for name in sections}
+    return {"task": {"name": task.name, **own}, **named, **more}
+
+
+def drawing_preferences(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `training.preferences`."""
+    return of_task(task, "preferences", max_new_tokens=task.max_new_tokens)
+
+
+def aligning(task: TaskPlan, run: Run) -> dict[str, Any]:
+    """Settings of `training.align`, without the beta and the seed, which the command names."""
+    objective = task.objectives[run.objective]
+    pairs = {}
+    if objective.declared.data == "preferences":
+        pairs = {"preferences": task.section["preferences"]}
+    return of_task(
+        task,
+        "lora",
+        max_new_tokens=task.max_new_tokens,
+        objective=dict(objective.training),
+        **pairs,
+    )
+
+
+def decoding(task: TaskPlan, name: str) -> dict[str, Any]:
+    """Settings of `eval.decode` for the decoding job of that name."""
+    return {
+        "task": task.name,
+        **task.section["evaluation"],
+        "max_new_tokens": task.max_new_tokens,
+        "policies": task.decodings[name].policies,
+    }
+
+
+def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
+    """Settings of `eval.curve`."""
+    return of_task(
+        task,
+        "evaluation",
+        curve=task.section["dera"]["curve"],
+        max_new_tokens=task.max_new_tokens,
+        resamples=plan.statistics["bootstrap_resamples"],
+    )
+
+
+def scoring(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `eval.score`: the labeller is told of where pairs are labelled."""
+    labelled = {}
+    preferences = task.section.get("preferences")
+    if preferences and pairs_are_sampled(preferences):
+        labelled = {"preferences": preferences}
+    return of_task(task, metrics=task.section.get("metrics", []), **labelled)
+
+
+def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
+    """What claims and tables are made with: `eval.judging.Judging`."""
+    objectives = {}
+    for objective in task.objectives.values():
+        objectives[objective.name] = {
+            "reward": objective.reward,
+            "reward_margin": objective.reward_margin,
+            "optimum": objective.declared.optimum,
+            "betas": objective.betas,
+            "anchors": objective.anchors,
+            "default_beta": objective.default_beta,
+            "seeds": objective.seeds,
+        }
+    reweighted = {}
+    for baseline in task.baselines.values():
+        if not baseline.decoded:
+            reweighted[baseline.name] = baseline.knobs
+    return {
+        "statistics": plan.statistics,
+        "objectives": objectives,
+        "main_objective": task.main_objective.name,
+        "reweighted": reweighted,
+        "several_rewards": task.section.get("several_rewards"),
+    }
+
+
+def digest(*texts: str) -> str:
+    """A short name for what a job was asked to do."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]

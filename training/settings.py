@@ -1,0 +1,38 @@
+"""Typed settings that several training jobs share; each job's own are in its module.
+
+The sections of the config that they hold are described in `config/schema.yaml`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from study.job import settings_class
+
+
+@settings_class
+class OptimiserSettings:
+    """How a model is trained: what SFT, the reward model and every objective have in common."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    log_every: int
+    save_every: int
+
+
+@settings_class
+class PreferenceSettings:
+    """The config's section `preferences`: how many pairs are made, and who writes and labels them.
+
+    The labeller's `sharpness` and `length_bias` belong to pairs sampled from the reference. Pairs
+    that the task writes need no labeller, and then `sharpness` is absent.
+    """
+
+    pairs: int
+    batch_size: int
+    source: Literal["reference", "task"] = "reference"
+    sharpness: float | None = None
+    length_bias: float = 0.0
