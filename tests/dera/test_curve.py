@@ -1,4 +1,4 @@
-"""The curve, the gap and the choice of lam against enumeration of every completion of a tiny pair."""
+"""The curve, the gap and the choice of lam against enumeration of a tiny pair's completions."""
 
 import importlib.util
 

@@ -103,7 +103,7 @@ def generated_with(monkeypatch) -> list[dict]:
 
 @pytest.fixture
 def dera(capsys):
-    """Run a command; returns its exit status, what it printed and what it said on standard error."""
+    """Run a command; returns its exit status, its standard output and its standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
