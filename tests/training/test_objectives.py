@@ -172,8 +172,8 @@ def test_objectives_that_sample_train_on_the_given_reward(inputs, name):
 
     given = inputs({"prompt": PAIRS["prompt"]}, reward=reward, beta=0.01)
     given.arguments.update(
-        max_steps=30,
-        learning_rate=0.02,
+        max_steps=15,
+        learning_rate=0.04,
         lr_scheduler_type="constant",
         logging_steps=1,
         save_strategy="no",
