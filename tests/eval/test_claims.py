@@ -282,18 +282,18 @@ def test_only_half_is_reproduced_where_retraining_there_does_not_pay():
 
 def test_what_is_chosen_on_one_half_of_the_prompts_is_not_confirmed_by_it():
     """DeRa wins every comparison of the first half and none of the second."""
-    found = evidence(
+    known = evidence(
         ["0.5", "4"], "4", worlds=[synthetic.HACKED], retrained=lambda world, beta: world.reference
     )
     policies = []
-    for policy in found.policies:
+    for policy in known.policies:
         if policy.kind == "dera":
             policies.append(
                 dataclasses.replace(policy, gold=np.where(np.arange(200) < 100, 2.0, -2.0)[:, None])
             )
         else:
             policies.append(policy)
-    better, highest = strength.decide(dataclasses.replace(found, policies=policies))
+    better, highest = strength.decide(dataclasses.replace(known, policies=policies))
     assert verdicts([better, highest]) == [FAILED, FAILED]
     assert better.evidence["win rate of DeRa"]["value"] == 0
 
@@ -542,7 +542,7 @@ def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
     """
     held = 0
     for seed in range(40):
-        found = evidence(
+        known = evidence(
             **PATH,
             prompts=40,
             samples=4,
@@ -550,7 +550,7 @@ def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
             baselines={"weights": (["1/2"], World.mixture)},
             rng=seed,
         )
-        [claim] = baselines.decide(found)
+        [claim] = baselines.decide(known)
         difference = claim.evidence["by knob"][0]["difference"]
         held += difference["low"] <= 0 <= difference["high"]
     assert held >= 31
@@ -593,11 +593,11 @@ def test_a_baseline_that_wins_at_one_of_two_knobs_leaves_the_claim_partly_reprod
 
 
 def test_dera_is_compared_with_its_own_seed():
-    found = evidence(**PATH, baselines={"weights": (["1/2"], World.mixture)})
-    for policy in found.policies:
+    known = evidence(**PATH, baselines={"weights": (["1/2"], World.mixture)})
+    for policy in known.policies:
         if policy.kind == "dera" and policy.seed != "0":
             policy.per_prompt["reward"][:] = -9
-    assert verdicts(baselines.decide(found)) == [REPRODUCED]
+    assert verdicts(baselines.decide(known)) == [REPRODUCED]
 
 
 def test_a_baseline_beyond_deras_reach_is_not_compared():
@@ -716,10 +716,10 @@ def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_o
 @pytest.mark.parametrize("sampler", [World.mixture, stuck])
 def test_every_claim_says_what_it_tests_and_can_be_written_as_json(world, sampler):
     worlds = synthetic.requests("harmful") if world == "requests" else [getattr(synthetic, world)]
-    found = evidence(
+    known = evidence(
         ["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=60, worlds=worlds, sampler=sampler
     )
-    claims = [claim for module in MODULES for claim in module.decide(found)]
+    claims = [claim for module in MODULES for claim in module.decide(known)]
     assert len({claim.id for claim in claims}) == len(claims)
     for claim in claims:
         json.dumps(dataclasses.asdict(claim), allow_nan=False)
