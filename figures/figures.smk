@@ -8,56 +8,18 @@ FIGURES = expand(
 PICTURES = [figure for figure in FIGURES if figure.endswith(".png")]
 
 
-def figure_of(wildcards):
-    """What the script of a figure declares."""
-    if "task" in wildcards.keys():
-        return DRAWN.of_tasks[wildcards.task][wildcards.figure]
-    return DRAWN.of_study[wildcards.figure]
+MODELS = []
+for task in ALL_TASKS:
+    MODELS.append(f"{RESULTS}/{task.name}/models/reference")
+    MODELS += [model_folder(task, run) for run in task.runs]
 
-
-def tables_read(wildcards):
-    """The tables that a figure of the study reads."""
-    return [f"{RESULTS}/tables/{table}.csv" for table in figure_of(wildcards).reads]
-
-
-def tables_of_task_read(wildcards):
-    """The tables that a figure of a task reads."""
-    folder = f"{RESULTS}/{wildcards.task}/tables"
-    return [f"{folder}/{table}.csv" for table in figure_of(wildcards).reads]
-
-
-def table_options(wildcards, input):
-    """`--TABLE PATH` for each table that a figure reads."""
-    options = []
-    for table, path in zip(figure_of(wildcards).reads, input):
-        options += [f"--{table}", path]
-    return options
-
-
-def caption(wildcards):
-    """The caption of a figure in the report."""
-    task = task_of(wildcards) if "task" in wildcards.keys() else None
-    return figure_of(wildcards).caption(task)
-
-
-def models_of_study():
-    """Every reference and every aligned model."""
-    models = []
-    for task in ALL_TASKS:
-        models.append(f"{RESULTS}/{task.name}/models/reference")
-        models += [model_folder(task, run) for run in task.runs]
-    return models
-
-
-def curve_trial_if_run(wildcards):
-    """The table that `snakemake curve_trial` makes; it takes minutes and is no part of a study."""
-    trial = f"{RESULTS}/tables/curve_trial.csv"
-    return [trial] if Path(trial).exists() else []
+# `snakemake curve_trial` makes this table; it takes minutes and is no part of a study.
+CURVE_TRIAL = f"{RESULTS}/tables/curve_trial.csv"
 
 
 rule draw_figure_of_task:
     input:
-        tables_of_task_read,
+        lambda wildcards: DRAWN.tables(RESULTS, wildcards.figure, wildcards.task),
     output:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
@@ -77,8 +39,8 @@ rule draw_figure_of_task:
         "../envs/environment.yaml"
     params:
         code=lambda wildcards: source_digest(f"figures.{wildcards.figure}"),
-        caption=caption,
-        tables=table_options,
+        caption=lambda wildcards: DRAWN.caption(wildcards.figure, wildcards.get("task")),
+        tables=lambda wildcards: DRAWN.options(RESULTS, wildcards.figure, wildcards.get("task")),
     shell:
         "python -m figures.{wildcards.figure:q} {params.tables:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
@@ -86,7 +48,7 @@ rule draw_figure_of_task:
 
 use rule draw_figure_of_task as draw_figure with:
     input:
-        tables_read,
+        lambda wildcards: DRAWN.tables(RESULTS, wildcards.figure),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -146,7 +108,7 @@ rule write_manifest:
             task=PLAN.tasks,
             split=["train", "validation", "test"],
         ),
-        models=models_of_study(),
+        models=MODELS,
         tables=expand(
             f"{RESULTS}/{{task}}/tables/{{table}}",
             task=PLAN.tasks,
@@ -177,7 +139,7 @@ rule publish:
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
-        trial=curve_trial_if_run,
+        trial=lambda wildcards: [CURVE_TRIAL] if Path(CURVE_TRIAL).exists() else [],
     output:
         directory(f"docs/{PLAN.study}"),
     log:
@@ -187,7 +149,7 @@ rule publish:
     conda:
         "../envs/environment.yaml"
     params:
-        folder=f"{RESULTS}/figures",
+        folder=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
         pictures=[f"{path}.png" for path in DRAWN.paths()],
     shell:
         "(mkdir -p {output:q}/figures"

@@ -14,7 +14,7 @@ from figures import selection, style
 
 SCOPE = "task"
 TASKS = ["length"]
-READS = ["lengths"]
+READS = ["lengths", "policies"]
 CAPTION = """
 Lengths of the summaries by models retrained at each strength β, beside those by DeRa at the same
 effective strength from the default anchor. The line is the reference, the same in each panel. The
@@ -34,8 +34,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     lengths = tables["lengths"]
     retrained = selection.with_dera(lengths).query("kind == 'retrained'")
     objective = retrained.groupby("objective")["beta"].nunique().idxmax()
-    kinds = of_objective(lengths, objective)
-    anchor = kinds["dera"]["anchor"].iloc[0]
+    anchor = selection.default_anchor(tables["policies"], objective)
+    kinds = of_objective(lengths, objective, anchor)
     trained = kinds["retrained"]["beta"].unique()
     betas = sorted(beta for beta in trained if beta != anchor) or [anchor]
 
@@ -66,10 +66,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def of_objective(lengths: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
-    """Return retrained models, DeRa from the default anchor, and the reference."""
+def of_objective(
+    lengths: pd.DataFrame, objective: str, anchor: float | None
+) -> dict[str, pd.DataFrame]:
+    """Return the rows of retrained models, of DeRa from this anchor, and of the reference."""
     rows = lengths[lengths["objective"] == objective]
-    anchor = selection.default_anchor(lengths, objective)
     return {
         "retrained": rows[rows["kind"] == "retrained"],
         "dera": selection.at_anchor(rows[rows["kind"] == "dera"], anchor),

@@ -1,107 +1,32 @@
 """The figures of a study: which of them a plan draws, the tables that each reads, and its caption.
 
-Each script in figures/ that draws a figure declares itself at its top. The declarations are
-literals, so that they are read without importing the script (importing matplotlib takes seconds):
-
-    SCOPE = "task"             # one figure for each task; "study" for one figure of the whole study
-    READS = ["policies"]       # it reads tables/policies.csv, of the task or of the study
-    CAPTION = "..."            # whole sentences, in reStructuredText
-    TASKS = ["length"]         # optional: only for these tasks
-    WHEN = "has_baselines"     # optional: only for tasks where this property of the plan holds
-
-The caption of a task's figure may have placeholders such as {settings.max_tokens}, which are filled
-from the task's section of the config. A script that declares none of the first three is a helper.
+`study.figure_declarations` describes what a script in figures/ must declare to be one of them.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import Formatter
-from typing import Any
 
 from study import modules
+from study.figure_declarations import Figure, read_declarations
 from study.plan import Plan, TaskPlan
 
 FOLDER = modules.ROOT / "figures"
-SCOPES = ("task", "study")
-REQUIRED = ("SCOPE", "READS", "CAPTION")
-OPTIONAL = ("TASKS", "WHEN")
-
-
-class FigureError(ValueError):
-    """A figure whose declaration cannot be used; the message names its file and what is wrong."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What one figure declares.
-
-    Attributes:
-        name: of its script, without `.py`.
-        file: its script.
-        scope: "task" or "study".
-        reads: names of the tables it reads.
-        template: the caption, whose placeholders are not filled yet.
-        tasks: the tasks it is drawn for; None if for all.
-        when: a property of TaskPlan that must hold; None if none.
-    """
-
-    name: str
-    file: Path
-    scope: str
-    reads: tuple[str, ...]
-    template: str
-    tasks: tuple[str, ...] | None
-    when: str | None
-
-    def applies_to(self, task: TaskPlan) -> bool:
-        """Return whether the figure is drawn for a task."""
-        if self.scope != "task":
-            return False
-        if self.tasks is not None and task.name not in self.tasks:
-            return False
-        return self.when is None or bool(getattr(task, self.when))
-
-    def caption(self, task: TaskPlan | None = None) -> str:
-        """Return the caption; placeholders are filled from the task's section of the config.
-
-        Raises:
-            FigureError: if the section has no such value.
-        """
-        section = {} if task is None else task.section
-        pieces = []
-        for text, placeholder, _, _ in Formatter().parse(self.template):
-            pieces.append(text)
-            if placeholder is not None:
-                pieces.append(self._value(section, placeholder, task))
-        return "".join(pieces).strip()
-
-    def _value(self, section: Mapping[str, Any], placeholder: str, task: TaskPlan | None) -> str:
-        """Return the value at a path such as `settings.max_tokens`, as a sentence has it."""
-        value: Any = section
-        for key in placeholder.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                where = "a study's figure" if task is None else f"tasks.{task.name}"
-                raise FigureError(
-                    f"{self.file}: CAPTION has the placeholder {{{placeholder}}}, but {where} has "
-                    f"no such value; write the caption without it, or name a key of the config"
-                )
-            value = value[key]
-        return _in_words(value) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The figures that a plan draws, by name.
+    """The figures that a plan draws.
 
     Attributes:
-        of_study: the figures of the whole study.
-        of_tasks: for each task its figures.
+        tasks: the tasks of the plan, by name.
+        of_study: the figures of the whole study, by name.
+        of_tasks: the figures of each task, by name.
     """
 
+    tasks: Mapping[str, TaskPlan]
     of_study: Mapping[str, Figure]
     of_tasks: Mapping[str, Mapping[str, Figure]]
 
@@ -115,6 +40,27 @@ class Drawn:
             paths += [f"{task}/{name}" for name in figures]
         return paths
 
+    def figure(self, name: str, task: str | None = None) -> Figure:
+        """Return a figure of a task, or of the study where `task` is None."""
+        return self.of_study[name] if task is None else self.of_tasks[task][name]
+
+    def tables(self, results: str, name: str, task: str | None = None) -> list[str]:
+        """Return the paths of the tables that a figure reads, in the study's folder of results."""
+        folder = f"{results}/tables" if task is None else f"{results}/{task}/tables"
+        return [f"{folder}/{table}.csv" for table in self.figure(name, task).reads]
+
+    def options(self, results: str, name: str, task: str | None = None) -> list[str]:
+        """Return the options `--TABLE PATH` with which the script of a figure is run."""
+        options = []
+        paths = self.tables(results, name, task)
+        for table, path in zip(self.figure(name, task).reads, paths, strict=True):
+            options += [f"--{table}", path]
+        return options
+
+    def caption(self, name: str, task: str | None = None) -> str:
+        """Return the caption of a figure, whose placeholders the task fills."""
+        return self.figure(name, task).caption(None if task is None else self.tasks[task])
+
 
 def drawn(plan: Plan, folder: Path = FOLDER) -> Drawn:
     """Return the figures that a plan draws.
@@ -122,93 +68,10 @@ def drawn(plan: Plan, folder: Path = FOLDER) -> Drawn:
     Raises:
         FigureError: naming the first script whose declaration cannot be used.
     """
-    figures = declared(folder)
+    figures = read_declarations(folder)
     of_study = {name: figure for name, figure in figures.items() if figure.scope == "study"}
     of_tasks = {}
     for task in plan.tasks.values():
         chosen = {name: figure for name, figure in figures.items() if figure.applies_to(task)}
         of_tasks[task.name] = chosen
-    return Drawn(of_study, of_tasks)
-
-
-def declared(folder: Path = FOLDER) -> dict[str, Figure]:
-    """Return every figure that a script in the folder declares, by name.
-
-    Raises:
-        FigureError: naming the first script whose declaration cannot be used.
-    """
-    figures = {}
-    for file in sorted(folder.glob("*.py")):
-        names = _assigned(file)
-        if names.intersection(REQUIRED):
-            figures[file.stem] = _figure(file, names)
-    return figures
-
-
-def _in_words(values: Sequence[Any]) -> str:
-    """Return a list as a sentence has it: "a, b and c"."""
-    *first, last = map(str, values)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _assigned(file: Path) -> set[str]:
-    """Return the names that a script assigns at its top."""
-    try:
-        tree = ast.parse(file.read_text())
-    except SyntaxError as error:
-        raise FigureError(f"{file}, line {error.lineno}: {error.msg}") from error
-    names = set()
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names
-
-
-def _figure(file: Path, names: set[str]) -> Figure:
-    """Return what a script declares, after checking it."""
-    # Read the literals.
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise FigureError(f"{file} must declare {' and '.join(missing)} at its top")
-    values = {}
-    for name in REQUIRED + OPTIONAL:
-        try:
-            values[name] = modules.literal(str(file), name) if name in names else None
-        except modules.ModuleError as error:
-            raise FigureError(str(error)) from error
-
-    # Check what each of them says.
-    scope = values["SCOPE"]
-    if scope not in SCOPES:
-        allowed = " or ".join(map(repr, SCOPES))
-        raise FigureError(f"{file} declares SCOPE = {scope!r}; it must be {allowed}")
-    caption = values["CAPTION"]
-    if not isinstance(caption, str) or not caption.strip():
-        raise FigureError(f"{file} declares CAPTION = {caption!r}; it must be a text")
-    reads = _names(file, "READS", values["READS"])
-    tasks = None if values["TASKS"] is None else _names(file, "TASKS", values["TASKS"])
-    _check_condition(file, scope, tasks, values["WHEN"])
-    return Figure(file.stem, file, scope, reads, caption, tasks, values["WHEN"])
-
-
-def _names(file: Path, name: str, value: Any) -> tuple[str, ...]:
-    """Return a list of names as a tuple, after checking that it is one."""
-    if not isinstance(value, list | tuple) or not value:
-        raise FigureError(f"{file} declares {name} = {value!r}; it must be a list of names")
-    if not all(isinstance(item, str) for item in value):
-        raise FigureError(f"{file} declares {name} = {value!r}; every item must be a text")
-    return tuple(value)
-
-
-def _check_condition(file: Path, scope: str, tasks: tuple[str, ...] | None, when: Any) -> None:
-    """Check that a condition is one of a task's figure, and that the plan knows it."""
-    if scope == "study" and (tasks is not None or when is not None):
-        raise FigureError(
-            f"{file} declares SCOPE = 'study', so it must not declare TASKS or WHEN, which say "
-            f"for which tasks a figure is drawn"
-        )
-    conditions = sorted(name for name in vars(TaskPlan) if name.startswith("has_"))
-    if when is not None and when not in conditions:
-        raise FigureError(
-            f"{file} declares WHEN = {when!r}; it must be one of {', '.join(conditions)}"
-        )
+    return Drawn(plan.tasks, of_study, of_tasks)

@@ -107,7 +107,7 @@ def test_metrics_of_the_users_own_are_drawn_for_every_policy():
         }
         for lam in lams
     ]
-    policies = pd.DataFrame(rows)
+    policies = pd.DataFrame(rows).assign(default_beta=0.5)
     for suffix, shift in (("", 0), ("_low", -0.1), ("_high", 0.1)):
         policies[f"metric:words_used{suffix}"] = policies["value"] + shift
     figure = metrics.draw({"policies": policies})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from fractions import Fraction
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
+import eval.baselines
 from eval import several_rewards as eval_several_rewards
-from eval.claims import baselines as claims
+from eval.judging import Judging, Objective
 from eval.policies import from_completions
 from eval.summarize import length_distributions, row
 from figures import (
@@ -29,9 +33,15 @@ from figures import length_distributions as lengths
 from tests.eval import synthetic, two_rewards
 
 BETAS = ["0.25", "1", "4"]
+ANCHORS = ["0.25", "1"]
+KNOWN = {"reward_margin": 0.1, "optimum": "known", "seeds": (0, 1)}
 OBJECTIVES = {
-    "rloo": {"reward": "gold", "optimum": "known", "betas": BETAS, "best_of": [2, 4, 8]},
-    "rloo-judge": {"reward": "learned", "optimum": "known", "betas": ["1"]},
+    "rloo": Objective(
+        reward="gold", betas=tuple(BETAS), anchors=tuple(ANCHORS), default_beta="0.25", **KNOWN
+    ),
+    "rloo-judge": Objective(
+        reward="learned", betas=("1",), anchors=("1",), default_beta="1", **KNOWN
+    ),
 }
 BASELINES = {
     "weights": (
@@ -51,23 +61,33 @@ BASELINES = {
         lambda world, anchor, knob: 0.8 * world.mixture(anchor, knob) + 0.2 * np.eye(5)[0],
     ),
 }
+#: Model passes that a token costs; of the best of n it costs n.
+PASSES = {
+    "reference": 1,
+    "retrained": 1,
+    "weights": 1,
+    "temperature": 1,
+    "dera": 2,
+    "probabilities": 2,
+    "top-k": 2,
+}
+APART_BETAS = ("1", "8", "16", "32", "64")
 APART = {
-    "rloo-joint": {"reward": "length", "optimum": "known", "betas": ["1", "8", "16", "32", "64"]}
+    "rloo-joint": Objective(
+        reward="length", betas=APART_BETAS, anchors=(), default_beta=None, **KNOWN
+    )
 }  # DeRa does not start from it
 
 
 def completions() -> pd.DataFrame:
     """Two objectives with rewards of their own, the second of one strength. Far outside [0, 1], completions are broken."""
-    table = synthetic.completions(
-        BETAS, ["0.25", "1"], ["-2", "0", "2", "8"], prompts=24, samples=4, baselines=BASELINES
-    )
-    judged = table[(table["objective"] == "rloo") & (table["adapter_beta"] == "1")].assign(
-        objective="rloo-judge"
-    )
-    table = pd.concat([table, judged], ignore_index=True)
-    lam = table["lam"].map(
-        lambda label: 0.0 if pd.isna(label) else float(synthetic.Fraction(label))
-    )
+    lams = ["-2", "0", "2", "8"]
+    table = synthetic.completions(BETAS, ANCHORS, lams, prompts=24, samples=4, baselines=BASELINES)
+    # The second objective has the aligned model of the first one at beta = 1, and its DeRa.
+    strength = table["anchor"].where(table["anchor"].notna(), table["beta"])
+    of_one = table[(table["objective"] == "rloo") & (strength == "1")]
+    table = pd.concat([table, of_one.assign(objective="rloo-judge")], ignore_index=True)
+    lam = table["lam"].map(lambda label: 0.0 if pd.isna(label) else float(Fraction(label)))
     rng = np.random.default_rng(0)
     gold = np.where(table["length"].between(8, 12), 0.0, -1.0)
     broken = (rng.random(len(table)) < (lam * (lam - 1)).abs() / 60).astype(float)
@@ -84,16 +104,17 @@ def completions() -> pd.DataFrame:
 
 def with_apart(table: pd.DataFrame) -> pd.DataFrame:
     """The completions, and those of models that were trained to be compared with elsewhere."""
-    retrained = table[
-        (table["policy"] == "retrained")
-        & (table["adapter_beta"] == "1")
-        & (table["objective"] == "rloo")
-    ]
-    more = [
-        retrained.assign(objective="rloo-joint", adapter_beta=beta)
-        for beta in APART["rloo-joint"]["betas"]
-    ]
+    of_rloo = table[(table["kind"] == "retrained") & (table["objective"] == "rloo")]
+    retrained = of_rloo[of_rloo["beta"] == "1"]
+    more = [retrained.assign(objective="rloo-joint", beta=beta) for beta in APART_BETAS]
     return pd.concat([table, *more], ignore_index=True)
+
+
+def policy_table(table: pd.DataFrame, objectives: dict[str, Objective]) -> pd.DataFrame:
+    """The table policies.csv of these completions, with the best of n for `rloo`."""
+    judging: Judging = synthetic.judging_of(objectives, reweighted={"best_of_n": ["2", "4", "8"]})
+    judging = dataclasses.replace(judging, main_objective="rloo")
+    return pd.DataFrame([row(policy, judging, 0) for policy in from_completions(table, judging)])
 
 
 def history() -> pd.DataFrame:
@@ -131,8 +152,8 @@ def curves() -> pd.DataFrame:
             **{name: values, f"{name}_low": values - 0.05, f"{name}_high": values + 0.05}
         )
     labels = {
-        "rloo": {"adapter_beta": 0.25, "seed": 0},
-        "rloo-judge": {"adapter_beta": 1.0, "seed": 0},
+        "rloo": {"anchor": 0.25, "seed": 0},
+        "rloo-judge": {"anchor": 1.0, "seed": 0},
     }
     return pd.concat(
         [one.assign(objective=objective, **names) for objective, names in labels.items()]
@@ -172,7 +193,7 @@ def several_points() -> pd.DataFrame:
     completions = two_rewards.completions(
         two_rewards.CONFLICT, sampler=timid, prompts=24, samples=8
     )
-    points = eval_several_rewards.points(completions, two_rewards.SECTION, two_rewards.objectives())
+    points = eval_several_rewards.points(completions, two_rewards.judging())
     return pd.DataFrame(eval_several_rewards.rows(points, 100, 0))
 
 
@@ -185,7 +206,7 @@ def of_study(policies: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
     table = completions()
-    policies = pd.DataFrame([row(policy, 100, 0) for policy in from_completions(table, OBJECTIVES)])
+    policies = policy_table(table, OBJECTIVES)
     return {
         "policies": policies,
         "lengths": length_distributions(table),
@@ -298,23 +319,24 @@ def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(t
             f"kind == 'dera' and objective == 'rloo' and anchor == {anchor} and seed == 'mean'"
         )
         assert list(curve) == list(
-            rows[rows["lam"].between(0, selection.MOST_LAM)].sort_values("lam")["kl"]
+            rows[rows["lam"].between(0, selection.MAX_READABLE_LAM)].sort_values("lam")["kl"]
         )
         assert len(curve) < len(rows)
     plt.close(figure)
 
 
-def test_rivals_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
+def test_baselines_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
     figure = baselines.draw(tables)
     curves = {bars.lines[0].get_color(): bars for bars in bars_of(figure.axes[0])}
     mine = tables["policies"].query("objective == 'rloo'")
-    for kind in ("dera", *baselines.BASELINES):
+    for kind in ("dera", *BASELINES, "best-of-n"):
         rows = mine[
             (mine["kind"] == kind) & (mine["seed"] == ("mean" if kind == "best-of-n" else "0"))
         ]
         if kind == "dera":
             rows = rows[
-                np.isclose(rows["anchor"], 0.25) & rows["lam"].between(0, selection.MOST_LAM)
+                np.isclose(rows["anchor"], 0.25)
+                & rows["lam"].between(0, selection.MAX_READABLE_LAM)
             ]
         rows = rows.sort_values("lam" if kind == "dera" else "knob")
         curve = curves[style.POLICIES[kind]["color"]]
@@ -331,7 +353,7 @@ def test_rivals_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
 def test_at_matched_compute_the_best_within_the_aligned_models_reach_is_drawn(tables):
     figure = baselines.draw(tables)
     shown = baselines.contents(tables["policies"])
-    most = shown["retrained"]["kl_high"].iloc[0]
+    max_kl = shown["retrained"]["kl_high"].iloc[0]
     for bars in bars_of(figure.axes[1]):
         (kind,) = [
             kind for kind in shown if style.POLICIES[kind]["color"] == bars.lines[0].get_color()
@@ -339,13 +361,35 @@ def test_at_matched_compute_the_best_within_the_aligned_models_reach_is_drawn(ta
         rows = (
             shown[kind]
             if kind == "best-of-n"
-            else shown[kind][shown[kind]["kl"] <= most].nlargest(1, "reward")
+            else shown[kind][shown[kind]["kl"] <= max_kl].nlargest(1, "reward")
         )
         assert sorted(bars.lines[0].get_ydata()) == sorted(rows["reward"])
         # side by side, and nearer to their own number of passes than to another
-        passes = rows["knob"] if kind == "best-of-n" else baselines.PASSES[kind]
+        passes = rows["knob"] if kind == "best-of-n" else PASSES[kind]
         assert (np.abs(np.log2((bars.lines[0].get_xdata() / passes).astype(float))) < 0.5).all()
-    assert {kind: baselines.PASSES[kind] for kind in claims.PASSES} == claims.PASSES
+        assert (rows["passes"] == passes).all()
+    plt.close(figure)
+
+
+def test_the_passes_of_a_baseline_are_those_that_its_file_declares():
+    declared = {kind: module.PASSES for kind, module in eval.baselines.by_kind().items()}
+    assert declared.pop("best-of-n") == "knob"
+    assert {kind: PASSES[kind] for kind in declared} == declared
+
+
+def test_a_baseline_that_the_style_does_not_know_has_a_look_of_its_own(tables):
+    policies = tables["policies"]
+    new = {"weights": "new-baseline", "temperature": "another"}
+    renamed = policies.assign(kind=policies["kind"].replace(new))
+    figure = baselines.draw({"policies": renamed})
+    known = {policy["color"] for policy in style.POLICIES.values()}
+    curves = {bars.get_label(): bars for bars in bars_of(figure.axes[0])}
+    looks = {label: curves[label].lines[0].get_color() for label in new.values()}
+    assert len(set(looks.values())) == len(looks)
+    assert not known & set(looks.values())
+    for old, label in new.items():
+        rows = policies[(policies["kind"] == old) & (policies["seed"] == "0")].sort_values("knob")
+        assert list(curves[label].lines[0].get_ydata()) == list(rows["reward"])
     plt.close(figure)
 
 
@@ -366,9 +410,7 @@ def test_every_policy_has_a_colour_and_a_mark_of_its_own():
 )
 def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(module, tables):
     table = with_apart(completions())
-    policies = pd.DataFrame(
-        [row(policy, 100, 0) for policy in from_completions(table, APART | OBJECTIVES)]
-    )
+    policies = policy_table(table, APART | OBJECTIVES)
     more = {
         **tables,
         "policies": policies,
@@ -414,7 +456,7 @@ def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_besid
     )  # lam = 0 is the reference
     for label, kind in (
         ("trained on the weighted sum", "joint"),
-        ("trained on one reward", "part"),
+        ("trained on one reward", "single"),
         ("reference", "reference"),
     ):
         rows = table[table["kind"] == kind].sort_values("lam_1")
@@ -526,8 +568,55 @@ def test_objectives_are_named_as_in_print():
     assert [style.objective_name(name) for name in ("dpo", "rloo-judge")] == ["DPO", "RLOO (judge)"]
 
 
-def test_the_grid_anchor_is_the_one_with_most_lam(tables):
-    rows = tables["policies"].query("kind == 'dera' and objective == 'rloo' and seed == 'mean'")
-    most = rows.groupby("anchor")["lam"].nunique().idxmax()
-    assert set(selection.of_default_anchor(tables["policies"], "rloo")["anchor"]) == {most}
-    assert selection.of_default_anchor(tables["policies"], "unknown").empty
+@pytest.mark.parametrize("default", [0.25, 1.0])
+def test_the_default_anchor_is_the_one_that_the_table_names(tables, default):
+    policies = tables["policies"]
+    named = policies.assign(
+        default_beta=policies["default_beta"].where(~is_rloo(policies), default)
+    )
+    for kind in ("dera", "mixture"):
+        rows = selection.of_default_anchor(named, "rloo", kind)
+        assert set(rows["anchor"]) == {default}
+        assert set(rows["kind"]) == {kind}
+    assert selection.of_default_anchor(named, "unknown").empty
+    without = policies.assign(default_beta=np.nan)
+    assert selection.default_anchor(without, "rloo") is None
+    assert selection.of_default_anchor(without, "rloo").empty
+
+
+def is_rloo(table: pd.DataFrame) -> pd.Series:
+    return table["objective"] == "rloo"
+
+
+def with_the_anchors_of_rloo_the_other_way_round(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is written where the config names the two anchors in the other order."""
+    from_anchors = table[is_rloo(table) & table["kind"].isin(["dera", "mixture"])]
+    first = from_anchors[np.isclose(from_anchors["anchor"], 0.25)]
+    second = from_anchors[np.isclose(from_anchors["anchor"], 1)]
+    others = table.drop(from_anchors.index)
+    assert len(first)
+    assert len(second)
+    return pd.concat([others, second, first], ignore_index=True)
+
+
+@pytest.mark.parametrize("default", [0.25, 1.0])
+@pytest.mark.parametrize("module", [lengths, baselines, outside, approximation_gap])
+def test_figures_pick_the_same_anchor_in_either_order_of_the_config(module, default, tables):
+    policies = tables["policies"]
+    policies = policies.assign(
+        default_beta=policies["default_beta"].where(~is_rloo(policies), default)
+    )
+    given = {"policies": policies, "lengths": tables["lengths"], "gap_trial": tables["gap_trial"]}
+    turned = {
+        **given,
+        "policies": with_the_anchors_of_rloo_the_other_way_round(policies),
+        "lengths": with_the_anchors_of_rloo_the_other_way_round(given["lengths"]),
+    }
+    figures = []
+    for tables_of_order in (given, turned):
+        study = of_study(tables_of_order["policies"])
+        figures.append(drawn(module, {**tables_of_order, "study": study}))
+    for figure in figures:
+        figure.canvas.draw()
+    assert np.array_equal(figures[0].canvas.buffer_rgba(), figures[1].canvas.buffer_rgba())
+    plt.close("all")

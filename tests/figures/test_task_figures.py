@@ -49,10 +49,10 @@ def estimate(name: str, lam: float, shift: float) -> dict[str, float]:
 
 def with_apart(rows: pd.DataFrame) -> pd.DataFrame:
     """And an objective that DeRa does not start from, first and with most rows; the rest of a table is about policies of these."""
-    kind = "policy" if "policy" in rows else "kind"
-    more = rows[(rows[kind] != "dera") & (rows.get("against_kind", "") != "dera")].assign(
-        objective="rloo-joint"
-    )
+    more = rows[(rows["kind"] != "dera") & (rows.get("against_kind", "") != "dera")]
+    more = more.assign(objective="rloo-joint")
+    if "default_beta" in more:
+        more["default_beta"] = np.nan
     return pd.concat([*[more] * 20, rows], ignore_index=True)
 
 
@@ -82,6 +82,7 @@ def policies(size: str) -> pd.DataFrame:
                     anchor=of,
                     lam=None if of is None else lam,
                     beta=beta,
+                    default_beta=anchor,
                     seed=seed,
                     prompts=9,
                 )
@@ -129,11 +130,12 @@ def samples(size: str) -> pd.DataFrame:
     rng, rows = np.random.default_rng(0), []
     for number, objective in enumerate(ANCHORS[size]):
         anchor = ANCHORS[size][objective]
-        found = [("dera", anchor, float(lam)) for lam in LAMS[size]] + [
-            ("retrained", beta, None) for beta in BETAS[size]
-        ]
+        policies = [("dera", anchor, None, float(lam)) for lam in LAMS[size]]
+        policies += [("retrained", None, beta, None) for beta in BETAS[size]]
+        if number == 0:
+            policies.append(("reference", None, None, None))
         for prompt in (3, 4):
-            for policy, beta, lam in found + ([("reference", None, None)] if number == 0 else []):
+            for kind, of, beta, lam in policies:
                 words = " ".join(
                     "".join(rng.choice(list("abcdefgh"), 6)) for _ in range(rng.integers(1, 60))
                 )
@@ -141,12 +143,13 @@ def samples(size: str) -> pd.DataFrame:
                 row = dict(
                     prompt_id=prompt,
                     prompt=f"Passage {prompt} " * 30 + "\nQ?",
-                    policy=policy,
-                    adapter_beta=beta,
+                    kind=kind,
+                    anchor=of,
+                    beta=beta,
                     lam=lam,
                 )
                 row |= dict(
-                    objective=None if policy == "reference" else objective,
+                    objective=None if kind == "reference" else objective,
                     completion=text,
                     gold=rng.uniform(-1, 0),
                 )
@@ -208,7 +211,7 @@ def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(study, modu
     found = {name: study[name] for name in ("policies", "win_rates", "samples")}
     more = {name: with_apart(rows) for name, rows in found.items()}
     more["samples"] = more["samples"][
-        (more["samples"]["policy"] != "reference") | more["samples"]["objective"].isna()
+        (more["samples"]["kind"] != "reference") | more["samples"]["objective"].isna()
     ]
     without, with_it = module.draw(found), module.draw(more)
     for figure in (without, with_it):
@@ -294,7 +297,7 @@ def test_over_optimization_rings_the_default_strength_and_leaves_out_an_objectiv
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [(hallucination, hallucination.PANELS), (safety, [*safety.REQUESTS, *safety.OTHERS])],
+    [(hallucination, hallucination.MEASURES), (safety, [*safety.REQUESTS, *safety.COMPLETIONS])],
     ids=["hallucination", "safety"],
 )
 def test_measures_are_drawn_for_dera_and_for_the_retrained_at_their_matching_lam(
@@ -349,10 +352,10 @@ def test_every_sample_of_the_harmful_prompt_is_there_in_full_and_in_the_order_of
     words = " ".join(text.get_text() for text in texts if text.get_fontfamily() == ["monospace"])
     objective, anchor = next(iter(ANCHORS[study["size"]].items()))
     mine = study["samples"].query(
-        f"prompt_id == 4 and (policy == 'reference' or objective == {objective!r})"
+        f"prompt_id == 4 and (kind == 'reference' or objective == {objective!r})"
     )
-    dera, reference = mine.query("policy == 'dera'"), mine.query("policy == 'reference'")
-    default = mine.query(f"policy == 'retrained' and adapter_beta == {anchor!r}")
+    dera, reference = mine.query("kind == 'dera'"), mine.query("kind == 'reference'")
+    default = mine.query(f"kind == 'retrained' and beta == {anchor!r}")
     parts = [
         dera.query("lam < 0"),
         reference,
@@ -393,7 +396,7 @@ def test_control_characters_are_shown_and_lines_kept():
 
 def test_without_harmful_prompts_the_first_prompt_is_shown():
     found = samples("few").drop(columns="refused_harmful")
-    figure = samples_over_lam.draw({"samples": found})
+    figure = samples_over_lam.draw({"samples": found, "policies": policies("few")})
     assert any(text.get_text().startswith("Passage 3") for text in figure.axes[0].texts)
     assert not any(text.get_text().startswith("Passage 4") for text in figure.axes[0].texts)
     plt.close(figure)

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib import pyplot as plt
 
-from figures import style
+from figures import panels
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,8 @@ from figures import style
 def test_many_columns_stand_below_one_another_and_each_row_is_named_at_its_left(
     count, across, blocks
 ):
-    figure, columns = style.columns_of_panels(count, 2, 1.0)
-    style.label_rows(columns, ["above", "below"])
+    figure, columns = panels.columns_of_panels(count, 2, 1.0)
+    panels.label_rows(columns, ["above", "below"])
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(columns) == count
     assert len(shown) == 2 * count
