@@ -1,6 +1,6 @@
 """Decoding-time Realignment: one aligned model, every KL strength, no retraining.
 
-Names are loaded when they are first used, so that `dera --help` does not wait for torch and transformers.
+A name is loaded when it is first used, so `dera --help` does not wait for torch and transformers.
 """
 
 from importlib import import_module
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: The module of each public name, without the "dera." before it.
 _MODULES = {
-    "LamSamples": "curve.sampled_lams",
     "approximation_gap": "estimators",
     "ChatTokenizer": "chat",
     "Completions": "decoding",
@@ -34,6 +34,7 @@ _MODULES = {
     "Gap": "exact_mixture.gap",
     "lam_curve": "curve.reweighting",
     "lam_from_beta": "weights",
+    "LamSamples": "curve.sampled_lams",
     "linear_schedule": "weights",
     "log_normalizers": "mixing",
     "log_probabilities": "scoring",
@@ -42,8 +43,8 @@ _MODULES = {
     "RealignedModel": "model.realigned",
     "reweight": "curve.reweighting",
     "reweighted_kl": "curve.reweighting",
-    "sample_at_lams": "curve.sampling",
     "sample_and_score": "scoring",
+    "sample_at_lams": "curve.sampling",
     "sample_completions": "decoding",
     "sample_covering": "curve.sampling",
     "sample_mixture": "exact_mixture.particles",

@@ -1,4 +1,4 @@
-"""`python -m dera`, the same as the command `dera`."""
+"""Runs the command `dera` as `python -m dera`."""
 
 import sys
 

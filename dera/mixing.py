@@ -1,4 +1,4 @@
-"""Mixing next-token distributions, and the normaliser that per-token mixing leaves behind."""
+"""Mixing next-token distributions, and the normaliser that mixing token by token leaves out."""
 
 from __future__ import annotations
 
@@ -9,110 +9,131 @@ from torch import Tensor
 
 
 def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tensor) -> Tensor:
-    """Mix next-token logits: `h_ref + sum_i lam_i * (h_i - h_ref)` (paper, Proposition 2), in float32.
+    """Mix next-token logits in float32: `h_ref + sum_i lam_i * (h_i - h_ref)`.
 
-    With one aligned model this is `(1 - lam) * h_ref + lam * h_aligned`, whose softmax is the normalised geometric mixture
-    `p_ref^(1-lam) * p_aligned^lam`. Where all weights are 0 the reference's logits are returned bit for bit, where one is 1 and
-    the others 0 that model's. A token excluded (-inf) by any model with a share in the mixture stays excluded: the optimum has
-    the support of the reference, and neither NaN nor +inf can arise.
+    Source: paper, Proposition 2.
+
+    With one aligned model this is `(1 - lam) * h_ref + lam * h_aligned`. Its softmax is the
+    normalised geometric mixture `p_ref^(1-lam) * p_aligned^lam`. Where all weights are 0 the
+    reference's logits are returned bit for bit. Where one weight is 1 and the others are 0, that
+    model's logits are. A token that is excluded (-inf) by any model with a share in the mixture
+    stays excluded: the optimum has the support of the reference, and neither NaN nor +inf can
+    arise.
 
     Args:
-        reference: logits of the reference, shape (batch, ..., vocabulary), any floating dtype.
-        aligned: logits of the aligned model, same shape; or of each of n aligned models.
-        lam: shape (batch,) or (batch, time) for one aligned model, with a last axis n for several.
+        reference: the logits of the reference, shape (batch, ..., vocabulary), any floating dtype.
+        aligned: the logits of the aligned model, of the same shape; or of each of n aligned models.
+        lam: shape (batch,) or (batch, time) for one aligned model. For n aligned models there is a
+            last axis n.
 
     Returns:
-        float32 logits of the same shape, unnormalised.
+        Float32 logits of the same shape, unnormalised.
     """
     if isinstance(aligned, Tensor):
         aligned, lam = [aligned], lam[..., None]
     parts = [part.float() for part in (reference, *aligned)]
-    weights = [
-        _spread(weight, reference) for weight in lam.to(reference.device, torch.float32).unbind(-1)
-    ]
+    lam = lam.to(reference.device, torch.float32)
+    weights = [_spread(weight, reference) for weight in lam.unbind(-1)]
     if len(weights) == 1:
-        mixed = torch.lerp(
-            parts[0], parts[1], weights[0]
-        )  # exact at both ends, unlike r + lam * (a - r)
+        # lerp is exact at both ends, unlike r + lam * (a - r)
+        mixed = torch.lerp(parts[0], parts[1], weights[0])
     else:
         shares = _shares(weights)
-        mixed = torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(
-            0
-        )
-    if mixed.isfinite().all():  # then no part with a share was infinite
+        terms = [share * part for share, part in zip(shares, parts, strict=True)]
+        mixed = torch.stack(terms).sum(0)
+    # if the result is finite, no part with a share was infinite
+    if mixed.isfinite().all():
         return mixed
     return _mix_excluded(parts, _shares(weights))
 
 
 def mix_present(logits: list[Tensor | None], weights: Tensor) -> Tensor:
-    """`mix_logits` of the parts that were run, None standing for those that were not because they have no share.
+    """Mix the logits of the parts that were run; those without a share may be missing.
 
     Args:
-        logits: of the reference, then of the aligned models.
-        weights: shape (batch, number of aligned models), or (batch, time, number of aligned models).
+        logits: the logits of the reference, then of the aligned models; None for a missing part.
+        weights: shape (batch, number of aligned models), or (batch, time, the same) for a schedule.
+
+    Returns:
+        As `mix_logits`.
     """
     reference, *aligned = logits
-    some = next(part for part in logits if part is not None)
-    present = [i for i, part in enumerate(aligned) if part is not None]
+    present = [index for index, part in enumerate(aligned) if part is not None]
+    chosen = [part for part in aligned if part is not None]
     if reference is not None and not present:
         return reference.float()
     if reference is None and len(present) == 1:
-        return some.float()
-    chosen = [aligned[i] for i in present]
-    return mix_logits(some if reference is None else reference, chosen, weights[..., present])  # type: ignore[arg-type]
+        return chosen[0].float()
+    # without a share it does not matter what the reference's logits are, so long as they are finite
+    # wherever the mixture is
+    stand_in = chosen[0] if reference is None else reference
+    return mix_logits(stand_in, chosen, weights[..., present])
+
+
+def parts_with_share(weights: Tensor) -> list[bool]:
+    """Return for each part, the reference first, whether it has a share in the mixture of any row.
+
+    Args:
+        weights: shape (batch, number of aligned models), or (batch, time, the same) for a schedule.
+    """
+    reference = bool((weights.sum(-1) != 1).any())
+    aligned = (weights != 0).flatten(0, -2).any(0).tolist()
+    return [reference, *aligned]
 
 
 def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
-    """Per-token log normalisers `log Z_t = log sum_v p_ref(v)^(1-lam) * p_aligned(v)^lam`.
+    """Return per-token log normalisers `log Z_t = log sum_v p_ref(v)^(1-lam) * p_aligned(v)^lam`.
 
-    Summed over a sequence drawn from the sampler they are its log importance weight, up to a
-    constant of the prompt, toward the exact sequence-level mixture. For lam in [0, 1] they are at most 0
-    (Hoelder), beyond it at least 0.
+    Their sum over a sequence drawn from the sampler is the sequence's log importance weight toward
+    the exact sequence-level mixture, up to a constant of the prompt. They are at most 0 for lam in
+    [0, 1] (Hoelder's inequality), and at least 0 beyond it.
 
     Args:
-        reference, aligned: logits, shape (batch, time, vocabulary).
+        reference: the logits of the reference, shape (batch, time, vocabulary).
+        aligned: the logits of the aligned model, of the same shape.
         lam: shape (batch,).
 
     Returns:
-        shape (batch, time), float32.
+        Float32 of shape (batch, time).
     """
-    return mix_logits(
-        reference.float().log_softmax(-1), aligned.float().log_softmax(-1), lam
-    ).logsumexp(-1)
+    log_reference = reference.float().log_softmax(-1)
+    log_aligned = aligned.float().log_softmax(-1)
+    return mix_logits(log_reference, log_aligned, lam).logsumexp(-1)
 
 
 def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]) -> Tensor:
-    """`log_normalizers` at many lam at once, in little more time than at a few.
+    """Return `log_normalizers` at many lam, in little more time than at a few.
 
     Args:
-        reference, aligned: log-probabilities (normalised logits), float32 of shape (rows, vocabulary).
+        reference: the reference's log-probabilities, float32 of shape (rows, vocabulary).
+        aligned: the aligned model's log-probabilities, of the same shape.
         lams: the values of lam.
 
     Returns:
-        shape (lams, rows), float32.
+        Float32 of shape (lams, rows).
     """
     difference = aligned - reference
     if difference.isfinite().all():
-        return torch.stack(
-            [torch.add(reference, difference, alpha=lam).logsumexp(-1) for lam in lams]
-        )
-    rows = torch.ones(len(reference), device=reference.device)
-    return torch.stack([log_normalizers(reference, aligned, rows * lam) for lam in lams])
+        mixtures = (torch.add(reference, difference, alpha=lam) for lam in lams)
+        return torch.stack([mixture.logsumexp(-1) for mixture in mixtures])
+    ones = torch.ones(len(reference), device=reference.device)
+    return torch.stack([log_normalizers(reference, aligned, ones * lam) for lam in lams])
 
 
 def _spread(weight: Tensor, logits: Tensor) -> Tensor:
-    """A weight a row, or one a row and position, with axes added so that it broadcasts over logits."""
+    """Add axes to a weight for each row, or row and position, so that it broadcasts over logits."""
     return weight.reshape(*weight.shape, *[1] * (logits.ndim - weight.ndim))
 
 
 def _shares(weights: list[Tensor]) -> list[Tensor]:
-    """The exponent of each part, the reference first; they sum to 1."""
+    """The exponent of each part in the mixture, the reference first. They sum to 1."""
     return [1 - torch.stack(weights).sum(0), *weights]
 
 
 def _mix_excluded(parts: list[Tensor], shares: list[Tensor]) -> Tensor:
-    """The mixture where some logits are -inf: those of parts without a share do not count."""
-    mixed, excluded = torch.zeros_like(parts[0]), torch.zeros_like(parts[0], dtype=torch.bool)
+    """The mixture where some logits are -inf. Parts without a share exclude no token."""
+    mixed = torch.zeros_like(parts[0])
+    excluded = torch.zeros_like(parts[0], dtype=torch.bool)
     for part, share in zip(parts, shares, strict=True):
         has_share = share != 0
         mixed = mixed + torch.where(has_share, share * part, 0)

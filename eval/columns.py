@@ -3,8 +3,8 @@
 `kind` is reference, retrained, dera, several_rewards or the NAME of a baseline. `objective` and
 `seed` say how its aligned model was trained. `beta` is the effective strength of the policy, for a
 retrained model the beta it was trained at. `anchor` is the beta of the aligned model that DeRa or
-a baseline starts from. `lam` is DeRa's mixing weight, `lams` its pair of weights over several
-rewards ("0.75,0.25"), and `knob` what a baseline is turned by.
+a baseline starts from. `lam` is DeRa's mixing weight; over several rewards it has two, which `lams`
+holds as "0.75,0.25". `knob` is what a baseline is turned by.
 
 Strengths, weights and knobs are exact here: strings that `fractions.Fraction` reads.
 """

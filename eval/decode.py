@@ -1,9 +1,9 @@
 """Decode policies on the held-out prompts: every policy by this one job, into one kind of table.
 
-Writes completions.parquet with a row for each completion: the columns of `eval.columns`, prompt and
-sample, text, token ids, whether it ended by itself, and log-probabilities (see `eval.samplers`).
-Writes decoding.json with what each policy cost and what all were decoded with. The policies of one
-job share its models and its stream of random numbers.
+Writes completions.parquet with a row for each completion. A row has the columns of `eval.columns`,
+the prompt's and the sample's number, the text, its token ids, whether it ended by itself, and its
+log-probabilities (see `eval.samplers`). Writes decoding.json with what each policy cost, and what
+all of them were decoded with. The policies of one job share its models and its random numbers.
 
 Settings: `eval.decode_settings.Decoding`.
 """
@@ -58,14 +58,14 @@ def load(reference: Path, adapters: list[Path]) -> Any:
 def rows_to_decode(prompts: int, variants: list[Row], samples: int) -> list[Row]:
     """List the completions to draw, prompt by prompt, so that a batch has few prompts.
 
-    Prompts of one batch then have like lengths, and each is read once for many lam.
+    Decoding reads a prompt once for all its rows in a batch.
     """
-    return [
-        {"prompt_id": prompt_id, **variant, "sample_id": sample_id}
-        for prompt_id in range(prompts)
-        for variant in variants
-        for sample_id in range(samples)
-    ]
+    rows = []
+    for prompt_id in range(prompts):
+        for variant in variants:
+            for sample_id in range(samples):
+                rows.append({"prompt_id": prompt_id, **variant, "sample_id": sample_id})
+    return rows
 
 
 def text_columns(completions: Completions, tokenizer: Any) -> dict[str, list]:
@@ -140,8 +140,8 @@ def with_policy_columns(table: pd.DataFrame, task: str) -> pd.DataFrame:
     table = table.assign(task=task)
     missing = [name for name in POLICY_COLUMNS if name not in table]
     table = table.assign(**dict.fromkeys(missing))
-    others = [name for name in table.columns if name not in POLICY_COLUMNS]
-    return table[[*POLICY_COLUMNS, *others]]
+    of_completions = [name for name in table.columns if name not in POLICY_COLUMNS]
+    return table[[*POLICY_COLUMNS, *of_completions]]
 
 
 def save(
@@ -169,8 +169,8 @@ def main() -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="folders of the adapters: none for the reference, one for the policies of one aligned "
-        "model, two, in the order of their weights, for several rewards",
+        help="folders of the adapters: none to decode the reference, one to decode policies of one "
+        "aligned model, two (in the order of the mixing weights) for several rewards",
     )
     parser.add_argument(
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"

@@ -25,7 +25,7 @@ STRENGTHS = ["anchor", "lam", "beta"]
 
 def pick(table: pd.DataFrame, prompts: list[str], judging: Judging) -> pd.DataFrame:
     """Return the picked completions, sorted by prompt and policy."""
-    # of each policy the first sample of the first prompts
+    # the first sample that each policy drew for the first prompts
     table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]
     table = table[table["kind"].isin(KINDS)]
     first_seeds = {name: objective.seeds[0] for name, objective in judging.objectives.items()}

@@ -42,6 +42,10 @@ class Decoder:
     tokenizer: Any
     max_new_tokens: int
 
+    def arguments(self, prompts: list[str]) -> tuple[Any, list[str], int]:
+        """Return what every function that samples takes after the model."""
+        return self.tokenizer, prompts, self.max_new_tokens
+
 
 class Sampler(Protocol):
     """One policy, or one family of policies whose rows are decoded together.
@@ -56,7 +60,7 @@ class Sampler(Protocol):
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, Any]:
         """Draw one completion for each prompt, by the variant whose columns stand in its row.
 
-        The second result are the scores that decoding yields, None where it yields none.
+        The second result holds the scores that decoding computes, or None if it computes none.
         """
 
     def columns(self, completions: Completions, scores: Any) -> dict[str, list[float]]:
@@ -72,11 +76,7 @@ class ReferenceSampler:
         self.variants: list[Row] = [{}]
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, None]:
-        decoder = self.decoder
-        drawn = sample_completions(
-            decoder.model, decoder.tokenizer, prompts, decoder.max_new_tokens
-        )
-        return drawn, None
+        return sample_completions(self.decoder.model, *self.decoder.arguments(prompts)), None
 
     def columns(self, completions: Completions, scores: None) -> dict[str, list[float]]:
         log_prob = log_probabilities(self.decoder.model, completions).tolist()
@@ -97,10 +97,8 @@ class RetrainedSampler:
         self.variants: list[Row] = [{}]
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, None]:
-        decoder = self.decoder
-        aligned = decoder.model.aligned
-        drawn = sample_completions(aligned, decoder.tokenizer, prompts, decoder.max_new_tokens)
-        return drawn, None
+        aligned = self.decoder.model.aligned
+        return sample_completions(aligned, *self.decoder.arguments(prompts)), None
 
     def columns(self, completions: Completions, scores: None) -> dict[str, list[float]]:
         # at lam = 1 the realigned model is the aligned one
@@ -126,11 +124,8 @@ class DeraSampler:
             self.variants.append({"lam": str(lam), "beta": written_beta})
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, SequenceScores]:
-        decoder = self.decoder
         lam = torch.tensor([float(Fraction(row["lam"])) for row in rows])
-        return sample_and_score(
-            decoder.model, decoder.tokenizer, prompts, decoder.max_new_tokens, lam
-        )
+        return sample_and_score(self.decoder.model, *self.decoder.arguments(prompts), lam)
 
     def columns(self, completions: Completions, scores: SequenceScores) -> dict[str, list[float]]:
         return mixture_columns(scores)
@@ -145,12 +140,12 @@ class SeveralRewardsSampler:
         self.variants = [{"lams": ",".join(pair)} for pair in settings.lams]
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, SequenceScores]:
-        decoder = self.decoder
-        pairs = [row["lams"].split(",") for row in rows]
-        lam = torch.tensor([[float(Fraction(weight)) for weight in pair] for pair in pairs])
-        return sample_and_score(
-            decoder.model, decoder.tokenizer, prompts, decoder.max_new_tokens, lam
-        )
+        pairs = []
+        for row in rows:
+            first, second = row["lams"].split(",")
+            pairs.append((float(Fraction(first)), float(Fraction(second))))
+        lam = torch.tensor(pairs)
+        return sample_and_score(self.decoder.model, *self.decoder.arguments(prompts), lam)
 
     def columns(self, completions: Completions, scores: SequenceScores) -> dict[str, list[float]]:
         columns = mixture_columns(scores)
@@ -177,10 +172,7 @@ class BaselineSampler:
         )
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, PolicyScores]:
-        decoder = self.decoder
-        return sample_and_score_policy(
-            self.policy, decoder.tokenizer, prompts, decoder.max_new_tokens
-        )
+        return sample_and_score_policy(self.policy, *self.decoder.arguments(prompts))
 
     def columns(self, completions: Completions, scores: PolicyScores) -> dict[str, list[float]]:
         columns = {
@@ -197,7 +189,7 @@ class BaselineSampler:
 def samplers(decoder: Decoder, policy: decode_settings.AnyPolicy) -> Iterator[Sampler]:
     """Yield what decodes a policy of the settings.
 
-    They come one after another, because each of a baseline's may hold a model of its own.
+    They are made one after another, because a baseline may hold another model for each knob.
     """
     match policy:
         case decode_settings.Reference():

@@ -34,20 +34,12 @@ from study import job
 from study.job import settings_class
 from tasks.rewards import labeller
 from tasks.rewards.learned import LearnedReward
+from tasks.settings import TaskSettings
 
 METRICS = Path(__file__).resolve().parent / "metrics"
 OWN_METRICS = ("token_length", "sequence_kl", "repetition")
 #: A completion mostly repeats itself if a larger share of its word trigrams than this is repeated.
 MOSTLY = 0.5
-
-
-@settings_class
-class TaskSettings:
-    """What `tasks.create` needs to make the task."""
-
-    name: str
-    settings: dict[str, Any]
-    module: str | None = None
 
 
 @settings_class
@@ -172,8 +164,7 @@ def main() -> None:
     with job.running(f"{settings.task.name} score", args) as progress:
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"])
         learned = LearnedReward(args.reward_model, job.device()) if args.reward_model else None
-        task = tasks.create(settings.task.name, settings.task.settings, settings.task.module)
-        scorer = Scorer(task, settings.preferences, learned, settings.metrics)
+        scorer = Scorer(settings.task.create(), settings.preferences, learned, settings.metrics)
         scored = []
         for number, folder in enumerate(args.samples, start=1):
             completions = pd.read_parquet(folder / "completions.parquet")

@@ -1,5 +1,9 @@
-"""What we align to: one module a task, each offering `create(settings) -> Task`, and a constant `CORPUS`: "any" if it works on the
-documents of any corpus (`tasks.corpora`), "own" if it draws its own from the made world. It may be a file of your own that the config names."""
+"""What we align to: one module for each task, in this folder or in a file that the config names.
+
+A module offers a function `create(settings) -> Task` and a constant `CORPUS`. `CORPUS` is "any" if
+the task works on the documents of any corpus (`tasks.corpora`), and "own" if it draws its own
+documents from the made world.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from study import modules
+from study.job import settings_class
 
-if TYPE_CHECKING:  # importing it takes seconds, and whoever checks a config needs no data
+if TYPE_CHECKING:  # importing it takes seconds, and checking a config needs no data
     from datasets import Dataset
 
 
 class Task(Protocol):
     """What a task offers.
 
-    `splits` makes the data: columns `prompt` and `completion`, one Dataset a split, no prompt in two of them. `judge` says how good
-    completions are, from text and from token ids without special tokens. It returns one number a completion under each name; `gold`, the
-    task's own verdict, must be among the names. NaN means that a name does not apply to a prompt (`refused_harmful`
-    of a harmless one) and is not allowed for gold. `wellformed` (1 or 0), where a task has it, says whether a completion is one the task's language has.
-
-    A task may also write preference pairs (`preferences.source: task` in the config): `pair(prompt, rng)` gives two completions of a prompt, of
-    which the first has the higher gold.
+    A task may also write preference pairs (`preferences.source: task` in the config). It then has a
+    method `pair(prompt, rng)`, which returns two completions of a prompt. The first has the higher
+    gold.
     """
 
     name: str
@@ -32,35 +33,80 @@ class Task(Protocol):
 
     def splits(
         self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
-    ) -> dict[str, Dataset]: ...
+    ) -> dict[str, Dataset]:
+        """Make the data: one Dataset for each split, with columns `prompt` and `completion`.
+
+        No prompt is in two splits.
+
+        Args:
+            corpus: the config's section `corpus`.
+            files: the file of each split, if the corpus reads files.
+            seed: seed of everything that is drawn.
+        """
+        ...
 
     def judge(
         self,
         prompts: Sequence[str],
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
-    ) -> dict[str, list[float]]: ...
+    ) -> dict[str, list[float]]:
+        """Say how good completions are, from their text and from their tokens.
+
+        Args:
+            prompts: the prompt of each completion.
+            completions: the texts.
+            completion_ids: their token ids, without special tokens.
+
+        Returns:
+            The task's measures by name, each with one number for each completion. `gold`, the
+            task's own verdict, must be among them. NaN means that a measure does not apply to a
+            prompt (for example `refused_harmful` to a harmless request), and is not allowed for
+            gold. Where a task has the measure `wellformed`, it is 1 if the completion is in the
+            task's language and otherwise 0.
+        """
+        ...
+
+
+@settings_class
+class TaskSettings:
+    """How a job is told which task it works on.
+
+    `name` and `settings` are the task's in the config. `module` is another module than the one of
+    that name, if there is one.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    module: str | None = None
+
+    def create(self) -> Task:
+        """Make the task."""
+        return create(self.name, self.settings, self.module)
 
 
 class TaskError(ValueError):
-    """A task that broke its contract; the message names the task, and the number that is wrong."""
+    """A task that broke its contract; the message names the task and the bad value."""
 
 
 def available() -> list[str]:
-    """Names of the tasks that can be put in a config."""
+    """Return the names of the tasks in this folder, which can be put in a config."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def create(name: str, settings: Mapping[str, Any], module: str | None = None) -> Task:
-    """Make a task from its name and its own section of the config.
+    """Make a task from its name and its settings.
 
     Args:
-        name: what the study calls it; its module in this folder where `module` is absent.
-        settings: its own settings.
-        module: another module of this folder, the path of a file, or an entry point (group `dera.tasks`).
+        name: what the study calls it, and the name of its module in this folder unless `module` is
+            given.
+        settings: the task's section `settings` of the config.
+        module: another module of this folder, the path of a file, or an entry point (group
+            `dera.tasks`).
 
     Raises:
-        TaskError: if there is no such module, it cannot be imported, or the settings are not the task's.
+        TaskError: if there is no such module, if it cannot be imported, or if the task does not
+            accept the settings.
     """
     try:
         loaded = modules.load(modules.find("tasks", module or name))
@@ -78,53 +124,69 @@ def judge(
     completions: Sequence[str],
     completion_ids: Sequence[Sequence[int]],
 ) -> dict[str, list[float]]:
-    """`task.judge`, with its answer checked: nothing is trained on, or concluded from, a broken reward.
+    """Call `task.judge` and check its answer.
+
+    So nothing is trained on a broken reward, and nothing is concluded from one.
 
     Raises:
-        TaskError: if the task raises, or returns a wrong number of values, a gold that is not finite, or no gold.
+        TaskError: if the task raises, if it returns no gold or a wrong number of values, or if a
+            value is infinite or no number. NaN is refused for gold only.
     """
     try:
-        found = task.judge(prompts, completions, completion_ids)
+        measures = task.judge(prompts, completions, completion_ids)
     except Exception as error:
         raise TaskError(
             f"task {task.name}: judge raised {type(error).__name__}: {error}"
         ) from error
-    if "gold" not in found:
-        raise TaskError(f"task {task.name}: judge returned {sorted(found)}, without 'gold'")
-    for name, values in found.items():
+    if "gold" not in measures:
+        raise TaskError(f"task {task.name}: judge returned {sorted(measures)}, without 'gold'")
+    for name, values in measures.items():
         if len(values) != len(completions):
             raise TaskError(
-                f"task {task.name}: judge returned {len(values)} values of {name!r} for {len(completions)} completions"
+                f"task {task.name}: judge returned {len(values)} values of {name!r} "
+                f"for {len(completions)} completions"
             )
         for prompt, completion, value in zip(prompts, completions, values, strict=True):
-            if (
-                not isinstance(value, numbers.Real)
-                or math.isinf(value)
-                or (name == "gold" and math.isnan(value))
-            ):
+            if not _is_allowed(name, value):
                 raise TaskError(
-                    f"task {task.name}: {name!r} is {value} for completion {completion!r} of prompt {prompt!r}"
+                    f"task {task.name}: {name!r} is {value} for completion {completion!r} "
+                    f"of prompt {prompt!r}"
                 )
-    return found
+    return measures
+
+
+def _is_allowed(measure: str, value: Any) -> bool:
+    """Say whether a measure may have this value."""
+    if not isinstance(value, numbers.Real) or math.isinf(value):
+        return False
+    return measure != "gold" or not math.isnan(value)
 
 
 def weighted(
-    task: Task, found: Mapping[str, Sequence[float]], weights: Mapping[str, float]
+    task: Task, measures: Mapping[str, Sequence[float]], weights: Mapping[str, float]
 ) -> list[float]:
-    """The weighted sum of some of a task's measures, one number a completion, from what `judge` found.
+    """Return a weighted sum of some of a task's measures, one number for each completion.
+
+    Args:
+        task: the task, whose name goes into messages.
+        measures: what `judge` returned.
+        weights: the weight of each measure that counts.
 
     Raises:
-        TaskError: if the task has no such measure, or it is NaN because it does not apply to a prompt.
+        TaskError: if the task has no such measure, or if the sum is NaN because a measure does not
+            apply to a prompt.
     """
-    unknown = sorted(set(weights) - set(found))
+    unknown = sorted(set(weights) - set(measures))
     if unknown:
         raise TaskError(
-            f"task {task.name}: there is no measure {unknown} to reward; there are {sorted(found)}"
+            f"task {task.name}: there is no measure {unknown} to reward; "
+            f"there are {sorted(measures)}"
         )
-    sums = [
-        sum(weight * found[name][i] for name, weight in weights.items())
-        for i in range(len(found["gold"]))
-    ]
+
+    def reward(row: int) -> float:
+        return sum(weight * measures[name][row] for name, weight in weights.items())
+
+    sums = [reward(row) for row in range(len(measures["gold"]))]
     if any(math.isnan(value) for value in sums):
         raise TaskError(
             f"task {task.name}: a reward of {dict(weights)} does not apply to every prompt"

@@ -1,4 +1,4 @@
-"""The paper's toy: summaries of a wanted length (gold 0 inside a range of tokens, -1 outside)."""
+"""The paper's toy task: summaries of a wanted length (gold 0 inside the range, -1 outside)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ CORPUS = "any"
 
 
 class LengthTask:
-    """Summarise a document; what counts is nothing but the number of tokens. Works on any corpus.
+    """Summarise a document; nothing counts but the number of tokens. It works on any corpus.
 
     Args:
-        min_tokens, max_tokens: both ends belong to the range; the end-of-sequence token does not count.
+        min_tokens, max_tokens: the range of lengths with the best gold. Both ends belong to it. The
+            end-of-sequence token does not count.
     """
 
     name = "length"
@@ -26,14 +27,16 @@ class LengthTask:
     def __init__(self, min_tokens: int, max_tokens: int):
         if not 1 <= min_tokens <= max_tokens:
             raise ValueError(
-                f"min_tokens = {min_tokens} must be at least 1 and at most max_tokens = {max_tokens}"
+                f"min_tokens = {min_tokens} must be at least 1 and at most "
+                f"max_tokens = {max_tokens}"
             )
-        self.min_tokens, self.max_tokens = min_tokens, max_tokens
+        self.min_tokens = min_tokens
+        self.max_tokens = max_tokens
 
     def splits(
         self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
     ) -> dict[str, Dataset]:
-        """The corpus's documents and summaries, phrased for the model."""
+        """Return the corpus's documents and summaries, phrased as prompts and completions."""
         return {name: _phrased(split) for name, split in corpora.load(corpus, files, seed).items()}
 
     def judge(
@@ -42,24 +45,18 @@ class LengthTask:
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]:
-        """Gold: 0 for each completion of min_tokens to max_tokens tokens, -1 for any other."""
-        return {
-            "gold": [
-                0.0 if self.min_tokens <= len(ids) <= self.max_tokens else -1.0
-                for ids in completion_ids
-            ]
-        }
+        """Return `gold`: 0 for a completion of min_tokens to max_tokens tokens, -1 for others."""
+        in_range = [self.min_tokens <= len(ids) <= self.max_tokens for ids in completion_ids]
+        return {"gold": [0.0 if good else -1.0 for good in in_range]}
 
 
 def _phrased(split: Dataset) -> Dataset:
+    """Ask for a summary after each document, and let each summary follow a space."""
     from datasets import Dataset
 
-    return Dataset.from_dict(
-        {
-            "prompt": [f"{text}\nSummary:" for text in split["prompt"]],
-            "completion": [f" {text}" for text in split["completion"]],
-        }
-    )
+    prompts = [f"{text}\nSummary:" for text in split["prompt"]]
+    completions = [f" {text}" for text in split["completion"]]
+    return Dataset.from_dict({"prompt": prompts, "completion": completions})
 
 
 def create(settings: Mapping[str, Any]) -> LengthTask:

@@ -12,8 +12,8 @@ from transformers import Trainer, set_seed
 
 import tasks
 from study import job
+from tasks import TaskSettings
 from tasks.rewards.learned import LearnedReward
-from tasks.settings import TaskSettings
 from training import objectives
 from training import trainer as shared
 from training.settings import OptimiserSettings, PreferenceSettings

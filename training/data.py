@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study import job
-from tasks.settings import TaskSettings
+from tasks import TaskSettings
 
 
 @job.settings_class

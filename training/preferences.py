@@ -20,8 +20,8 @@ from datasets import Dataset
 import tasks
 from dera.decoding import sample_completions
 from study import job
+from tasks import TaskSettings
 from tasks.rewards import labeller
-from tasks.settings import TaskSettings
 from training import trainer as shared
 from training.settings import PreferenceSettings
 

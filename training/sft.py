@@ -19,7 +19,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from study import job
-from tasks.settings import TaskSettings
+from tasks import TaskSettings
 from training import learnt
 from training import trainer as shared
 from training.settings import OptimiserSettings

@@ -1,1 +1,1 @@
-"""The realigned model: several models behind one `forward`, and what it takes to read them together."""
+"""The realigned model: several models that run together behind one `forward`."""

@@ -1,4 +1,4 @@
-"""The key-value caches of several models decoded in step."""
+"""The key-value caches of several models that decode in step."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, StaticCache
 
-from dera.one_pass.one_pass import OnePassCache
+from dera.model.parts import Part
+from dera.one_pass.cache import OnePassCache
 
 
 class RealignedCache(Cache):
-    """One cache for each part, which transformers' `generate` handles as one: whatever it does reaches all of them.
+    """One cache for each part. Whatever transformers' `generate` does to it reaches all of them.
 
     Attributes:
-        parts: the parts' caches, the reference's first; None for a part that was not run because lam leaves it out. Parts that
-            are read in one pass have one cache.
+        parts: the parts' caches, the reference's first. A part that does not run because lam leaves
+            it out has None. Parts that run in one pass share one cache.
     """
 
     def __init__(self, parts: Sequence[Cache | None]):
@@ -25,55 +26,72 @@ class RealignedCache(Cache):
 
     @classmethod
     def like(cls, template: Cache | None, configs: Sequence[Any]) -> RealignedCache:
-        """Empty caches of the same kind and room as an empty `template`, laid out for each part's own architecture.
+        """Make empty caches of the kind and size of an empty `template`, one for each architecture.
+
+        Args:
+            template: the cache to take the kind and the size from; a dynamic cache when absent.
+            configs: the parts' configurations.
 
         Raises:
             ValueError: if `template` holds keys already, or is neither dynamic nor static.
         """
         if template is not None and template.get_seq_length() > 0:
             raise ValueError(
-                "past_key_values was filled by another model: pass the one this model returned, or none"
+                "past_key_values was filled by another model: "
+                "pass the one this model returned, or none"
             )
-        return cls(
-            [
-                _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)
-                for config in configs
-            ]
-        )
+        caches = [
+            _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)
+            for config in configs
+        ]
+        return cls(caches)
 
     @property
     def filled(self) -> list[Cache]:
-        return list({id(cache): cache for cache in self.parts if cache is not None}.values())
+        """The caches of the parts that run, each once."""
+        by_id = {id(cache): cache for cache in self.parts if cache is not None}
+        return list(by_id.values())
 
     @property
     def is_one_pass(self) -> bool:
+        """Whether the parts share the cache of one pass."""
         return any(isinstance(cache, OnePassCache) for cache in self.filled)
 
-    def stack(self, running: Sequence[int], together: OnePassCache) -> bool:
-        """Use one cache for these parts, all that are run, if the caches that stand there, empty, are the kind it replaces."""
-        standing: list[Any] = [self.parts[i] for i in running]
+    def share(self, indices: Sequence[int], shared: OnePassCache) -> bool:
+        """Let all parts that run use one cache, if their empty caches are of the kind it replaces.
+
+        Args:
+            indices: the parts that run.
+            shared: the empty cache to use from now on.
+
+        Returns:
+            Whether it is used. It is not where the caches are static or offloaded.
+        """
+        caches: list[Any] = [self.parts[index] for index in indices]
         if any(
-            type(each) not in (DynamicCache, OnePassCache) or each.offloading for each in standing
+            type(cache) not in (DynamicCache, OnePassCache) or cache.offloading for cache in caches
         ):
             return False
-        self.parts = [together if i in running else None for i in range(len(self.parts))]
+        self.parts = [shared if index in indices else None for index in range(len(self.parts))]
         return True
 
     def run_only(self, needed: Sequence[bool]) -> list[bool]:
-        """Which parts to run: those needed, and once tokens are cached all that were run for them.
+        """Return which parts must run: before a token is cached those needed, later all that ran.
 
         Raises:
             ValueError: if a part is needed now that was not run for the tokens in the cache.
         """
         if not self.get_seq_length():
             self.parts = [
-                cache if need else None for cache, need in zip(self.parts, needed, strict=True)
+                cache if is_needed else None
+                for cache, is_needed in zip(self.parts, needed, strict=True)
             ]
         run = [cache is not None for cache in self.parts]
-        if any(need and not ran for need, ran in zip(needed, run, strict=True)):
+        if any(is_needed and not runs for is_needed, runs in zip(needed, run, strict=True)):
             raise ValueError(
-                "lam has changed since past_key_values was begun, and a model that had no share in the mixture now has one: "
-                "begin with a lam that gives every model a share, or with output_parts=True, which runs all"
+                "lam has changed since past_key_values was begun, and a model that had no share "
+                "in the mixture now has one: begin with a lam that gives every model a share, or "
+                "with output_parts=True, which runs all"
             )
         return run
 
@@ -113,22 +131,46 @@ class RealignedCache(Cache):
 
     @property
     def is_compileable(self) -> bool:
-        """False: `generate` would build one mask for all parts, which may differ in their attention."""
+        """False: `generate` would build one mask for all parts, which may differ in attention."""
         return False
 
 
+def realigned_cache(
+    cache: Cache | None, use_cache: bool | None, parts: Sequence[Part]
+) -> RealignedCache | None:
+    """Return the cache of one call: the one it was given, a new one, or None where none is wanted.
+
+    Args:
+        cache: the cache that was passed to the call. A `RealignedCache` is used as it is. Any other
+            must be empty, and says which kind to make.
+        use_cache: whether the call asks for a cache although none was passed.
+        parts: the parts, each of which gets a cache.
+
+    Raises:
+        ValueError: as `RealignedCache.like`.
+    """
+    if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
+        return cache
+    return RealignedCache.like(cache, [part.config for part in parts])
+
+
 def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cache:
-    if isinstance(template, EncoderDecoderCache) or (template is None and is_encoder_decoder):
-        mine = (
-            None if template is None else template.self_attention_cache
-        )  # an empty cache is false
-        across = None if template is None else template.cross_attention_cache
-        return EncoderDecoderCache(_empty(mine, config, False), _empty(across, config, False))
+    """An empty cache of the template's kind for one architecture."""
+    if isinstance(template, EncoderDecoderCache):
+        return EncoderDecoderCache(
+            _empty(template.self_attention_cache, config, False),
+            _empty(template.cross_attention_cache, config, False),
+        )
+    if template is None and is_encoder_decoder:
+        return EncoderDecoderCache(_empty(None, config, False), _empty(None, config, False))
     if isinstance(template, StaticCache):
-        room = max(layer.max_cache_len for layer in template.layers)  # type: ignore[union-attr]  # sliding ones have less
-        return StaticCache(config=config, max_cache_len=room, offloading=template.offloading)
+        # A layer with a sliding window has a shorter cache than the others.
+        layers: list[Any] = template.layers
+        longest = max(layer.max_cache_len for layer in layers)
+        return StaticCache(config=config, max_cache_len=longest, offloading=template.offloading)
     if template is None or isinstance(template, DynamicCache):
         return DynamicCache(config=config, offloading=template is not None and template.offloading)
     raise ValueError(
-        f"past_key_values must be a dynamic or a static cache, got {type(template).__name__}"
+        f"past_key_values must be a dynamic or a static cache, got {type(template).__name__}: "
+        "pass one of these, or none"
     )

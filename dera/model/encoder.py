@@ -1,4 +1,4 @@
-"""The encoders of several encoder-decoder models as one, in the form transformers' `generate` handles."""
+"""The encoders of several encoder-decoder models, which transformers handles as one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.model.padding import padding_last, put_back
+from dera.model.parts import Part
 from dera.weights import Lam, as_lam
 
 if TYPE_CHECKING:
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 
 
 class JoinedEncoder:
-    """Runs every part's encoder and joins their hidden states along the last axis.
+    """Runs every part's encoder, and joins their hidden states along the last axis.
 
-    One tensor with rows first survives whatever `generate` does to encoder outputs (repeating rows for beams, selecting them),
-    and is cut apart again before the decoders see it.
+    `generate` repeats and selects the rows of encoder outputs, for example for beams. It can do so
+    to one tensor with rows first. The tensor is cut apart again before the decoders see it.
     """
 
     def __init__(self, model: RealignedModel):
-        self.model, self.parts = model, model.parts
+        self.model = model
+        self.parts = model.parts
 
     def __call__(self, *args: Any, **kwargs: Any) -> BaseModelOutput:
         return self.forward(*args, **kwargs)
@@ -37,39 +39,43 @@ class JoinedEncoder:
         lam: Lam | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """Hidden states of shape (batch, time, sum of hidden sizes); zeros where a part is not run.
+        """Return hidden states of shape (batch, time, sum of hidden sizes).
+
+        They are zeros where a part is not run.
 
         Args:
-            input_ids, attention_mask: shape (batch, time).
-            run: which parts to run; when absent those that have a share at `lam`, or all.
+            input_ids: shape (batch, time).
+            attention_mask: 1 for tokens and 0 for padding on either side, of the same shape.
+            run: which parts to run. When absent these are the parts that have a share at `lam`, or
+                all parts if `lam` is absent too or is a schedule.
             lam: any `dera.weights.Lam`.
         """
         if run is None and lam is not None and not callable(lam):
             run = self.model.parts_with_share(as_lam(lam, len(input_ids), names=self.model.names))
+        if run is None:
+            run = [True] * len(self.parts)
+
+        # Some encoders count positions from the first column, so padding is moved to the end, and
+        # the states are put back to where the decoders expect them.
         columns = None
         if attention_mask is not None:
             input_ids, attention_mask, columns = padding_last(input_ids, attention_mask)
         states = [
-            part.encode(input_ids=input_ids, attention_mask=attention_mask)
-            .to(input_ids.device)
-            .float()
-            if run is None or run[i]
-            else torch.zeros(*input_ids.shape, self.sizes[i], device=input_ids.device)
-            for i, part in enumerate(self.parts)
+            self._states(part, input_ids, attention_mask) if runs else self._zeros(part, input_ids)
+            for part, runs in zip(self.parts, run, strict=True)
         ]
         joined = torch.cat(states, -1)
-        if (
-            columns is not None
-        ):  # back to where the tokens stood, as the mask that the decoders get says
+        if columns is not None:
             joined = put_back(joined, columns)
         return BaseModelOutput(last_hidden_state=joined)
 
     @property
     def sizes(self) -> list[int]:
+        """The hidden size of each part's encoder."""
         return [part.config.hidden_size for part in self.parts]
 
     def split(self, joined: BaseModelOutput, run: Sequence[bool]) -> list[BaseModelOutput | None]:
-        """Each part's own encoder output, in its own precision.
+        """Return each part's own encoder output in its own precision, None for parts not run.
 
         Raises:
             ValueError: if the states are not those of this model's encoder.
@@ -77,12 +83,23 @@ class JoinedEncoder:
         states = joined[0]
         if states.shape[-1] != sum(self.sizes):
             raise ValueError(
-                f"encoder_outputs have {states.shape[-1]} features, the encoders together {sum(self.sizes)}: "
-                "pass what this model's get_encoder() returned"
+                f"encoder_outputs have {states.shape[-1]} features, but the encoders together have "
+                f"{sum(self.sizes)}: pass what this model's get_encoder() returned"
             )
-        return [
-            BaseModelOutput(last_hidden_state=self.parts[i].here(part.to(self.parts[i].base.dtype)))
-            if run[i]
-            else None
-            for i, part in enumerate(states.split(self.sizes, -1))
-        ]
+        outputs: list[BaseModelOutput | None] = []
+        for part, runs, own in zip(self.parts, run, states.split(self.sizes, -1), strict=True):
+            if runs:
+                own = part.here(own.to(part.base.dtype))
+                outputs.append(BaseModelOutput(last_hidden_state=own))
+            else:
+                outputs.append(None)
+        return outputs
+
+    def _states(self, part: Part, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """One part's hidden states, float32."""
+        states = part.encode(input_ids=input_ids, attention_mask=attention_mask)
+        return states.to(input_ids.device).float()
+
+    def _zeros(self, part: Part, input_ids: Tensor) -> Tensor:
+        """What stands for the hidden states of a part that is not run."""
+        return torch.zeros(*input_ids.shape, part.config.hidden_size, device=input_ids.device)

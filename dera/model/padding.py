@@ -1,4 +1,4 @@
-"""Padding: where tokens stand in their row, and rows moved so that padding comes last."""
+"""Padding: the positions of tokens in padded rows, and rows whose padding is moved to the end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ from torch import Tensor
 
 
 def positions_of(attention_mask: Tensor) -> Tensor:
-    """Position of each token, counted from the first that is not padding; shape (batch, time), as the mask's."""
+    """Return the position of each token, counted from the first token that is not padding.
+
+    Args:
+        attention_mask: 1 for tokens and 0 for padding, shape (batch, time).
+
+    Returns:
+        Int64 of the same shape.
+    """
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def padding_last(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids and mask with each row's padding at its end, and the columns they came from; all of shape (batch, time).
+    """Move each row's padding to its end.
 
-    For models that count positions from the first column, padding or not, and take no position ids (BART).
+    This is for models that count positions from the first column, whether it is padding or not, and
+    that take no position ids (BART).
+
+    Args:
+        ids: token ids, shape (batch, time).
+        attention_mask: 1 for tokens and 0 for padding, of the same shape.
+
+    Returns:
+        The ids, the mask, and the columns that they came from; all of the same shape.
     """
     columns = attention_mask.argsort(dim=1, descending=True, stable=True)
     return ids.gather(1, columns), attention_mask.gather(1, columns), columns
@@ -21,4 +36,5 @@ def padding_last(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, T
 
 def put_back(values: Tensor, columns: Tensor) -> Tensor:
     """Undo `padding_last` for values of shape (batch, time, features)."""
-    return values.gather(1, columns.argsort(1)[..., None].expand_as(values))
+    order = columns.argsort(1)[..., None]
+    return values.gather(1, order.expand_as(values))

@@ -1,76 +1,78 @@
-"""The realigned model: a transformers model whose logits are the mixture of several others'."""
+"""The realigned model: a transformers model whose logits mix those of other models."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
-from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.modeling_outputs import BaseModelOutput, ModelOutput
-from transformers.utils.generic import TransformersKwargs
+from transformers.modeling_outputs import BaseModelOutput
 
-from dera.mixing import mix_present
-from dera.model.cache import RealignedCache
+from dera.mixing import mix_present, parts_with_share
+from dera.model.cache import RealignedCache, realigned_cache
 from dera.model.encoder import JoinedEncoder
-from dera.model.generation import RealignedGeneration
+from dera.model.generation import batch_size_of, completion_start_of
+from dera.model.inputs import (
+    PartInputs,
+    check_known,
+    decoder_inputs,
+    decoder_tokens,
+    encoder_decoder_inputs,
+    known_arguments,
+)
 from dera.model.loading import load_parts
-from dera.model.padding import padding_last, positions_of, put_back
-from dera.model.parts import parts_of
-from dera.model.reading import RealignedReading
+from dera.model.output import RealignedOutput, aligned_output, loss_of
+from dera.model.parts import check_one_kind, parts_of
+from dera.model.reader import PartsReader
 from dera.model.vocabulary import shared_vocabulary_size
-from dera.one_pass.one_pass import OnePass, can_run_in_one_pass
-from dera.weights import Lam, as_lam, lam_from_beta
-
-#: What transformers and its users pass to any model; the parts return their logits whatever these are.
-COMMON_ARGUMENTS = {"return_dict", "num_items_in_batch", *TransformersKwargs.__optional_keys__}
-
-
-@dataclass
-class RealignedOutput(ModelOutput):
-    """As transformers' own, and the logits that were mixed where they were asked for."""
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: RealignedCache | None = None
-    reference_logits: Tensor | None = None
-    aligned_logits: Tensor | tuple[Tensor, ...] | None = None
+from dera.one_pass.one_pass import OnePass
+from dera.speculative.loop import Speculation, speculate
+from dera.speculative.unsupported import as_keywords, serves
+from dera.weights import Lam, as_lam, lam_from_beta, lam_of_columns
 
 
-class RealignedModel(
-    RealignedReading, RealignedGeneration, PreTrainedModel, GenerationMixin
-):  # transformers looks for the last among the bases
-    """Decoding-time realignment of language models, decoder-only or encoder-decoder (paper, Proposition 2).
+class RealignedModel(PreTrainedModel, GenerationMixin):
+    """Decoding-time realignment of language models (paper, Proposition 2).
 
-    The mixing happens in `forward`, so sampling, beams, streaming and likelihoods all see the realigned model. Rows of a batch
-    may have different `lam`. Models without a share in a batch are not run: at lam = 0 only the reference is.
+    The models are decoder-only or encoder-decoders. They are mixed in `forward`, so sampling,
+    beams, streaming and likelihoods all see the realigned model. The rows of a batch may have
+    different `lam`. A model without a share in a batch is not run: at lam = 0 only the reference
+    is.
 
     Args:
-        reference: the reference (SFT) model, or None when `aligned` is a PEFT model: its base with the
-            adapter switched off is then the reference, and the base is held in memory once.
-        aligned: the model aligned at strength `aligned_beta`; or several, as a sequence or as a mapping from names.
-        aligned_beta: that strength; needed only to call with `beta=` instead of `lam=`.
-        lam: the mixing weight used when a call names none: a number (1, the default, is the aligned model), or for several
-            aligned models one for each.
-        adapters: with a PEFT model that has several adapters: which of them are the aligned models.
-        tokenizer: checks that the logits of all models are about the tokenizer's tokens.
+        reference: the reference (SFT) model. It is None when `aligned` is a PEFT model: then the
+            base with the adapter off is the reference, and the base is held in memory once.
+        aligned: the model aligned at strength `aligned_beta`; or several aligned models, as a
+            sequence or as a mapping from names.
+        aligned_beta: that strength. It is needed only to call with `beta=` instead of `lam=`.
+        lam: the mixing weight of a call that names none: one number (1, the default, is the aligned
+            model), or for several aligned models a number for each.
+        adapters: of a PEFT model that has several adapters, those that are the aligned models.
+        tokenizer: if given, the logits of all models are checked to be about its tokens.
+
+    Attributes:
+        parts: the models that are mixed, the reference first.
+        names: the names of the aligned models.
+        vocabulary_size: the number of tokens that all models know.
+        last_speculation: what the last speculative `generate` did; None if it decoded plainly.
 
     Raises:
-        ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder meets a decoder-only model,
-            if the vocabularies differ in more than unused rows, or if `lam` or `adapters` is bad.
+        ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder
+            is mixed with a decoder-only model, if the vocabularies differ in more than unused rows,
+            or if `lam` or `adapters` is bad.
     """
 
+    # What transformers looks up on the class of a model. A model is taken to support mixtures of
+    # experts only if its module's code says so, or if the last of these attributes does.
     main_input_name = "input_ids"
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
-    _can_set_experts_implementation_cached_value = (
-        True  # mixtures of experts: transformers looks for it in the model's own code
-    )
+    _can_set_experts_implementation_cached_value = True
 
     def __init__(
         self,
@@ -82,34 +84,35 @@ class RealignedModel(
         tokenizer: Any = None,
     ):
         parts = parts_of(reference, aligned, list(adapters) if adapters else None)
-        if len({part.config.is_encoder_decoder for part in parts}) > 1:
-            kinds = {
-                part.name: "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only"
-                for part in parts
-            }
-            raise ValueError(
-                f"the models must be of one kind, got {kinds}: their next-token logits are about different texts"
-            )
+        check_one_kind(parts)
+
+        # The configuration is the aligned model's with a vocabulary that all models know.
+        # get_text_config() has no argument here: with decoder=True it may return a copy.
         config = copy.deepcopy(parts[-1].config)
-        config.get_text_config().vocab_size = shared_vocabulary_size(
-            parts, tokenizer
-        )  # (decoder=True) may return a copy
+        vocabulary_size = shared_vocabulary_size(parts, tokenizer)
+        config.get_text_config().vocab_size = vocabulary_size
         super().__init__(config)
-        self.parts, self.vocabulary_size = parts, config.get_text_config().vocab_size
-        self.held = nn.ModuleList(
-            {id(part.module): part.module for part in parts}.values()
-        )  # each once
-        self.one_pass = OnePass(parts) if can_run_in_one_pass(parts) else None
+        self.generation_config = copy.deepcopy(parts[-1].base.generation_config)
+
+        # The modules are registered with torch, each once: parts may share one.
+        self.parts = parts
         self.names = [part.name for part in parts[1:]]
+        self.vocabulary_size = vocabulary_size
+        modules = {id(part.module): part.module for part in parts}
+        self.part_modules = nn.ModuleList(modules.values())
+        self.reader = PartsReader(parts)
+        self._known_arguments = known_arguments(parts)
+
+        # A bad strength is refused now rather than at the first call.
         if aligned_beta is not None:
-            lam_from_beta(aligned_beta, aligned_beta)  # refuses what is no strength
+            lam_from_beta(aligned_beta, aligned_beta)
         self.aligned_beta = aligned_beta
         if lam is None and len(self.names) == 1:
             lam = 1.0
         if lam is not None and not callable(lam):
             as_lam(lam, 1, names=self.names)
         self.lam = lam
-        self.generation_config = copy.deepcopy(parts[-1].base.generation_config)
+        self.last_speculation: Speculation | None = None
         self.eval()
 
     @classmethod
@@ -123,40 +126,81 @@ class RealignedModel(
         merge_adapter: bool = False,
         **kwargs: Any,
     ) -> RealignedModel:
-        """Load models from folders or Hub ids; an aligned model may be a PEFT adapter trained on `reference`.
+        """Load models from folders or Hub ids.
 
         Args:
             reference: the reference model.
-            aligned: the aligned model, or an adapter on the reference; or several, as a sequence or as a mapping from names.
-                Several adapters share one base in memory.
-            aligned_beta, lam: as for the constructor.
-            merge_adapter: merge each adapter into its own copy of the base: whole models, for more memory and mostly slower decoding.
-            **kwargs: passed to `from_pretrained` of every model loaded (`dtype`, `device_map`, `quantization_config`,
-                ...). Weights are read from safetensors only and remote code never runs.
+            aligned: the aligned model, or a PEFT adapter trained on `reference`; or several of
+                these, as a sequence or as a mapping from names. Several adapters share one base in
+                memory.
+            aligned_beta: as for the constructor.
+            lam: as for the constructor.
+            merge_adapter: merge each adapter into a copy of the base of its own. The models are
+                then whole, which takes more memory and mostly decodes more slowly.
+            **kwargs: passed to `from_pretrained` of every model loaded (`dtype`, `device_map`,
+                `quantization_config`, ...). Weights are read from safetensors only, and remote code
+                never runs.
 
         Raises:
-            ValueError: if the models have different tokenizers, a checkpoint is not safetensors, an adapter does not fit
-                `reference`, or `trust_remote_code` is asked for; and as the constructor.
+            ValueError: if the models have different tokenizers, a checkpoint is not safetensors, an
+                adapter does not fit `reference`, or `trust_remote_code` is asked for; and as the
+                constructor.
             FileNotFoundError: if a local path does not exist.
         """
-        module, others, adapters, tokenizer = load_parts(
-            reference, aligned, merge_adapter, **kwargs
+        loaded = load_parts(reference, aligned, merge_adapter, **kwargs)
+        return cls(
+            loaded.reference, loaded.aligned, aligned_beta, lam, loaded.adapters, loaded.tokenizer
         )
-        return cls(module, others, aligned_beta, lam, adapters, tokenizer)
 
     @property
     def reference(self) -> Any:
-        """The module of the reference; a PEFT model where the reference is a base with its adapters off."""
+        """The module of the reference; a PEFT model where the reference is its base."""
         return self.parts[0].module
 
     @property
     def aligned(self) -> Any:
-        """The module of the (first) aligned model."""
+        """The module of the first aligned model."""
         return self.parts[1].module
 
+    @property
+    def one_pass(self) -> OnePass | None:
+        """What runs the parts in one pass; None where they are not one base with adapters."""
+        return self.reader.one_pass
+
     def get_encoder(self, modality: str | None = None) -> Any:
-        """All encoders as one, for encoder-decoder models; what `generate` asks for."""
+        """Return the encoders of all parts as one, which `generate` asks for."""
         return JoinedEncoder(self)
+
+    def parts_with_share(self, weights: Tensor) -> list[bool]:
+        """Return for each part whether it has a share in the mixture of any row.
+
+        Args:
+            weights: the mixing weights, as `as_lam` returns them.
+        """
+        return parts_with_share(weights)
+
+    def strength(self, lam: Lam | None, beta: float | None) -> Lam:
+        """Return the mixing weight that `lam` or `beta` means; the model's own if both are None.
+
+        Raises:
+            ValueError: if both are given, if `beta` is given for several aligned models, or if the
+                model has no lam of its own.
+        """
+        if beta is not None:
+            if lam is not None:
+                raise ValueError(f"give lam or beta, not both: lam={lam}, beta={beta}")
+            if len(self.names) > 1:
+                raise ValueError(
+                    f"beta= is for one aligned model, not for {self.names}: give lam= for each"
+                )
+            return lam_from_beta(beta, self.aligned_beta)
+        if lam is None:
+            lam = self.lam
+        if lam is None:
+            raise ValueError(
+                f"lam= is needed: one number for each of the aligned models {self.names}"
+            )
+        return lam
 
     def forward(
         self,
@@ -177,127 +221,186 @@ class RealignedModel(
         rows: Tensor | None = None,
         **kwargs: Any,
     ) -> RealignedOutput:
-        """Next-token logits of the realigned model (paper, Proposition 2).
+        """Return next-token logits of the realigned model (paper, Proposition 2).
 
         Args:
-            input_ids: token ids, shape (batch, time); after the first call of a cached decode only the new ones. For an
-                encoder-decoder those of the encoder.
-            attention_mask: 1 for tokens and 0 for padding on either side, shape (batch, past + time).
+            input_ids: token ids, shape (batch, time). After the first call of a cached decode these
+                are the new ones only. For an encoder-decoder they are the encoder's.
+            attention_mask: 1 for tokens and 0 for padding on either side, shape
+                (batch, past + time).
             position_ids: shape (batch, time); counted from the attention mask when absent.
             past_key_values: the cache of an earlier call, or an empty one.
-            decoder_input_ids, decoder_attention_mask: of an encoder-decoder, shape (batch, time); from `labels` when absent.
+            decoder_input_ids: for an encoder-decoder, the decoder's tokens, shape (batch, time);
+                made from `labels` when absent.
+            decoder_attention_mask: 1 for the decoder's tokens and 0 for padding, of the same shape.
             encoder_outputs: what `get_encoder()` returned, instead of `input_ids`.
-            labels: token ids to score, -100 to ignore, shape (batch, time). A decoder-only model's are shifted inside, an
-                encoder-decoder's are not, as transformers does.
-            use_cache: return a cache; off unless a cache is passed or this is True.
-            logits_to_keep: compute logits for the last so many positions only; 0 means all.
-            lam: mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
+            labels: token ids to score, -100 to ignore, shape (batch, time). As in transformers they
+                are shifted inside for a decoder-only model and not for an encoder-decoder.
+            use_cache: return a cache. Without it a cache is returned only if one is passed.
+            logits_to_keep: compute logits for so many of the last positions; 0 means for all.
+            lam: the mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
             beta: the strength instead, where `aligned_beta` is known.
-            completion_start: for a schedule: the column, padding counted, of the completion's first token; one number or one a row.
-            output_parts: also return the logits that were mixed, and run all models whatever lam is.
-            rows: go on with these rows of the batch, of which one may occur several times, shape (rows,): what they share, such as
-                the prompt of a sweep, is read once. `lam`, the output and the cache have an entry for each.
+            completion_start: for a schedule, the column of the completion's first token, padding
+                counted; one number, or one a row.
+            output_parts: also return the logits that were mixed, and run all parts whatever lam is.
+            rows: go on with these rows of the batch, shape (rows,). A row may occur several times:
+                its prompt is then read once, as in a sweep. `lam`, the output and the cache have an
+                entry for each.
+            **kwargs: more arguments for the parts.
 
         Returns:
-            float32 `logits` of shape (batch, time, vocabulary), `loss` if labels are given, `past_key_values`, and
-            `reference_logits` and `aligned_logits` (a tuple for several aligned models) if they were asked for.
+            Float32 `logits` of shape (batch, time, vocabulary); `loss` if labels are given;
+            `past_key_values`; and with `output_parts` the logits that were mixed.
 
         Raises:
-            ValueError: on a `lam` that is not finite or has a wrong shape, or a cache another model filled.
-            TypeError: on an argument that none of the models knows.
+            ValueError: if `lam` is not finite or has a wrong shape, or if another model filled the
+                cache.
+            TypeError: if an argument is given that none of the models knows.
         """
-        self._check_known(kwargs)
+        check_known(kwargs, self._known_arguments)
         lam = self.strength(lam, beta)
-        seq2seq = self.config.is_encoder_decoder
-        if seq2seq and decoder_input_ids is None and labels is not None:
-            decoder_input_ids = self.parts[0].base.prepare_decoder_input_ids_from_labels(labels)
-        tokens = decoder_input_ids if seq2seq else input_ids
-        if tokens is None:
-            raise ValueError(
-                "decoder_input_ids or labels are needed" if seq2seq else "input_ids are needed"
-            )
-        cache = self._own_cache(past_key_values, use_cache)
-        past = cache.get_seq_length() if cache is not None else 0
-        weights = self._weights(
-            lam, tokens if rows is None else tokens[rows], past, completion_start, logits_to_keep
-        )
-        run = self._run(weights, output_parts, callable(lam), cache)
-        columns = None
-        inputs = dict(
-            kwargs,
-            attention_mask=attention_mask,
-            logits_to_keep=logits_to_keep,
-            use_cache=cache is not None,
-        )
-        if seq2seq:
-            encoder = self.get_encoder()
-            states: list[Any] = encoder.split(
-                encoder_outputs or encoder(input_ids, attention_mask, run=run), run
-            )
-            if (
-                cache is None and decoder_attention_mask is not None
-            ):  # then padding may stand anywhere
-                tokens, decoder_attention_mask, columns = padding_last(
-                    tokens, decoder_attention_mask
-                )
-                inputs["logits_to_keep"] = 0
-            inputs.update(decoder_input_ids=tokens, decoder_attention_mask=decoder_attention_mask)
+
+        # Step 1, tokens: find those that logits are computed after, and the cache of earlier ones.
+        if self.config.is_encoder_decoder:
+            tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
+        elif input_ids is None:
+            raise ValueError("forward needs input_ids, and got none: pass the tokens to continue")
         else:
-            if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
-                position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :]
-            inputs.update(input_ids=tokens, position_ids=position_ids)
-        logits: list[Tensor | None] = [None] * len(self.parts)
-        for i, found in self._read(run, inputs, states if seq2seq else None, cache).items():
-            found = found if columns is None else put_back(found, columns.to(found.device))
-            found = self._kept(found, logits_to_keep, tokens.device)
-            logits[i] = found if rows is None else found[rows]
+            tokens = input_ids
+        cache = realigned_cache(past_key_values, use_cache, self.parts)
+        past = 0 if cache is None else cache.get_seq_length()
+
+        # Step 2, weights: give each row its lam, and find the parts that must run. A part that has
+        # no share in a schedule yet may get one later, and needs the cached tokens then.
+        mixed_tokens = tokens if rows is None else tokens[rows]
+        weights = lam_of_columns(
+            lam, mixed_tokens, past, completion_start, logits_to_keep, self.names
+        )
+        run_all = output_parts or (callable(lam) and cache is not None)
+        run = self.reader.parts_to_run(weights, run_all, cache)
+
+        # Step 3, inputs: arrange the arguments of the parts, and run the encoders if there are any.
+        options = dict(kwargs, logits_to_keep=logits_to_keep, use_cache=cache is not None)
+        if self.config.is_encoder_decoder:
+            encoder = self.get_encoder()
+            joined = encoder_outputs or encoder(input_ids, attention_mask, run=run)
+            inputs = encoder_decoder_inputs(
+                tokens, attention_mask, decoder_attention_mask, encoder.split(joined, run), options
+            )
+        else:
+            inputs = decoder_inputs(tokens, attention_mask, position_ids, options)
+
+        # Step 4, parts: run them, and keep the positions, tokens and rows that were asked for.
+        logits = self._part_logits(run, inputs, cache, logits_to_keep, rows, tokens.device)
         if rows is not None and cache is not None:
             cache.batch_select_indices(rows)
+
+        # Step 5, output: mix the logits, and score the labels.
         mixed = mix_present(logits, weights)
+        is_seq2seq = self.config.is_encoder_decoder
         return RealignedOutput(
-            loss=None if labels is None else self._loss(mixed, labels),
+            loss=None if labels is None else loss_of(mixed, labels, is_seq2seq),
             logits=mixed,
             past_key_values=cache,
             reference_logits=logits[0] if output_parts else None,
-            aligned_logits=(logits[1] if len(logits) == 2 else tuple(logits[1:]))
-            if output_parts
-            else None,  # type: ignore[arg-type]
+            aligned_logits=aligned_output(logits) if output_parts else None,
         )
 
+    @torch.no_grad()
+    def generate(
+        self,
+        *args: Any,
+        lam: Lam | None = None,
+        beta: float | None = None,
+        speculative: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Run transformers' `generate` at a strength given as `lam` (any `Lam`) or as `beta`.
+
+        With `speculative` one of the models drafts several tokens, and the others verify them in
+        one pass. This takes fewer passes for samples of exactly the same distribution, and for the
+        same greedy text, up to rounding. `last_speculation` then says what was done. Where
+        speculative decoding does not work (beams, encoder-decoders, ...) a warning names the
+        reason, and the text is decoded plainly. A base and its adapters run in one pass anyway, and
+        are left to it.
+
+        Raises:
+            ValueError: if both strengths are given, or as `lam_from_beta` and `forward` say.
+        """
+        lam = self.strength(lam, beta)
+        if callable(lam):
+            kwargs["completion_start"] = completion_start_of(
+                args, kwargs, self.config.is_encoder_decoder
+            )
+        elif not isinstance(lam, (int, float)):
+            # `generate` repeats the rows of a tensor for beams and for several return sequences.
+            lam = as_lam(lam, batch_size_of(args, kwargs), names=self.names)
+        self.last_speculation = None
+        if speculative:
+            args, kwargs = (), as_keywords(args, kwargs)
+            if serves(self, lam, kwargs):
+                kwargs["custom_generate"] = speculate
+        return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
+
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
-        """Not offered: a realigned model is a pair of checkpoints and a number.
+        """Refuse to save: a realigned model is a pair of checkpoints and a number.
 
         Raises:
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            "save the reference and the aligned model (or adapter) by themselves and load the pair again"
+            "a realigned model is not saved: save the reference and the aligned model (or adapter) "
+            "by themselves and load the pair again"
         )
 
-    def _check_known(self, arguments: dict[str, Any]) -> None:
-        """Refuse what no part would take, so that a misspelt argument does not pass for a given one."""
-        known = (COMMON_ARGUMENTS, *(part.known for part in self.parts))
-        unknown = sorted(
-            name
-            for name, value in arguments.items()
-            if value is not None and not any(name in k for k in known)
-        )
-        if unknown:
-            raise TypeError(
-                f"neither RealignedModel nor the models it mixes know the arguments {unknown}"
-            )
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Let transformers choose the kind of cache, then make one of that kind for each part."""
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)  # type: ignore[misc]
+        chosen = model_kwargs.get("past_key_values")
+        if chosen is not None:
+            model_kwargs["past_key_values"] = realigned_cache(chosen, True, self.parts)
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.config.is_encoder_decoder:
-            return nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.to(logits.device).flatten()
-            )
-        return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1])
+    def _get_candidate_generator(  # type: ignore[override]
+        self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
+    ) -> Any:
+        """Keep lam from an assistant that drafts tokens: it is a plain model without one."""
+        for_assistant = dict(model_kwargs)
+        for_assistant.pop("lam", None)
+        for_assistant.pop("completion_start", None)
+        return super()._get_candidate_generator(*args, model_kwargs=for_assistant, **kwargs)  # type: ignore[misc]
+
+    def _part_logits(
+        self,
+        run: Sequence[bool],
+        inputs: PartInputs,
+        cache: RealignedCache | None,
+        keep: int,
+        rows: Tensor | None,
+        device: torch.device,
+    ) -> list[Tensor | None]:
+        """The logits of each part, None for those that do not run.
+
+        Kept are the last `keep` positions (all if 0), the tokens that all parts know, and `rows`.
+        """
+        logits: list[Tensor | None] = [None] * len(self.parts)
+        outputs = self.reader.read(run, inputs, cache, self.training)
+        for index, part_logits in outputs.items():
+            part_logits = inputs.in_order(part_logits)
+            part_logits = part_logits[:, -keep:, : self.vocabulary_size].to(device)
+            logits[index] = part_logits if rows is None else part_logits[rows]
+        return logits
 
 
 def check_pair(model: RealignedModel) -> None:
-    """Refuse several aligned models, for which one lam is not enough."""
+    """Refuse a model that mixes several aligned models, for which one lam is not enough.
+
+    Raises:
+        ValueError: naming the aligned models.
+    """
     if len(model.names) != 1:
         raise ValueError(
-            f"this needs one aligned model, and the model has {model.names}: realign with one at a time"
+            f"this needs one aligned model, and the model has {model.names}: "
+            "realign with one at a time"
         )

@@ -1,4 +1,4 @@
-"""Checking that the logits of several models are about the same tokens."""
+"""Checks that the logits of several models are about the same tokens."""
 
 from __future__ import annotations
 
@@ -9,37 +9,23 @@ from typing import Any
 
 from dera.model.parts import Part
 
-#: Without a tokenizer to ask, tables that differ by no more rows than this are taken to differ in padding only: implementations
-#: pad to multiples of 64 up to 512.
+#: Without a tokenizer to ask, tables that differ by at most so many rows are taken to differ in
+#: padding only. Implementations pad their tables to multiples of 64 to 512.
 PADDING_ROWS = 512
 
 
 def shared_vocabulary_size(parts: Sequence[Part], tokenizer: Any = None) -> int:
-    """The number of tokens all models know; rows beyond it in the larger tables are unused padding.
+    """Return the number of tokens that all models know. Rows beyond it are unused padding.
 
     Raises:
-        ValueError: if a table has fewer rows than the tokenizer has tokens (but for added tokens that no table has), or,
-            without a tokenizer, the tables differ by more rows than padding explains.
+        ValueError: if a table has fewer rows than the tokenizer has tokens. Added tokens for which
+            no table has a row only cause a warning. Without a tokenizer, if the tables differ by
+            more rows than padding explains.
     """
     sizes = {part.name: part.config.get_text_config(decoder=True).vocab_size for part in parts}
     smallest = min(sizes.values())
     if tokenizer is not None:
-        beyond = [token for token, number in tokenizer.get_vocab().items() if number >= smallest]
-        if (
-            beyond
-            and len(set(sizes.values())) == 1
-            and set(beyond) <= set(tokenizer.get_added_vocab())
-        ):
-            # some text models keep special tokens of a larger family (an image's place), which their text never has
-            warnings.warn(
-                f"the models have no row for the added tokens {beyond}: prompts with these will fail",
-                stacklevel=3,
-            )
-        elif beyond:
-            raise ValueError(
-                f"the tokenizer uses {max(tokenizer.get_vocab().values()) + 1} token ids, but the models' tables have {sizes} rows: "
-                "they do not belong together"
-            )
+        _check_tokens_have_rows(tokenizer, sizes)
     elif max(sizes.values()) - smallest > PADDING_ROWS:
         raise ValueError(
             f"the models' vocabularies have {sizes} rows, which differ by more than padding: "
@@ -48,22 +34,57 @@ def shared_vocabulary_size(parts: Sequence[Part], tokenizer: Any = None) -> int:
     return smallest
 
 
-def check_same_tokenizer(first: Any, second: Any, names: tuple[str, str], shown: int = 5) -> None:
-    """Refuse two tokenizers that map text to different ids: logits over them are about different things.
+def check_same_tokenizer(
+    first: Any, second: Any, names: tuple[str, str], max_examples: int = 5
+) -> None:
+    """Refuse two tokenizers that map text to different ids: logits over them cannot be mixed.
+
+    Args:
+        first: a tokenizer.
+        second: the tokenizer to compare with it.
+        names: what messages call the two.
+        max_examples: how many tokens a message names at most.
 
     Raises:
-        ValueError: naming the tokens that differ.
+        ValueError: naming tokens that differ.
     """
-    ids = first.get_vocab(), second.get_vocab()
-    differing = [
-        token for token in sorted({*ids[0], *ids[1]}) if ids[0].get(token) != ids[1].get(token)
-    ]
-    if differing:
-        examples = "; ".join(
-            f"{token!r} is {ids[0].get(token, 'absent')} and {ids[1].get(token, 'absent')}"
-            for token in islice(differing, shown)
+    first_ids, second_ids = first.get_vocab(), second.get_vocab()
+    tokens = sorted({*first_ids, *second_ids})
+    differing = [token for token in tokens if first_ids.get(token) != second_ids.get(token)]
+    if not differing:
+        return
+    examples = "; ".join(
+        f"{token!r} is {first_ids.get(token, 'absent')} and {second_ids.get(token, 'absent')}"
+        for token in islice(differing, max_examples)
+    )
+    if len(differing) > max_examples:
+        examples += "; ..."
+    raise ValueError(
+        f"{names[0]} and {names[1]} have different tokenizers, so mixing their logits has no "
+        f"meaning. {len(differing)} of {len(first_ids)} and {len(second_ids)} tokens differ: "
+        f"{examples}"
+    )
+
+
+def _check_tokens_have_rows(tokenizer: Any, sizes: dict[str, int]) -> None:
+    """Refuse a tokenizer with more tokens than a model's table has rows.
+
+    Some text models keep special tokens of a larger family, such as the place of an image. Their
+    text never has these tokens, so a warning is enough.
+    """
+    vocabulary = tokenizer.get_vocab()
+    smallest = min(sizes.values())
+    beyond = [token for token, number in vocabulary.items() if number >= smallest]
+    if not beyond:
+        return
+    are_added = set(beyond) <= set(tokenizer.get_added_vocab())
+    if are_added and len(set(sizes.values())) == 1:
+        warnings.warn(
+            f"the models have no row for the added tokens {beyond}: prompts with these will fail",
+            stacklevel=4,
         )
-        raise ValueError(
-            f"{names[0]} and {names[1]} have different tokenizers, so mixing their logits has no meaning. {len(differing)} of "
-            f"{len(ids[0])} and {len(ids[1])} tokens differ: {examples}{'; ...' if len(differing) > shown else ''}"
-        )
+        return
+    raise ValueError(
+        f"the tokenizer uses {max(vocabulary.values()) + 1} token ids, but the models' tables have "
+        f"{sizes} rows: they do not belong together, so pass the tokenizer of these models"
+    )

@@ -1,1 +1,1 @@
-"""A base and its LoRA adapters read together: one batch holds the rows of every model."""
+"""One pass for a base and its LoRA adapters: a single batch holds the rows of every part."""

@@ -1,11 +1,11 @@
-"""Mean length of the words of a completion."""
+"""The mean length of a completion's words."""
 
 import datasets
 import evaluate
 
 
 class WordLength(evaluate.Metric):
-    """Letters a word, 0 where there is no word."""
+    """Letters for each word; 0 for a completion without words."""
 
     def _info(self):
         text = datasets.Value("string")
@@ -17,5 +17,8 @@ class WordLength(evaluate.Metric):
         )
 
     def _compute(self, predictions, references):
-        words = [text.split() for text in predictions]
-        return {"values": [sum(map(len, row)) / len(row) if row else 0.0 for row in words]}
+        return {"values": [mean_length(text.split()) for text in predictions]}
+
+
+def mean_length(words):
+    return sum(map(len, words)) / len(words) if words else 0.0

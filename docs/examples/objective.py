@@ -1,7 +1,8 @@
-"""cDPO (Mitchell, 2023): DPO that takes one label in ten to be wrong, so that no pair is pushed apart without end.
+"""cDPO (Mitchell, 2023): DPO that takes one label in ten to be wrong.
 
-`b = sharpness * beta`, as for DPO. The loss sees the policy only through `b * (h(chosen) - h(rejected))`, so mixing at lam is retraining at
-beta / lam; what it is least at has no closed form.
+So no pair is pushed apart without end. TRL's beta is `b = sharpness * beta`, as for DPO. The loss
+sees the policy only through `b * (h(chosen) - h(rejected))`, so mixing at lam is the same as
+retraining at beta / lam. Its optimum has no closed form.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ OPTIMUM = "unknown"
 
 
 def make_trainer(inputs: ObjectiveInputs) -> DPOTrainer:
-    """TRL's DPOTrainer with label smoothing; the reference is the model with the adapter off."""
+    """Return TRL's DPOTrainer with label smoothing.
+
+    Its reference is the model with the adapter off.
+    """
     return DPOTrainer(
         model=inputs.model,
         args=DPOConfig(

@@ -1,4 +1,4 @@
-"""Summaries of one sentence: gold is 0 for one sentence that ends with a full stop, and -1 for anything else."""
+"""Summaries of one sentence: gold is 0 for one short sentence with a full stop, else -1."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ CORPUS = "any"
 
 
 class OneSentence:
-    """Judges the number of sentences. Args: `most_words`, a sentence of more is too long."""
+    """Judges the number of sentences.
+
+    Args:
+        max_words: a sentence of more words is too long.
+    """
 
     name = "one sentence"
     version = 1
 
-    def __init__(self, *, most_words: int):
-        if most_words < 1:
-            raise ValueError(f"most_words = {most_words} must be at least 1")
-        self.most_words = most_words
+    def __init__(self, *, max_words: int):
+        if max_words < 1:
+            raise ValueError(f"max_words = {max_words} must be at least 1")
+        self.max_words = max_words
 
     def splits(
         self, corpus: Mapping[str, Any], files: Mapping[str, str], seed: int
     ) -> dict[str, Dataset]:
-        """The corpus's documents and summaries, as they are."""
+        """Return the corpus's documents and summaries as they are."""
         return corpora.load(corpus, files, seed)
 
     def judge(
@@ -36,13 +40,13 @@ class OneSentence:
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
     ) -> dict[str, list[float]]:
-        """`gold`, and the number of full stops."""
+        """Return `gold` and the number of full stops."""
         stops = [float(text.count(".")) for text in completions]
-        good = [
-            text.rstrip().endswith(".") and count == 1 and len(text.split()) <= self.most_words
-            for text, count in zip(completions, stops, strict=True)
-        ]
-        return {"gold": [0.0 if one else -1.0 for one in good], "stops": stops}
+        return {"gold": [self._gold(text) for text in completions], "stops": stops}
+
+    def _gold(self, text: str) -> float:
+        one_sentence = text.count(".") == 1 and text.rstrip().endswith(".")
+        return 0.0 if one_sentence and len(text.split()) <= self.max_words else -1.0
 
 
 def create(settings: Mapping[str, Any]) -> OneSentence:

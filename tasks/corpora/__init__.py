@@ -1,4 +1,7 @@
-"""Where documents and their summaries come from: one module a kind, each offering `load(settings, files, seed)`."""
+"""Where documents and their summaries come from: one module for each kind of corpus.
+
+A module offers a function `load(settings, files, seed)`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,15 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def load(settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
-    """Load the corpus `settings["kind"]`: one Dataset with columns `prompt` and `completion` for each split."""
+def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    """Load the corpus `settings["kind"]`.
+
+    Args:
+        settings: the config's section `corpus`.
+        files: the file of each split, if the corpus reads files.
+        seed: seed of everything that is drawn.
+
+    Returns:
+        One Dataset for each split, with columns `prompt` and `completion`.
+    """
     return importlib.import_module(f"tasks.corpora.{settings['kind']}").load(settings, files, seed)

@@ -10,53 +10,65 @@ from typing import Any
 from datasets import Dataset
 
 
-def load(settings: dict[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
-    """Read `files`, the path of each split; `seed` is not used.
+def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+    """Read the file of each split; rows with an empty prompt or completion are left out.
 
-    `columns` maps `prompt` and `completion` to the files' own column names. Prompts are cut to
-    `max_prompt_words` words, if given; rows with an empty prompt or completion are left out.
+    Args:
+        settings: `columns` maps `prompt` and `completion` to the files' own column names. Prompts
+            are cut to `max_prompt_words` words, if it is given.
+        files: the path of each split.
+        seed: not used, because nothing is drawn.
+
+    Returns:
+        One Dataset for each split, with columns `prompt` and `completion`.
 
     Raises:
-        ValueError: if a column is missing, or a split is left empty.
+        ValueError: if a column is missing, or if a split is left empty.
     """
     return {split: _read(Path(path), settings) for split, path in files.items()}
 
 
-def _read(path: Path, settings: dict[str, Any]) -> Dataset:
+def _read(path: Path, settings: Mapping[str, Any]) -> Dataset:
+    """Read one file."""
     with tempfile.TemporaryDirectory() as cache:
         read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
         rows = read(str(path), cache_dir=cache, keep_in_memory=True)
+
     columns = settings["columns"]
     for column in columns.values():
         if column not in rows.column_names:
             raise ValueError(
-                f"corpus.columns: {path.name} has no column {column!r}; it has {sorted(rows.column_names)}"
+                f"corpus.columns: {path.name} has no column {column!r}; "
+                f"it has {sorted(rows.column_names)}"
             )
-    limit = settings.get("max_prompt_words")
-    pairs = [
-        (_first_words(str(prompt or ""), limit), str(completion or "").strip())
-        for prompt, completion in zip(
-            rows[columns["prompt"]], rows[columns["completion"]], strict=True
-        )
-    ]
-    pairs = [pair for pair in pairs if all(pair)]
-    if not pairs:
+
+    max_words = settings.get("max_prompt_words")
+    prompts, completions = [], []
+    for prompt, completion in zip(
+        rows[columns["prompt"]], rows[columns["completion"]], strict=True
+    ):
+        prompt = _first_words(str(prompt or ""), max_words)
+        completion = str(completion or "").strip()
+        if prompt and completion:
+            prompts.append(prompt)
+            completions.append(completion)
+    if not prompts:
         raise ValueError(
             f"corpus.files: {path.name} has no row with both a prompt and a completion"
         )
-    prompts, completions = zip(*pairs, strict=True)
-    return Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)})
+    return Dataset.from_dict({"prompt": prompts, "completion": completions})
 
 
-def _first_words(text: str, limit: int | None) -> str:
-    """The first `limit` words with the line breaks between them kept."""
-    if limit is None:
+def _first_words(text: str, count: int | None) -> str:
+    """Return the first `count` words of a text, with the line breaks between them."""
+    if count is None:
         return text.strip()
-    kept, room = [], limit
+    lines: list[str] = []
+    words_left = count
     for line in text.strip().splitlines():
-        words = line.split()[:room]
-        kept.append(" ".join(words))
-        room -= len(words)
-        if room <= 0:
+        words = line.split()[:words_left]
+        lines.append(" ".join(words))
+        words_left -= len(words)
+        if words_left <= 0:
             break
-    return "\n".join(kept)
+    return "\n".join(lines)

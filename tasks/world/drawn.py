@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TRIES = 1000
+#: Prompts may repeat so many times the size of a split before drawing is given up.
+MAX_REPEATS = 1000
 
 
 def splits(
     draw: Callable[[random.Random], tuple[str, str]], sizes: Mapping[str, int], seed: str
 ) -> dict[str, Dataset]:
-    """One Dataset with columns `prompt` and `completion` for each split.
+    """Draw one Dataset with columns `prompt` and `completion` for each split.
 
     Args:
         draw: draws one prompt and its demonstration.
-        sizes: rows of each split.
-        seed: what the random numbers start from.
+        sizes: the number of rows of each split.
+        seed: seed of the random numbers.
 
     Raises:
-        ValueError: if there are not so many different prompts.
+        ValueError: if there are too few different prompts.
     """
     from datasets import Dataset
 
-    rng, seen, result = random.Random(seed), set[str](), {}
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    datasets: dict[str, Dataset] = {}
     for split, size in sizes.items():
         rows: dict[str, list[str]] = {"prompt": [], "completion": []}
         repeated = 0
@@ -35,13 +38,14 @@ def splits(
             prompt, completion = draw(rng)
             if prompt in seen:
                 repeated += 1
-                if repeated > TRIES * size:
+                if repeated > MAX_REPEATS * size:
                     raise ValueError(
-                        f"corpus.documents.{split} = {size}: the task has not so many different prompts; ask for fewer"
+                        f"corpus.documents.{split} = {size}: the task does not have that many "
+                        "different prompts; ask for fewer"
                     )
                 continue
             seen.add(prompt)
             rows["prompt"].append(prompt)
             rows["completion"].append(completion)
-        result[split] = Dataset.from_dict(rows)
-    return result
+        datasets[split] = Dataset.from_dict(rows)
+    return datasets

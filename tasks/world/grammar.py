@@ -1,7 +1,8 @@
-"""The made world: people and facts, rendered to plain English by a small grammar, and read back from it.
+"""The made world: people and facts, rendered to plain English by a small grammar, and read back.
 
-Every task of the made world states facts with these sentences, so a statement in a completion can be parsed and checked against the
-document it claims to be about: entailment, coverage and invention are exact.
+Every task of the made world states facts with these sentences. So a statement in a completion can
+be parsed and checked against the document that it claims to be about: entailment, coverage and
+invention are exact.
 """
 
 from __future__ import annotations
@@ -12,60 +13,38 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+#: The names of people, by their pronoun.
 PEOPLE = {
     "She": [
-        "Nora",
-        "Mira",
-        "Ada",
-        "Ines",
-        "Greta",
-        "Lena",
-        "Vera",
-        "Alma",
-        "Ruth",
-        "Edith",
-        "Sofia",
-        "Clara",
-        "Hanna",
-        "Petra",
-        "Olga",
-        "Maya",
+        "Nora", "Mira", "Ada", "Ines", "Greta", "Lena", "Vera", "Alma",
+        "Ruth", "Edith", "Sofia", "Clara", "Hanna", "Petra", "Olga", "Maya",
     ],
     "He": [
-        "Tom",
-        "Emil",
-        "Hugo",
-        "Oskar",
-        "Felix",
-        "Anton",
-        "Jonas",
-        "Karl",
-        "Viktor",
-        "Leo",
-        "Martin",
-        "Pavel",
-        "Simon",
-        "Aron",
-        "Boris",
-        "Nils",
+        "Tom", "Emil", "Hugo", "Oskar", "Felix", "Anton", "Jonas", "Karl",
+        "Viktor", "Leo", "Martin", "Pavel", "Simon", "Aron", "Boris", "Nils",
     ],
-}
+}  # fmt: skip
+
+#: What may stand in each slot of a sentence, and so what a fact's values can be.
 VALUES = {
-    "job": "a baker|a nurse|a pilot|a teacher|a carpenter|a lawyer|a farmer|a painter|a plumber|a librarian|"
-    "a dentist|a tailor|a gardener|a sailor|a cook|an actor|an engineer|an architect",
-    "city": "Oslo|Lisbon|Vienna|Prague|Dublin|Athens|Zagreb|Geneva|Naples|Bergen|Leipzig|Krakow|Porto|Malaga|Turin",
+    "job": "a baker|a nurse|a pilot|a teacher|a carpenter|a lawyer|a farmer|a painter|a plumber|"
+    "a librarian|a dentist|a tailor|a gardener|a sailor|a cook|an actor|an engineer|an architect",
+    "city": "Oslo|Lisbon|Vienna|Prague|Dublin|Athens|Zagreb|Geneva|Naples|Bergen|Leipzig|Krakow|"
+    "Porto|Malaga|Turin",
     "colour": "grey|black|white|brown|spotted|golden",
     "animal": "cat|dog|parrot|rabbit|goat|pony|hamster|turtle",
     "pet_name": "Pip|Rex|Luna|Coco|Milo|Biscuit|Pepper|Ziggy",
     "day": "Mondays|Tuesdays|Wednesdays|Thursdays|Fridays|Saturdays|Sundays",
-    "hobby": "plays chess|paints boats|repairs clocks|bakes bread|collects stamps|writes songs|reads maps|builds kites|"
-    "grows roses|climbs hills|carves spoons|sings ballads",
+    "hobby": "plays chess|paints boats|repairs clocks|bakes bread|collects stamps|writes songs|"
+    "reads maps|builds kites|grows roses|climbs hills|carves spoons|sings ballads",
     "food": "soup|pancakes|noodles|fish|porridge|dumplings|cheese|lentils|mushrooms|plums",
     "season": "spring|summer|autumn|winter",
-    "country": "Iceland|Portugal|Morocco|Norway|Greece|Ireland|Japan|Canada|Chile|Estonia|Malta|Kenya",
+    "country": "Iceland|Portugal|Morocco|Norway|Greece|Ireland|Japan|Canada|Chile|Estonia|Malta|"
+    "Kenya",
     "vehicle": "train|ship|bus|plane|bicycle",
     "sibling": "brother|sister|cousin|neighbour",
-    "wish": "learn Spanish|write novels|sell boats|open shops|see deserts|run marathons|keep bees|restore mills",
+    "wish": "learn Spanish|write novels|sell boats|open shops|see deserts|run marathons|keep bees|"
+    "restore mills",
 }
 CHOICES = {slot: words.split("|") for slot, words in VALUES.items()}
 PRONOUNS = tuple(PEOPLE)
@@ -76,7 +55,8 @@ NAMES = tuple(name for names in PEOPLE.values() for name in names)
 class FactKind:
     """One kind of fact: its slots, and how a document, a detailed and a terse summary state it.
 
-    Terse sentences have 5 or 6 words and stops, detailed ones 10 or 11, so that the number of facts and the style decide the length.
+    A terse sentence has 5 or 6 words and stops, and a detailed one has 10 or 11. So the number of
+    facts and the style decide the length of a summary.
     """
 
     slots: tuple[str, ...]
@@ -145,90 +125,95 @@ FACT_KINDS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact, or what a sentence states of one: its kind, and the values it names (a terse sentence names fewer)."""
+    """A fact, or what a sentence states of one: its kind, and the values that it names.
+
+    A terse sentence names fewer values than the fact has. Each value is a pair (slot, value).
+    """
 
     kind: str
     values: frozenset[tuple[str, str]]
 
     def entails(self, stated: Fact) -> bool:
-        """Whether this fact makes `stated` true."""
+        """Say whether this fact makes `stated` true."""
         return self.kind == stated.kind and stated.values <= self.values
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A sentence as it was understood: of whom (a name or a pronoun), and what."""
+    """A sentence as it was understood: its subject (a name or a pronoun), and what it states."""
 
     subject: str
     fact: Fact
 
 
 def draw_person(rng: random.Random) -> tuple[str, str]:
-    """A name and its pronoun."""
+    """Draw a name and its pronoun."""
     pronoun = rng.choice(PRONOUNS)
     return rng.choice(PEOPLE[pronoun]), pronoun
 
 
 def draw_fact(rng: random.Random, kind: str) -> Fact:
-    """A fact of this kind with values drawn for all its slots."""
-    return Fact(
-        kind, frozenset((slot, rng.choice(CHOICES[slot])) for slot in FACT_KINDS[kind].slots)
-    )
+    """Draw a fact of this kind, with a value for each of its slots."""
+    values = [(slot, rng.choice(CHOICES[slot])) for slot in FACT_KINDS[kind].slots]
+    return Fact(kind, frozenset(values))
 
 
 def draw_facts(rng: random.Random, count: int) -> list[Fact]:
-    """Facts of different kinds."""
+    """Draw `count` facts of different kinds."""
     return [draw_fact(rng, kind) for kind in rng.sample(list(FACT_KINDS), count)]
 
 
 def phrase(fact: Fact, style: str, rng: random.Random) -> str:
-    """The predicate that states a fact; style is "document", "detailed" or "terse"."""
+    """Return a predicate that states a fact.
+
+    Args:
+        fact: what to state.
+        style: "document", "detailed" or "terse". For a document one of two wordings is drawn.
+        rng: source of randomness.
+    """
     template = getattr(FACT_KINDS[fact.kind], style)
-    return (rng.choice(template) if isinstance(template, tuple) else template).format(
-        **dict(fact.values)
-    )
+    if isinstance(template, tuple):
+        template = rng.choice(template)
+    return template.format(**dict(fact.values))
 
 
 def sentences(phrases: Iterable[str], name: str, pronoun: str) -> str:
-    """One sentence a phrase, of which the first names the person."""
+    """Join one sentence for each phrase; the first has the name, the others the pronoun."""
     return " ".join(f"{pronoun if i else name} {words}." for i, words in enumerate(phrases))
 
 
 def split(text: str) -> list[str]:
-    """The sentences of a text, stops kept; what follows the last stop counts as one."""
+    """Cut a text into sentences, each with its stop; what follows the last stop counts as one."""
     return re.findall(r"[^.]*\.|[^.]+$", " ".join(text.split()).replace(". ", "."))
 
 
 @functools.lru_cache(maxsize=1)
-def _patterns() -> dict[str, list[re.Pattern[str]]]:
-    slots = {
-        slot: f"(?P<{slot}>{'|'.join(map(re.escape, choices))})"
-        for slot, choices in CHOICES.items()
-    }
-    return {
-        name: [
-            re.compile(template.format(**slots))
-            for template in (*kind.document, kind.detailed, kind.terse)
-        ]
-        for name, kind in FACT_KINDS.items()
-    }
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """Return each kind of fact with a pattern for each of its wordings."""
+    groups = {}
+    for slot, choices in CHOICES.items():
+        groups[slot] = f"(?P<{slot}>{'|'.join(map(re.escape, choices))})"
+    patterns = []
+    for kind, wordings in FACT_KINDS.items():
+        for template in (*wordings.document, wordings.detailed, wordings.terse):
+            patterns.append((kind, re.compile(template.format(**groups))))
+    return patterns
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def parse(sentence: str) -> Statement | None:
-    """What a sentence states, or None if the grammar has no such sentence."""
+    """Return what a sentence states, or None if the grammar has no such sentence."""
     words = sentence.strip()
     subject, _, rest = words.partition(" ")
     if not words.endswith(".") or subject not in PRONOUNS + NAMES:
         return None
-    for kind, patterns in _patterns().items():
-        for pattern in patterns:
-            match = pattern.fullmatch(rest[:-1])
-            if match:
-                return Statement(subject, Fact(kind, frozenset(match.groupdict().items())))
+    for kind, pattern in _patterns():
+        match = pattern.fullmatch(rest[:-1])
+        if match:
+            return Statement(subject, Fact(kind, frozenset(match.groupdict().items())))
     return None
 
 
-def entailed(fact: Fact, by: Iterable[Fact]) -> bool:
-    """Whether one of the facts makes `fact` true."""
-    return any(known.entails(fact) for known in by)
+def entailed(fact: Fact, known_facts: Iterable[Fact]) -> bool:
+    """Say whether one of the known facts makes `fact` true."""
+    return any(known.entails(fact) for known in known_facts)

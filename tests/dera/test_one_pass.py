@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import BloomConfig, BloomForCausalLM
 
 from dera import RealignedModel
-from dera.one_pass import one_pass as stacked
-from dera.one_pass.one_pass import can_run_in_one_pass
+from dera.one_pass.layers import AdaptedLinear
+from dera.one_pass.conditions import can_run_in_one_pass
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.oracle import Oracle
 from tests.dera.test_generate import LAMS, PROMPTS, counted, padded
@@ -78,7 +78,7 @@ def test_one_pass_gives_the_logits_of_every_part(architecture, upper):
     model, adapters = adapted(architecture, upper), ["first", "default"]
     ours = RealignedModel(None, model, adapters=adapters)
     assert ours.one_pass.ready  # which is tried once
-    assert ours.one_pass.first == upper
+    assert ours.one_pass.first_wide_layer == upper
     with counted(base=model.get_base_model()) as calls:
         ours(**padded(PROMPTS), lam=[0.2, 0.5])
     assert calls == {"base": 1}
@@ -284,24 +284,24 @@ def test_blocks_that_take_more_than_rows_run_for_all_parts():
         base, 2, target_modules=["query_key_value", "dense_h_to_4h"], layers_to_transform=[1]
     )
     ours = RealignedModel(None, model)
-    assert ours.one_pass.first == 1
+    assert ours.one_pass.first_wide_layer == 1
     agrees(ours, model)
     assert ours.one_pass.ready
-    assert ours.one_pass.first == 0
+    assert ours.one_pass.first_wide_layer == 0
 
 
 @pytest.mark.parametrize("fault", ["wrong rows", "an error"])
 def test_a_stack_whose_trial_fails_is_not_used(fault, monkeypatch):
     def run(layer, running):
-        layer.active = [
-            (len(running) - 1 - place, *layer.adapters[part])
+        layer.present = [
+            (len(running) - 1 - place, layer.adapters[part])
             for place, part in enumerate(running)
             if part in layer.adapters
         ]
         if fault == "an error":
             raise RuntimeError("shapes")
 
-    monkeypatch.setattr(stacked._Linear, "run", run)
+    monkeypatch.setattr(AdaptedLinear, "select_parts", run)
     model = adapted("llama", names=())
     ours = RealignedModel(None, model)
     assert can_run_in_one_pass(ours.parts)

@@ -1,6 +1,11 @@
-"""Verdicts: on studies made on paper a claim that is true is reproduced, one that is not is not, and without evidence none is decided."""
+"""Verdicts on studies made on paper.
+
+A claim that is true there is reproduced, one that is false is not, and without evidence none is
+decided.
+"""
 
 import dataclasses
+import itertools
 import json
 from fractions import Fraction
 
@@ -13,9 +18,12 @@ from eval.claims import (
     PARTLY,
     REPRODUCED,
     UNTESTED,
+    Claim,
+    Evidence,
     agreement,
     baselines,
     breakdown,
+    convergence,
     cost,
     hacking,
     hallucination,
@@ -25,12 +33,32 @@ from eval.claims import (
     transition,
     verdict,
 )
-from eval.policies import find
+from eval.claims.checks import (
+    Check,
+    above,
+    at_least,
+    below,
+    falls_at_most,
+    rises_at_least,
+    rises_at_most,
+    within,
+)
+from eval.policies import find, from_completions
 from tests.eval import synthetic
 from tests.eval.synthetic import World, evidence
 
 BETAS = ["0.25", "0.5", "1", "2"]
-MODULES = (agreement, transition, strength, hacking, hallucination, safety, breakdown, baselines)
+MODULES = (
+    convergence,
+    agreement,
+    transition,
+    strength,
+    hacking,
+    hallucination,
+    safety,
+    breakdown,
+    baselines,
+)
 
 
 def stuck(world: World, anchor: float, lam: float) -> np.ndarray:
@@ -55,32 +83,65 @@ def verdicts(claims) -> list[str]:
     return [claim.verdict for claim in claims]
 
 
+def convergence_and_agreement(evidence) -> tuple[Claim, Claim]:
+    """The two claims of the one objective, where it has one anchor."""
+    [converged] = convergence.decide(evidence)
+    [agrees] = agreement.decide(evidence)
+    return converged, agrees
+
+
 @pytest.mark.parametrize(
-    ("passed", "of", "expected"),
+    ("met", "conditions", "expected"),
     [(3, 3, REPRODUCED), (2, 4, PARTLY), (1, 3, FAILED), (0, 0, UNTESTED)],
 )
-def test_verdicts_follow_from_counts(passed, of, expected):
-    assert verdict(passed, of) == expected
+def test_a_verdict_follows_from_how_many_conditions_are_met(met, conditions, expected):
+    assert verdict([True] * met + [False] * (conditions - met)) == expected
 
 
-# agreement
+def test_a_check_says_the_threshold_by_which_it_decides():
+    check = Check("the share is at least {:g}", 0.3, at_least)
+    assert str(check) == "the share is at least 0.3"
+    assert check.holds(0.3)
+    assert not check.holds(0.29)
+    assert not check.holds(None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds", "fails"),
+    [
+        (within, (-0.1, 0.1), (-0.11, 0.1)),
+        (above, (0.11, 0.2), (0.1, 0.2)),
+        (below, (0.0, 0.09), (0.0, 0.1)),
+        (rises_at_least, (0.1, 0.2), (0.09, 0.2)),
+        (rises_at_most, (0.0, 0.1), (0.0, 0.11)),
+        (falls_at_most, (-0.1, 0.2), (-0.11, 0.2)),
+    ],
+)
+def test_a_rule_asks_where_the_whole_interval_lies(rule, holds, fails):
+    for (low, high), expected in ((holds, True), (fails, False)):
+        assert rule({"value": (low + high) / 2, "low": low, "high": high}, 0.1) == expected
+
+
+# agreement and convergence
 
 
 def test_agreement_is_reproduced_where_retrained_models_reach_the_optimum():
-    converged, claim = agreement.decide(evidence(BETAS, "0.25"))
+    converged, claim = convergence_and_agreement(evidence(BETAS, "0.25"))
     assert verdicts([converged, claim]) == [REPRODUCED, REPRODUCED]
     assert claim.evidence["rank correlation"] == pytest.approx(1)
     assert [row["lam"] for row in claim.evidence["by beta"]] == ["1/8", "1/4", "1/2"]
 
 
 def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimum():
-    converged, claim = agreement.decide(evidence(BETAS, "0.25", retrained=trained_far_too_hard))
+    converged, claim = convergence_and_agreement(
+        evidence(BETAS, "0.25", retrained=trained_far_too_hard)
+    )
     assert claim.verdict != REPRODUCED
     assert converged.verdict != REPRODUCED
     for row in claim.evidence["by beta"]:
-        training, anchor, approximation = (
-            row[name]["value"] for name in ("training", "anchor", "approximation")
-        )
+        training = row["training"]["value"]
+        anchor = row["anchor"]["value"]
+        approximation = row["approximation"]["value"]
         assert row["difference"]["value"] == pytest.approx(
             training + anchor + approximation, abs=1e-9
         )
@@ -88,37 +149,36 @@ def test_agreement_fails_and_training_is_blamed_where_training_missed_its_optimu
 
 
 def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_off():
-    def timid(
-        world: World, anchor: float, lam: float
-    ) -> np.ndarray:  # not so far that nothing can be reweighted
+    def timid(world: World, anchor: float, lam: float) -> np.ndarray:
+        # not so far that nothing can be reweighted
         return world.mixture(anchor, lam / 3)
 
-    converged, claim = agreement.decide(evidence(BETAS, "0.25", sampler=timid))
+    converged, claim = convergence_and_agreement(evidence(BETAS, "0.25", sampler=timid))
     assert converged.verdict == REPRODUCED
     assert claim.verdict == FAILED
     for row in claim.evidence["by beta"]:
-        training, anchor, approximation = (
-            abs(row[name]["value"]) for name in ("training", "anchor", "approximation")
-        )
-        assert approximation > 3 * max(training, anchor)
+        training = row["training"]["value"]
+        anchor = row["anchor"]["value"]
+        approximation = row["approximation"]["value"]
+        assert abs(approximation) > 3 * max(abs(training), abs(anchor))
 
 
 def test_a_beta_where_the_reference_would_pass_is_not_counted():
-    found = evidence(BETAS, "0.25")
-    (reference,) = find(found.policies, "reference")
-    for policy in found.policies:
+    known = evidence(BETAS, "0.25")
+    (reference,) = find(known.policies, "reference")
+    for policy in known.policies:
         if policy.beta == Fraction(2) and policy.kind != "optimum":
             policy.per_prompt["reward"][:] = reference.per_prompt["reward"]
-    _, claim = agreement.decide(found)
+    [claim] = agreement.decide(known)
     assert [row["informative"] for row in claim.evidence["by beta"]] == [False, True, True]
     assert "at 2 of 2 informative beta" in claim.headline
 
 
 def test_agreement_is_not_tested_without_another_strength_nor_convergence_without_samples():
-    _, claim = agreement.decide(evidence(["1"], "1"))
+    [claim] = agreement.decide(evidence(["1"], "1"))
     assert claim.verdict == UNTESTED
-    # at this beta one sample of the reference in a few dozen counts: nothing can be said of training
-    converged, _ = agreement.decide(
+    # at this beta few of the reference's samples count, so nothing can be said of training
+    [converged] = convergence.decide(
         evidence(["0.01"], "0.01", worlds=[synthetic.LADDER], samples=2)
     )
     assert converged.verdict == UNTESTED
@@ -156,22 +216,19 @@ def test_a_jump_between_two_halves_is_no_smooth_transition():
 
 
 def wins(first: np.ndarray, second: np.ndarray, gold: np.ndarray) -> float:
-    ties = 0.5 * sum(
-        first[i] * second[j]
-        for i in range(len(gold))
-        for j in range(len(gold))
-        if gold[i] == gold[j]
-    )
-    return ties + sum(
-        first[i] * second[j]
-        for i in range(len(gold))
-        for j in range(len(gold))
-        if gold[i] > gold[j]
-    )
+    """How often a draw from the first distribution has more gold; a tie counts half."""
+    total = 0.0
+    for i, j in itertools.product(range(len(gold)), repeat=2):
+        share = 1.0 if gold[i] > gold[j] else 0.5 * (gold[i] == gold[j])
+        total += share * first[i] * second[j]
+    return total
 
 
 def test_a_better_strength_is_found_and_its_win_rate_is_the_enumerated_one():
-    """The default stays close to the reference. Among 100 prompts of 32 completions a side, 0.04 is more than five standard errors."""
+    """The default stays close to the reference.
+
+    With 100 prompts of 32 completions a side, 0.04 is more than five standard errors.
+    """
     world = synthetic.HACKED
     better, highest = strength.decide(evidence(["0.5", "1", "4"], "4", worlds=[world]))
     truth = {
@@ -271,7 +328,7 @@ def test_hacking_is_not_found_where_the_reward_model_is_right():
     assert claim.evidence["strongest regularisation: gold below the best"]
 
 
-def test_hacking_by_dera_alone_is_part_of_the_claim():
+def test_the_claim_of_hacking_holds_partly_where_dera_is_not_hacked():
     (claim,) = hacking.decide(
         evidence(
             ["0.25", "0.5", "1", "4"],
@@ -317,13 +374,13 @@ def test_hallucination_that_no_lam_changes_is_not_reproduced():
 
 
 def test_hallucination_that_rises_with_lam_is_not_reproduced():
-    """Smooth, and right at the one strength half way; three of five parts fail, the fall among them."""
+    """It is smooth, and right at the one strength half way; three of five conditions fail."""
     (claim,) = hallucination.decide(evidence(**INVENTING, sampler=backwards))
     assert claim.verdict == FAILED
     assert [row["within the margin"] for row in claim.evidence["by beta"]] == [False, True]
 
 
-def test_hallucination_that_retraining_lowers_further_is_reproduced_in_part():
+def test_hallucination_that_retraining_lowers_further_is_reproduced_partly():
     (claim,) = hallucination.decide(evidence(**INVENTING, retrained=trained_far_too_hard))
     assert claim.verdict == PARTLY
     assert [row["within the margin"] for row in claim.evidence["by beta"]] == [False, False]
@@ -348,9 +405,8 @@ def test_refusals_can_be_dialled_where_refusing_the_harmful_alone_pays():
     dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful")))
     assert verdicts([dialled, beyond]) == [REPRODUCED, REPRODUCED]
     harmful, alike, _ = synthetic.requests("harmful")
-    for rates in beyond.evidence[
-        "by lam"
-    ]:  # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
+    # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
+    for rates in beyond.evidence["by lam"]:
         assert rates["refused_harmful"] == pytest.approx(
             harmful.mixture(0.25, rates["lam"])[0], abs=0.05
         )
@@ -395,9 +451,8 @@ def test_text_breaks_down_where_the_closed_form_says():
     claim, _ = breakdown.decide(evidence(["1"], "1", OUTSIDE, worlds=[synthetic.FRAGILE]))
     breaks = [lam for lam in NUMBERS if broken(lam) > max(broken(0), broken(1)) + 0.15]
     holds = [lam for lam in NUMBERS if broken(lam) < max(broken(0), broken(1)) + 0.05]
-    assert set(breaks) | set(holds) == set(NUMBERS) - {
-        2.0
-    }  # at 2 it is a near thing, which intervals may decide
+    # at 2 it is a near thing, which intervals may decide
+    assert set(breaks) | set(holds) == set(NUMBERS) - {2.0}
     assert claim.verdict == REPRODUCED
     assert claim.evidence["breaks below 0 at"] == max(lam for lam in breaks if lam < 0) == -2
     assert claim.evidence["breaks above 1 at"] in (2, 4)
@@ -466,11 +521,11 @@ def against(kind: str, knobs: list[str], baseline: synthetic.Sampler, **more):
     return claim
 
 
-def test_a_rival_on_the_same_frontier_ties():
-    """Between two lam the chord lies below the frontier, which is concave: by less than 0.02 here."""
+def test_a_baseline_on_the_same_frontier_ties():
+    """Between two lams the chord lies below the concave frontier, here by less than 0.02."""
     claim = against("weights", ["1/4", "0.6", "3/2"], World.mixture)
     assert claim.verdict == REPRODUCED
-    rows = claim.evidence["by share"]
+    rows = claim.evidence["by knob"]
     assert [(row["knob"], row["passes"]) for row in rows] == [(0.25, 1), (0.6, 1), (1.5, 1)]
     for row in rows:
         exact = synthetic.LENGTH.mixture(0.25, row["knob"])
@@ -481,7 +536,10 @@ def test_a_rival_on_the_same_frontier_ties():
 
 
 def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
-    """At a lam that DeRa decoded there is no chord. Of 40 studies 38 should hold 0, and 31 is five standard errors less."""
+    """At a lam that DeRa decoded there is no chord.
+
+    38 of 40 studies should hold 0, and 31 is five standard errors less.
+    """
     held = 0
     for seed in range(40):
         found = evidence(
@@ -493,22 +551,22 @@ def test_the_interval_of_a_tie_holds_nothing_about_as_often_as_it_says():
             rng=seed,
         )
         [claim] = baselines.decide(found)
-        difference = claim.evidence["by share"][0]["difference"]
+        difference = claim.evidence["by knob"][0]["difference"]
         held += difference["low"] <= 0 <= difference["high"]
     assert held >= 31
 
 
-def test_a_rival_that_wastes_its_distance_is_beaten():
+def test_a_baseline_that_wastes_its_distance_is_beaten():
     claim = against("temperature", ["1", "2"], wasteful)
     assert claim.verdict == REPRODUCED
     assert all(
         row["difference"]["low"] > 0 and row["DeRa loses"] is False
-        for row in claim.evidence["by T"]
+        for row in claim.evidence["by knob"]
     )
-    assert "DeRa loses at 0 of 2 T" in claim.headline
+    assert "DeRa loses at 0 of 2 knobs" in claim.headline
 
 
-def test_where_dera_wastes_its_distance_the_rival_wins():
+def test_where_dera_wastes_its_distance_the_baseline_wins():
     claim = against(
         "probabilities",
         ["1/4", "1/2"],
@@ -516,14 +574,14 @@ def test_where_dera_wastes_its_distance_the_rival_wins():
         sampler=lambda w, a, lam: wasteful(w, a, 20 * lam),
     )
     assert claim.verdict == FAILED
-    rows = claim.evidence["by share"]
+    rows = claim.evidence["by knob"]
     assert all(row["DeRa loses"] and row["passes"] == 2 for row in rows)
     worst = min(rows, key=lambda row: row["difference"]["value"])
     assert f"{worst['difference']['value']:+.3f}" in claim.headline
-    assert f"at share = {worst['knob']:g}" in claim.headline
+    assert f"at share of the aligned model = {worst['knob']:g}" in claim.headline
 
 
-def test_a_rival_that_wins_at_one_of_two_knobs_is_refuted_in_part():
+def test_a_baseline_that_wins_at_one_of_two_knobs_leaves_the_claim_partly_reproduced():
     claim = against(
         "weights",
         ["1/2", "1"],
@@ -531,7 +589,7 @@ def test_a_rival_that_wins_at_one_of_two_knobs_is_refuted_in_part():
         sampler=lambda w, a, lam: w.mixture(a, lam) if lam < 1 else wasteful(w, a, 99),
     )
     assert claim.verdict == PARTLY
-    assert [row["DeRa loses"] for row in claim.evidence["by share"]] == [False, True]
+    assert [row["DeRa loses"] for row in claim.evidence["by knob"]] == [False, True]
 
 
 def test_dera_is_compared_with_its_own_seed():
@@ -542,9 +600,9 @@ def test_dera_is_compared_with_its_own_seed():
     assert verdicts(baselines.decide(found)) == [REPRODUCED]
 
 
-def test_a_rival_beyond_deras_reach_is_not_compared():
+def test_a_baseline_beyond_deras_reach_is_not_compared():
     both = against("weights", ["1/2", "8"], World.mixture, lams=["0", "1/2", "1"])
-    assert [row["DeRa loses"] for row in both.evidence["by share"]] == [False, None]
+    assert [row["DeRa loses"] for row in both.evidence["by knob"]] == [False, None]
     assert against("weights", ["8"], World.mixture, lams=["1/2", "1"]).verdict == UNTESTED
     # a DeRa that never leaves the reference reaches nothing
     assert against("weights", ["8"], World.mixture, sampler=stuck).verdict == UNTESTED
@@ -555,10 +613,13 @@ UNEVEN = World(np.array([0.9, 0.05, 0.05]), {"gold": np.array([0.0, 1.0, 5.0])})
 
 
 def test_the_best_of_two_ties_where_there_are_two_rewards_and_loses_where_its_taste_is_too_broad():
-    """Of two rewards any preference is an optimum at some beta; of three the best of two is none."""
-    best, price = baselines.decide(evidence(**PATH, best_of=[2, 4]))
+    """With two rewards any preference is an optimum at some beta.
+
+    With three rewards the best of two is not the optimum at any beta.
+    """
+    best, price = baselines.decide(evidence(**PATH, reweighted={"best_of_n": [2, 4]}))
     assert verdicts([best, price]) == [REPRODUCED, FAILED]
-    assert [(row["knob"], row["passes"]) for row in best.evidence["by n"]] == [(2, 2), (4, 4)]
+    assert [(row["knob"], row["passes"]) for row in best.evidence["by knob"]] == [(2, 2), (4, 4)]
     assert abs(price.evidence["difference"]["value"]) < 0.04
     chosen = dict(
         betas=["4"],
@@ -567,7 +628,7 @@ def test_the_best_of_two_ties_where_there_are_two_rewards_and_loses_where_its_ta
         worlds=[UNEVEN],
         prompts=400,
         samples=32,
-        best_of=[2],
+        reweighted={"best_of_n": [2]},
     )
     best, price = baselines.decide(evidence(**chosen))
     assert verdicts([best, price]) == [REPRODUCED, REPRODUCED]
@@ -575,8 +636,10 @@ def test_the_best_of_two_ties_where_there_are_two_rewards_and_loses_where_its_ta
     assert price.evidence["reward"] == pytest.approx(0.58, abs=0.03)
 
 
-def test_the_price_is_not_compared_without_a_best_of_two_nor_anything_without_rivals():
-    assert verdicts(baselines.decide(evidence(**PATH, best_of=[4])))[1] == UNTESTED
+def test_the_price_is_not_compared_without_a_best_of_two_nor_anything_without_baselines():
+    assert (
+        verdicts(baselines.decide(evidence(**PATH, reweighted={"best_of_n": [4]})))[1] == UNTESTED
+    )
     assert baselines.decide(evidence(**PATH)) == []
 
 
@@ -625,13 +688,14 @@ def test_cost_is_not_tested_without_dera_or_without_another_strength():
 
 
 def test_the_exact_identity_holds_and_breaks_when_the_aligned_model_is_not_the_optimum(monkeypatch):
-    rng, exact, calls = np.random.default_rng(0), np.exp, []
+    rng = np.random.default_rng(0)
+    exact = np.exp
+    calls = []
     assert identities.enumerated_identity_error(rng, beta=0.5, lam=1.5) < 1e-12
     assert identities.exact(0).verdict == REPRODUCED
 
-    def wrong_for_the_aligned_model(
-        x,
-    ):  # the first exponential of two makes the aligned model, the second the optimum
+    def wrong_for_the_aligned_model(x):
+        # the first exponential of two makes the aligned model, the second the optimum
         calls.append(x)
         return exact(0.9 * x if len(calls) % 2 else x)
 
@@ -664,3 +728,29 @@ def test_every_claim_says_what_it_tests_and_can_be_written_as_json(world, sample
         assert claim.task == "paper"
         assert claim.criterion
         assert claim.headline or claim.verdict == UNTESTED
+
+
+def test_claims_are_the_same_in_whatever_order_the_anchors_are_listed():
+    betas = ["0.25", "0.5", "1"]
+    table = synthetic.completions(
+        betas,
+        ["0.25", "1"],
+        ["0", "1/4", "1/2", "3/4", "1", "2"],
+        baselines={"weights": (["1/2"], World.mixture)},
+    )
+
+    def claims(anchors: tuple[str, str]) -> list[Claim]:
+        judging = synthetic.judging(betas, anchors, default_beta="0.25")
+        known = Evidence(
+            task="paper", policies=from_completions(table, judging), judging=judging, seed=0
+        )
+        return [claim for module in MODULES for claim in module.decide(known)]
+
+    ascending = claims(("0.25", "1"))
+    assert claims(("1", "0.25")) == ascending
+    # the default anchor is the one that decodes the smooth path, down to its own optimum
+    by_id = {claim.id: claim for claim in ascending}
+    reward = by_id["paper-smooth-rloo"].evidence["reward"]["values"]
+    optimum = synthetic.LENGTH.mean(synthetic.LENGTH.optimum(0.25), "gold")
+    assert reward[-1] == pytest.approx(optimum, abs=0.05)
+    assert by_id["paper-baseline-weights-rloo"].verdict == REPRODUCED

@@ -30,16 +30,18 @@ from tests.eval.synthetic import World, evidence
 LAMS = ["-1", "0", "1/4", "1/2", "3/4", "1", "2"]
 
 
+def as_json(claim) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(claim)))
+
+
 def claims_of(task: str, world: World, module, **more) -> list[dict]:
-    found = dataclasses.replace(
-        evidence(["0.25", "0.5", "1"], "0.5", LAMS, prompts=60, worlds=[world], **more), task=task
-    )
-    return [json.loads(json.dumps(dataclasses.asdict(claim))) for claim in module.decide(found)]
+    known = evidence(["0.25", "0.5", "1"], "0.5", LAMS, prompts=60, worlds=[world], **more)
+    return [as_json(claim) for claim in module.decide(dataclasses.replace(known, task=task))]
 
 
 @pytest.fixture(scope="module")
 def claims() -> list[dict]:
-    made = [json.loads(json.dumps(dataclasses.asdict(identities.exact(0))))]
+    made = [as_json(identities.exact(0))]
     made += claims_of(
         "length",
         synthetic.LENGTH,
@@ -60,7 +62,7 @@ def page(claims) -> str:
 
 
 def section(page: str, claim: dict) -> str:
-    """The part of the page under a claim's own heading."""
+    """What stands on the page under a claim's own heading."""
     return page.split(f"\n## {claim['id']}\n")[1].split("\n## ")[0]
 
 
@@ -74,37 +76,40 @@ def test_every_claim_stands_in_the_table_and_has_a_section_with_all_its_numbers(
         ]
         assert claim["headline"] in line
         assert line.startswith(f"| {claim['task'] or 'all'} |")
-        own = section(page, claim)
+        under_heading = section(page, claim)
         for text in (
             claim["claim"],
             claim["source"],
             claim["criterion"],
             f"**{claim['verdict']}**",
         ):
-            assert text in own
+            assert text in under_heading
         for name, value in claim["evidence"].items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 for row in value:
-                    assert f"| {' | '.join(shown(number) for number in row.values())} |" in own
+                    assert (
+                        f"| {' | '.join(shown(number) for number in row.values())} |"
+                        in under_heading
+                    )
             else:
-                assert f"- {name}: {shown(value)}" in own
+                assert f"- {name}: {shown(value)}" in under_heading
         if claim["figure"]:
-            assert f"(figures/{claim['figure']}.png)" in own
+            assert f"(figures/{claim['figure']}.png)" in under_heading
 
 
 def test_failures_are_printed_as_failures(claims, page):
-    missed = [claim for claim in claims if claim["verdict"] == FAILED]
-    assert missed
-    for claim in missed:
+    failed = [claim for claim in claims if claim["verdict"] == FAILED]
+    assert failed
+    for claim in failed:
         assert f"**not reproduced**: {claim['claim']}" in section(page, claim)
 
 
 def test_the_papers_claims_stand_beside_the_counts_of_ours_and_their_numbers(claims, page):
     top = page.split("## Every claim")[0]
-    asked = {claim["about"] for claim in claims}
+    claimed = {claim["about"] for claim in claims}
     for about, text in PAPER.items():
         [line] = [line for line in top.splitlines() if line.startswith(f"| {text} |")] or [None]
-        assert (line is not None) == (about in asked)
+        assert (line is not None) == (about in claimed)
         for verdict in (REPRODUCED, PARTLY, FAILED, UNTESTED):
             count = sum(claim["verdict"] == verdict for claim in claims if claim["about"] == about)
             assert (f"**{verdict}** {count}" in (line or "")) == (count > 0)
@@ -114,7 +119,7 @@ def test_the_papers_claims_stand_beside_the_counts_of_ours_and_their_numbers(cla
 
 
 def test_links_lead_to_the_headings(claims, page):
-    """GitHub makes an anchor of a heading by dropping its dots."""
+    """GitHub names the target of a link after the heading, without its dots."""
     for claim in claims:
         assert f"(#{claim['id'].replace('.', '')})" in page
         assert f"## {claim['id']}\n" in page
@@ -162,7 +167,7 @@ def test_claims_of_all_tasks_are_gathered_with_the_exact_identity_first(
 
 
 def test_tables_of_the_tasks_become_one_in_the_order_of_the_tasks(tmp_path, monkeypatch):
-    parts = {
+    tables = {
         "length": pd.DataFrame(
             {"kind": ["reference", "dera"], "lam": [np.nan, 0.5], "gold": [-1.0, 0.0]}
         ),
@@ -170,20 +175,17 @@ def test_tables_of_the_tasks_become_one_in_the_order_of_the_tasks(tmp_path, monk
             {"kind": ["reference"], "lam": [np.nan], "gold": [-0.5], "refused_harmful": [0.08]}
         ),
     }
-    for task, table in parts.items():
+    for task, table in tables.items():
         table.to_csv(tmp_path / f"{task}.csv", index=False)
-    paths = [str(tmp_path / f"{task}.csv") for task in parts]
-    argv = ["gather_table", *paths, "--tasks", *parts, "--output", str(tmp_path / "all.csv")]
+    paths = [str(tmp_path / f"{task}.csv") for task in tables]
+    argv = ["gather_table", *paths, "--tasks", *tables, "--output", str(tmp_path / "all.csv")]
     monkeypatch.setattr(sys, "argv", argv)
     gather_table.main()
     table = pd.read_csv(tmp_path / "all.csv")
     assert table.columns.tolist() == ["task", "kind", "lam", "gold", "refused_harmful"]
     assert table["task"].tolist() == ["length", "length", "safety"]
-    for task, part in parts.items():
-        mine = table[table["task"] == task].reset_index(drop=True)
-        pd.testing.assert_frame_equal(mine[part.columns], part)
-    assert table["refused_harmful"].isna().tolist() == [
-        True,
-        True,
-        False,
-    ]  # a measure that the first task does not have
+    for task, expected in tables.items():
+        of_task = table[table["task"] == task].reset_index(drop=True)
+        pd.testing.assert_frame_equal(of_task[expected.columns], expected)
+    # the first task does not have this measure
+    assert table["refused_harmful"].isna().tolist() == [True, True, False]

@@ -1,13 +1,20 @@
-"""Every open question is answered by the claims that bear on it, or said to be open."""
+"""Every open question is answered by the claims that say so, or is said to be open."""
 
-from eval.claims import REPRODUCED, UNTESTED
+import dataclasses
+
+from eval.claims import REPRODUCED, UNTESTED, agreement, identities, several_rewards
+from eval.decide import CLAIMS
 from eval.gather_claims import as_html
 from eval.questions import QUESTIONS, page
+from tests.eval import synthetic, two_rewards
 
 
-def claim(name: str, verdict: str = REPRODUCED, headline: str = "0.25 nats") -> dict:
+def claim(
+    name: str, answers: str, verdict: str = REPRODUCED, headline: str = "It is 0.25 nats."
+) -> dict:
     return {
         "id": name,
+        "answers": [answers],
         "verdict": verdict,
         "headline": headline,
         "claim": f"What {name} claims.",
@@ -20,39 +27,88 @@ def section(text: str, asked: str) -> str:
     return text.split(f"## {asked}\n")[1].split("\n## ")[0]
 
 
-OUTSIDE, SEVERAL = (
-    next(q.asked for q in QUESTIONS if word in q.asked) for word in ("outside", "several rewards")
-)
+ASKED = {question.key: question.asked for question in QUESTIONS}
 
 
 def test_a_question_is_answered_with_verdict_numbers_link_and_figure():
-    own = section(page("paper", [claim("length-breakdown-rloo-0.25")]), OUTSIDE)
-    assert "- length, **reproduced**: What length-breakdown-rloo-0.25 claims. 0.25 nats" in own
+    text = page("paper", [claim("length-breakdown-rloo-0.25", "outside")])
+    own = section(text, ASKED["outside"])
+    said = "What length-breakdown-rloo-0.25 claims. It is 0.25 nats."
+    assert f"- length, **reproduced**: {said}" in own
     assert "(claims.md#length-breakdown-rloo-025)" in own
     assert "(figures/length/outside.png)" in own
 
 
 def test_what_no_claim_bears_on_or_was_tested_is_not_answered_and_why():
-    text = page(
-        "paper", [claim("length-breakdown-rloo", UNTESTED, "the grid does not leave [0, 1]")]
-    )
-    assert "Not answered, because the grid does not leave [0, 1]." in section(text, OUTSIDE)
-    assert "Not answered, because no task or alignment of this study bears on it." in section(
-        text, SEVERAL
+    why = "The grid of lam does not leave [0, 1]."
+    text = page("paper", [claim("length-breakdown-rloo", "outside", UNTESTED, why)])
+    assert f"This question is not answered. {why}" in section(text, ASKED["outside"])
+    several = section(text, ASKED["several-rewards"])
+    assert (
+        "This question is not answered. No task or objective of this study bears on it." in several
     )
 
 
 def test_other_objectives_are_those_that_the_paper_did_not_use():
-    text = page("paper", [claim("length-agreement-rloo-1"), claim("length-agreement-ipo-1")])
-    known, other = (
-        next(q.asked for q in QUESTIONS if word in q.asked) for word in ("go with those", "IPO")
-    )
-    assert "rloo" in section(text, known)
-    assert "rloo" not in section(text, other)
-    assert "ipo" in section(text, other)
+    claims = []
+    for objective in ("rloo", "ipo"):
+        known = synthetic.evidence(["0.25", "1"], "1", prompts=8)
+        renamed = [dataclasses.replace(p, objective=objective) for p in known.policies]
+        settings = {objective: known.objectives["rloo"]}
+        judging = dataclasses.replace(known.judging, objectives=settings, main_objective=objective)
+        known = dataclasses.replace(known, task="length", policies=renamed, judging=judging)
+        claims += [dataclasses.asdict(decided) for decided in agreement.decide(known)]
+    for decided in claims:
+        decided["verdict"] = REPRODUCED  # whatever it is, so that it is shown
+    text = page("paper", claims)
+    of_paper = section(text, ASKED["agreement"])
+    others = section(text, ASKED["other-objectives"])
+    assert "rloo" in of_paper
+    assert "ipo" not in of_paper
+    assert "rloo" not in others
+    assert "ipo" in others
+
+
+def test_a_claim_answers_questions_whatever_the_name_of_its_task():
+    """A task may be called like a claim: hallucination is both."""
+    text = page("paper", [claim("hallucination-per-token-identity", "identity")])
+    assert "hallucination-per-token-identity" in section(text, ASKED["identity"])
+    assert "hallucination-per-token-identity" not in section(text, ASKED["coherence"])
+
+
+def test_every_claim_answers_questions_that_are_asked():
+    worlds = {
+        "length": [synthetic.LENGTH],
+        "summarization": [synthetic.HACKED],
+        "hallucination": [synthetic.INVENTING],
+        "safety": synthetic.requests("harmful"),
+    }
+    answered = set(identities.exact(0).answers)
+    for of_task in worlds.values():
+        known = synthetic.evidence(
+            ["0.25", "0.5", "1"],
+            "0.5",
+            prompts=12,
+            worlds=of_task,
+            reweighted={"best_of_n": [2]},
+        )
+        seconds = {"retrained": 1.0, "model bytes": 1.0, "pair bytes": 2.0, "adapter bytes": 0.1}
+        known = dataclasses.replace(
+            known,
+            training_seconds={"rloo": {"seconds a run": 1.0, "runs per seed": 2}},
+            sampling_seconds={"rloo": {**seconds, "dera": 1.0}},
+        )
+        for module in CLAIMS:
+            if module is not identities:  # it needs models
+                for decided in module.decide(known):
+                    answered |= set(decided.answers)
+    for decided in several_rewards.decide(two_rewards.evidence(two_rewards.CONFLICT)):
+        answered |= set(decided.answers)
+    # no synthetic objective is one that the paper did not use
+    assert answered == set(ASKED) - {None, "other-objectives"}
 
 
 def test_the_page_for_the_report_links_to_no_file():
-    html = as_html("questions", page("paper", [claim("length-breakdown-rloo")]))
+    html = as_html("questions", page("paper", [claim("length-breakdown-rloo", "outside")]))
     assert "href" not in html
     assert "length-breakdown-rloo" in html

@@ -1,4 +1,7 @@
-"""The report's pages, read back by an HTML parser: every claim with its own figure, every completion as the model wrote it."""
+"""The report's pages, read back by an HTML parser.
+
+Every claim has its own figure, and every completion is as the model wrote it.
+"""
 
 import base64
 import json
@@ -11,10 +14,18 @@ import pytest
 from eval import report_pages
 
 CLAIM = {
-    "id": "length-smooth", "about": "smooth", "claim": "It is smooth.", "source": "paper", "criterion": "no steps < 1", "verdict": "partly",
-    "headline": "largest step 0.42", "evidence": {"rows": [{"lam": 0.5, "reward": -0.25}]}, "task": "length", "figure": "length/lam_curve",
+    "id": "length-smooth",
+    "about": "smooth",
+    "claim": "It is smooth.",
+    "source": "paper",
+    "criterion": "no steps < 1",
+    "verdict": "partly",
+    "headline": "largest step 0.42",
+    "evidence": {"rows": [{"lam": 0.5, "reward": -0.25}]},
+    "task": "length",
+    "figure": "length/lam_curve",
     "must_hold": False,
-}  # fmt: skip
+}
 EXACT = {**CLAIM, "id": "exact", "task": None, "figure": None, "headline": "error 1e-15"}
 WRITTEN = [" A cat.", "", " <b>bold</b> & more", " two\n\n# lines", " | cells |"]
 
@@ -24,7 +35,10 @@ class Reader(HTMLParser):
 
     def __init__(self, page: str):
         super().__init__()
-        self.rows, self.images, self.text, self.inside = [], [], "", False
+        self.rows = []
+        self.images = []
+        self.text = ""
+        self.inside = False
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
@@ -51,64 +65,43 @@ def pages(tmp_path_factory):
     (folder / "figures" / "length").mkdir(parents=True)
     (folder / "figures" / "length" / "lam_curve.png").write_bytes(b"\x89PNG of lam_curve")
     (folder / "claims.json").write_text(json.dumps([EXACT, CLAIM]))
-    blank = {
-        "prompt_id": 0,
-        "prompt": "Say <what>?",
-        "objective": None,
-        "adapter_beta": None,
-        "lam": None,
+    pd.DataFrame(completions()).to_csv(folder / "samples.csv", index=False)
+    arguments = {
+        "--claims": folder / "claims.json",
+        "--figures": folder / "figures",
+        "--samples": folder / "samples.csv",
+        "--tasks": "length",
+        "--claim-pages": folder / "claims",
+        "--completion-pages": folder / "completions",
     }
-    rows = [{**blank, "policy": "reference", "completion": " Reference.", "gold": 0.0}]
-    for number, text in enumerate(WRITTEN):
-        labels = {"objective": "rloo", "adapter_beta": 0.25}
-        rows.append(
-            {
-                **blank,
-                **labels,
-                "policy": "dera",
-                "lam": number / 2,
-                "completion": text,
-                "gold": -number / 4,
-            }
-        )
-    rows.append(
-        {
-            **blank,
-            "objective": "rloo",
-            "adapter_beta": 0.25,
-            "policy": "retrained",
-            "completion": " Retrained.",
-            "gold": 1.0,
-        }
-    )
-    pd.DataFrame(rows).to_csv(folder / "samples.csv", index=False)
-    arguments = [
-        "--claims",
-        folder / "claims.json",
-        "--figures",
-        folder / "figures",
-        "--samples",
-        folder / "samples.csv",
-    ]
-    arguments += [
-        "--tasks",
-        "length",
-        "--claim-pages",
-        folder / "claims",
-        "--completion-pages",
-        folder / "completions",
-    ]
+    argv = ["report_pages"]
+    for option, value in arguments.items():
+        argv += [option, str(value)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["report_pages", *map(str, arguments)])
+        patch.setattr(sys, "argv", argv)
         report_pages.main()
-    return {
-        str(path.relative_to(folder)): Reader(path.read_text())
-        for part in ("claims", "completions")
-        for path in (folder / part).rglob("*.html")
-    }
+    read = {}
+    for kind in ("claims", "completions"):
+        for path in (folder / kind).rglob("*.html"):
+            read[str(path.relative_to(folder))] = Reader(path.read_text())
+    return read
 
 
-def test_there_is_a_page_for_each_claim_and_for_each_task_and_policy(pages):
+def completions() -> list[dict]:
+    """The completions of one prompt: by the reference, by DeRa at each lam, and retrained."""
+    row = dict.fromkeys(["objective", "beta", "anchor", "lam"])
+    row |= {"prompt_id": 0, "prompt": "Say <what>?"}
+    reference = {"kind": "reference", "completion": " Reference.", "gold": 0.0}
+    retrained = {"kind": "retrained", "objective": "rloo", "beta": 0.25}
+    rows = [row | reference]
+    for number, text in enumerate(WRITTEN):
+        dera = {"kind": "dera", "objective": "rloo", "anchor": 0.25, "lam": number / 2}
+        rows.append(row | dera | {"completion": text, "gold": -number / 4})
+    rows.append(row | retrained | {"completion": " Retrained.", "gold": 1.0})
+    return rows
+
+
+def test_there_is_a_page_for_each_claim_and_for_each_task_and_kind_of_policy(pages):
     claims = {"claims/all/exact.html", "claims/length/length-smooth.html"}
     assert set(pages) == claims | {
         "completions/dera/length.html",
@@ -120,10 +113,8 @@ def test_a_claims_page_has_its_own_figure_its_numbers_and_its_verdict(pages):
     page = pages["claims/length/length-smooth.html"]
     [image] = page.images
     assert base64.b64decode(image.removeprefix("data:image/png;base64,")) == b"\x89PNG of lam_curve"
-    assert all(
-        part in page.text
-        for part in ("largest step 0.42", "partly", "It is smooth.", "no steps < 1")
-    )
+    for text in ("largest step 0.42", "partly", "It is smooth.", "no steps < 1"):
+        assert text in page.text
     assert page.rows == [["lam", "reward"], ["0.5", "-0.25"]]
     exact = pages["claims/all/exact.html"]
     assert "error 1e-15" in exact.text
@@ -131,9 +122,8 @@ def test_a_claims_page_has_its_own_figure_its_numbers_and_its_verdict(pages):
 
 
 def test_completions_are_read_as_they_were_written_each_under_its_policy(pages):
-    dera, retrained = (
-        pages[f"completions/{policy}/length.html"] for policy in ("dera", "retrained")
-    )
+    dera = pages["completions/dera/length.html"]
+    retrained = pages["completions/retrained/length.html"]
     assert "Say <what>?" in dera.text
     assert dera.rows[:2] == [["policy", "gold", "completion"], ["reference", "0.00", " Reference."]]
     lams = ["0", "0.5", "1", "1.5", "2"]

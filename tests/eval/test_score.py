@@ -31,7 +31,7 @@ def table(
             "finished": finished,
             "logp_policy": [-1.0] * count,
             "logp_reference": [-2.0 - i for i in range(count)],
-            "policy": "reference",
+            "kind": "reference",
         }
     )
 
@@ -67,14 +67,14 @@ def test_the_labeller_likes_gold_and_length(scored):
     )
 
 
-def test_without_a_grammar_broken_is_what_did_not_end_or_mostly_repeats_itself(scored):
+def test_without_a_grammar_broken_means_unfinished_or_mostly_repetition(scored):
     assert scored["broken"].tolist() == [0, 1, 0, 1]
 
 
 def test_without_preferences_and_reward_model_there_is_no_such_column():
-    found = Scorer(LengthTask(2, 3)).score(table(["a"], [[1]], [True]), PROMPTS)
-    assert {"labeller", "learned"}.isdisjoint(found.columns)
-    assert set(measures(found)) == {"gold", "length", "fluency", "repetition", "broken"}
+    scored = Scorer(LengthTask(2, 3)).score(table(["a"], [[1]], [True]), PROMPTS)
+    assert {"labeller", "learned"}.isdisjoint(scored.columns)
+    assert set(measures(scored)) == {"gold", "length", "fluency", "repetition", "broken"}
 
 
 def test_the_reward_model_is_asked_with_the_prompts_the_tokens_and_the_ends():
@@ -85,8 +85,8 @@ def test_the_reward_model_is_asked_with_the_prompts_the_tokens_and_the_ends():
         return [10.0 * len(row) for row in ids]
 
     rows = table(["a b", "c"], [[1, 2], [3]], [True, False], [1, 0])
-    found = Scorer(LengthTask(2, 3), learned=learned).score(rows, PROMPTS)
-    assert found["learned"].tolist() == [20, 10]
+    scored = Scorer(LengthTask(2, 3), learned=learned).score(rows, PROMPTS)
+    assert scored["learned"].tolist() == [20, 10]
     assert asked == [(["second", "first"], [[1, 2], [3]], [True, False])]
 
 
@@ -106,21 +106,21 @@ def judged() -> tuple[pd.DataFrame, list[str]]:
     return Scorer(task).score(made, prompts), prompts
 
 
-def test_with_a_grammar_broken_is_what_did_not_end_or_is_none_of_its_responses(judged):
-    found, _ = judged
-    assert found["wellformed"].tolist() == [1, 1, 0] * 2
-    assert found["broken"].tolist() == [0, 1, 1] * 2
+def test_with_a_grammar_broken_means_unfinished_or_not_of_the_grammar(judged):
+    scored, _ = judged
+    assert scored["wellformed"].tolist() == [1, 1, 0] * 2
+    assert scored["broken"].tolist() == [0, 1, 1] * 2
 
 
 def test_a_measure_that_does_not_apply_is_nan_and_gold_never_is(judged):
-    found, _ = judged
-    assert found["refused_harmful"].tolist()[:3] == [1, 1, 0]
-    assert all(math.isnan(value) for value in found["refused_harmful"][3:])
-    assert all(math.isnan(value) for value in found["refused_plain"][:3])
-    assert found["gold"].tolist() == [GOLD["harmful"]["refused"]] * 2 + [-1] + [
+    scored, _ = judged
+    assert scored["refused_harmful"].tolist()[:3] == [1, 1, 0]
+    assert all(math.isnan(value) for value in scored["refused_harmful"][3:])
+    assert all(math.isnan(value) for value in scored["refused_plain"][:3])
+    assert scored["gold"].tolist() == [GOLD["harmful"]["refused"]] * 2 + [-1] + [
         GOLD["harmless"]["refused"]
     ] * 2 + [-1]
-    assert np.isfinite(found["gold"]).all()
+    assert np.isfinite(scored["gold"]).all()
 
 
 def test_a_task_that_breaks_its_contract_stops_the_scoring():

@@ -117,13 +117,13 @@ def objectives() -> dict[str, Objective]:
         "seeds": (0, 1),
     }
     anchored = {"anchors": (f"{BETA:g}",), "default_beta": f"{BETA:g}"}
-    found = {}
+    settings = {}
     for name, reward in REWARDS.items():
-        found[name] = Objective(**shared, **anchored, reward=reward)
+        settings[name] = Objective(**shared, **anchored, reward=reward)
     for name, (first, second) in SECTION.joint.items():
         reward = {"kindness": float(first), "words": -0.1 * float(second)}
-        found[name] = Objective(**shared, anchors=(), default_beta=None, reward=reward)
-    return found
+        settings[name] = Objective(**shared, anchors=(), default_beta=None, reward=reward)
+    return settings
 
 
 def judging() -> Judging:

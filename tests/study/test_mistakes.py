@@ -239,14 +239,14 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
         "objective": "objective.py",
     }
     length["metrics"] = ["metric.py"]
-    config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"most_words": 9}}
+    config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"max_words": 9}}
     resolved = plan.resolve(config)
     assert resolved.plugins() == ["objective.py"]
     declared = resolved.tasks["length"].objectives["mine"].declared
     assert declared == Declared("objective.py", "preferences", "unknown")
     assert resolved.tasks["mine"].module == "task.py"
-    config["tasks"]["mine"]["settings"] = {"most_words": 0}
-    refused(config, r"tasks\.mine\.settings = .*most_words = 0 must be at least 1")
+    config["tasks"]["mine"]["settings"] = {"max_words": 0}
+    refused(config, r"tasks\.mine\.settings = .*max_words = 0 must be at least 1")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What every task promises: names are checked, and a broken reward is refused with the task and the number."""
+"""What every task promises, and how a broken reward or wrong settings are refused."""
 
 import math
 from pathlib import Path
@@ -18,21 +18,31 @@ class Stub:
 
     name, version = "stub", 1
 
-    def __init__(self, found):
-        self.found = found
+    def __init__(self, verdict):
+        self.verdict = verdict
 
     def judge(self, prompts, completions, completion_ids):
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
 
 
-def judge(found):
-    return tasks.judge(Stub(found), ["a", "b"], [" x", " y"], [[1], [2]])
+def judge(verdict):
+    return tasks.judge(Stub(verdict), ["a", "b"], [" x", " y"], [[1], [2]])
+
+
+def small_splits(name, **sizes):
+    """Splits of a task of the default study."""
+    task = tasks.create(name, LAPTOP[name]["settings"])
+    return task.splits({"kind": "made_world", "documents": sizes}, {}, seed=5)
+
+
+def has_own_corpus(name):
+    return modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) == "own"
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("verdict", "message"),
     [
         ({"gold": [0.0]}, "task stub: judge returned 1 values of 'gold' for 2 completions"),
         ({"gold": [0.0] * 3}, "task stub: judge returned 3 values of 'gold' for 2"),
@@ -52,16 +62,16 @@ def judge(found):
         ),
     ],
 )
-def test_a_broken_verdict_is_refused_by_task_and_number(found, message):
+def test_a_broken_verdict_is_refused_with_the_task_and_the_bad_value(verdict, message):
     with pytest.raises(tasks.TaskError, match=message):
-        judge(found)
+        judge(verdict)
 
 
-def test_a_measure_may_not_apply_and_comes_back_as_it_was():
-    found = judge({"gold": [0.5, -1], "refused_harmful": [NAN, 1.0]})
-    assert found["gold"] == [0.5, -1]
-    assert math.isnan(found["refused_harmful"][0])
-    assert found["refused_harmful"][1] == 1
+def test_a_measure_that_does_not_apply_to_a_prompt_is_allowed_and_left_unchanged():
+    measures = judge({"gold": [0.5, -1], "refused_harmful": [NAN, 1.0]})
+    assert measures["gold"] == [0.5, -1]
+    assert math.isnan(measures["refused_harmful"][0])
+    assert measures["refused_harmful"][1] == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +90,7 @@ def test_a_measure_may_not_apply_and_comes_back_as_it_was():
         ("safety", {"harmful": 0.9, "plain": 0.2}, r"harmful = 0\.9 and plain = 0\.2"),
     ],
 )
-def test_wrong_settings_are_refused_by_task_and_number(name, settings, message):
+def test_wrong_settings_are_refused_with_the_task_and_the_bad_value(name, settings, message):
     with pytest.raises(tasks.TaskError, match=rf"tasks\.{name}\.settings = .*: .*{message}"):
         tasks.create(name, settings)
 
@@ -94,39 +104,34 @@ def test_a_task_of_the_default_study_keeps_the_contract(name):
     assert modules.constant(f"tasks.{name}", "CORPUS", ("any", "own"))
     task = tasks.create(name, LAPTOP[name]["settings"])
     assert task.name == name
+
+    # The splits have the asked sizes, and no prompt is in two of them.
     sizes = {"train": 150, "validation": 40, "test": 10}
-    splits = task.splits({"kind": "made_world", "documents": sizes}, {}, seed=5)
+    splits = small_splits(name, **sizes)
     assert {split: len(rows) for split, rows in splits.items()} == sizes
     prompts = [prompt for split in splits.values() for prompt in split["prompt"]]
     completions = [completion for split in splits.values() for completion in split["completion"]]
     assert len(set(prompts)) == 200
+
+    # The reward differs, or it would teach nothing, and demonstrations are in the task's language.
     ids = [list(range(len(text.split()))) for text in completions]
-    found = tasks.judge(task, prompts, completions, ids)
-    assert all(math.isfinite(gold) for gold in found["gold"])
-    assert len(set(found["gold"])) > 1  # a reward that never differs teaches nothing
-    assert set(found.get("wellformed", [1])) == {1}  # demonstrations are in the task's language
-    alone = [
-        tasks.judge(task, *([column[i]] for column in (prompts, completions, ids)))["gold"][0]
-        for i in range(20)
-    ]
-    assert alone == found["gold"][:20]  # no verdict looks at other rows
+    measures = tasks.judge(task, prompts, completions, ids)
+    assert all(math.isfinite(gold) for gold in measures["gold"])
+    assert len(set(measures["gold"])) > 1
+    assert set(measures.get("wellformed", [1])) == {1}
+
+    # No verdict depends on other rows.
+    for i in range(20):
+        alone = tasks.judge(task, [prompts[i]], [completions[i]], [ids[i]])
+        assert alone["gold"] == [measures["gold"][i]]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in tasks.available()
-        if modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) == "own"
-    ],
-)
-def test_a_task_of_its_own_world_refuses_prompts_of_others(name):
+@pytest.mark.parametrize("name", [name for name in tasks.available() if has_own_corpus(name)])
+def test_a_task_with_its_own_corpus_refuses_prompts_of_other_tasks(name):
     task = tasks.create(name, LAPTOP[name]["settings"])
-    for other in tasks.available():
-        if other != name:
-            rows = tasks.create(other, LAPTOP[other]["settings"]).splits(
-                {"kind": "made_world", "documents": {"test": 1}}, {}, 0
-            )
-            [row] = rows["test"]
-            with pytest.raises(tasks.TaskError, match=f"task {name}: judge raised ValueError"):
-                tasks.judge(task, [row["prompt"]], [row["completion"]], [[0]])
+    for other_name in tasks.available():
+        if other_name == name:
+            continue
+        [row] = small_splits(other_name, test=1)["test"]
+        with pytest.raises(tasks.TaskError, match=f"task {name}: judge raised ValueError"):
+            tasks.judge(task, [row["prompt"]], [row["completion"]], [[0]])

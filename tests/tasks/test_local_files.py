@@ -1,4 +1,4 @@
-"""Local files of every kind give the same rows; what is wrong with them is said by name."""
+"""Local files of every kind give the same rows, and errors name the file or the column."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def load(folder, name="rows.jsonl", **more):
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
-def test_all_kinds_of_files_give_the_same_rows(folder, name):
+def test_files_of_all_kinds_give_the_same_rows(folder, name):
     splits = load(folder, name)
     assert list(splits) == ["train", "test"]
     assert splits["train"].to_list() == [
@@ -41,12 +41,12 @@ def test_all_kinds_of_files_give_the_same_rows(folder, name):
     ]
 
 
-def test_prompts_are_cut_to_words_and_keep_their_lines(folder):
+def test_prompts_are_cut_to_a_number_of_words_and_keep_their_line_breaks(folder):
     rows = load(folder, max_prompt_words=5)["test"]
     assert list(rows["prompt"]) == ["A: hello there\nB: good", "A: one two three"]
 
 
-def test_a_missing_column_is_named(folder):
+def test_a_missing_column_is_an_error_that_names_it(folder):
     with pytest.raises(ValueError, match=r"no column 'text'; it has \['gist', 'talk'\]"):
         load(folder, columns={"prompt": "text", "completion": "gist"})
 

@@ -1,4 +1,4 @@
-"""The made world: summaries state what documents say, splits do not meet, seeds repeat."""
+"""The made world: summaries state what documents say, and splits have no prompt in common."""
 
 import re
 
@@ -17,25 +17,27 @@ def splits():
 
 
 def pattern(template: str) -> re.Pattern:
-    """The sentences a template can make, with a group for each slot."""
-    parts = re.split(r"\{(\w+)\}", template)
-    for i in range(1, len(parts), 2):
-        parts[i] = f"(?P<{parts[i]}>" + "|".join(map(re.escape, grammar.CHOICES[parts[i]])) + ")"
-    return re.compile(
-        "".join(re.escape(part) if i % 2 == 0 else part for i, part in enumerate(parts))
-    )
+    """The sentences that a template can make, with a group for each slot."""
+    pieces = re.split(r"\{(\w+)\}", template)  # text and slots in turn
+    for i, piece in enumerate(pieces):
+        if i % 2 == 0:
+            pieces[i] = re.escape(piece)
+        else:
+            choices = "|".join(map(re.escape, grammar.CHOICES[piece]))
+            pieces[i] = f"(?P<{piece}>{choices})"
+    return re.compile("".join(pieces))
 
 
 FORMS = [
-    (name, pattern(t))
+    (name, pattern(template))
     for name, kind in grammar.FACT_KINDS.items()
-    for t in (*kind.document, kind.detailed, kind.terse)
+    for template in (*kind.document, kind.detailed, kind.terse)
 ]
 
 
 def statements(text: str) -> list[tuple[str, frozenset]]:
-    """(fact kind, values named) of each sentence; fails on a sentence the grammar cannot have made."""
-    found = []
+    """Each sentence's kind of fact and its values; fails on a sentence of no template."""
+    stated = []
     for sentence in text.rstrip(".").split(". "):
         phrase = sentence.split(" ", 1)[1]
         matches = [(kind, form.fullmatch(phrase)) for kind, form in FORMS]
@@ -43,8 +45,8 @@ def statements(text: str) -> list[tuple[str, frozenset]]:
             (kind, frozenset(match.groupdict().items())) for kind, match in matches if match
         }
         assert len(readings) == 1, (sentence, readings)
-        found += readings
-    return found
+        stated += readings
+    return stated
 
 
 def test_every_statement_of_a_summary_is_in_its_document(splits):
@@ -52,33 +54,32 @@ def test_every_statement_of_a_summary_is_in_its_document(splits):
         document = statements(row["prompt"])
         assert len({kind for kind, _ in document}) == len(document) == 3
         for kind, named in statements(row["completion"]):
-            assert any(kind == k and named <= n for k, n in document), row
+            told = [values for told_kind, values in document if told_kind == kind]
+            assert any(named <= values for values in told), row
 
 
-def test_the_grammar_reads_documents_and_summaries_as_they_were_read_here(splits):
+def test_the_grammar_reads_documents_and_summaries_as_these_tests_do(splits):
     for row in splits["train"]:
         for text in (row["prompt"], row["completion"]):
             read = [grammar.parse(sentence) for sentence in grammar.split(text)]
-            assert [
-                (statement.fact.kind, statement.fact.values) for statement in read
-            ] == statements(text)
+            facts = [(statement.fact.kind, statement.fact.values) for statement in read]
+            assert facts == statements(text)
             assert read[0].subject == text.split()[0]
 
 
-def test_a_document_names_its_person_once_and_its_summary_agrees(splits):
+def test_a_document_and_its_summary_name_their_person_first_and_then_use_the_pronoun(splits):
     for row in splits["train"]:
-        subjects = [
-            [sentence.split()[0] for sentence in row[side].split(". ")]
-            for side in ("prompt", "completion")
+        name, *pronouns = [sentence.split()[0] for sentence in row["prompt"].split(". ")]
+        summary_name, *summary_pronouns = [
+            sentence.split()[0] for sentence in row["completion"].split(". ")
         ]
-        (name, *rest), (again, *others) = subjects
-        [pronoun] = set(rest)
-        assert name == again
-        assert set(others) <= {pronoun}
+        [pronoun] = set(pronouns)
+        assert name == summary_name
+        assert set(summary_pronouns) <= {pronoun}
         assert name in grammar.PEOPLE[pronoun]
 
 
-def test_lengths_vary_widely_and_do_not_depend_on_the_document(splits):
+def test_lengths_of_summaries_vary_widely_and_do_not_depend_on_the_document(splits):
     lengths = np.array([len(text.split()) for text in splits["train"]["completion"]])
     documents = np.array([len(text.split()) for text in splits["train"]["prompt"]])
     assert lengths.min() <= 5
@@ -87,9 +88,10 @@ def test_lengths_vary_widely_and_do_not_depend_on_the_document(splits):
     assert abs(np.corrcoef(lengths, documents)[0, 1]) < 0.17  # four standard errors of 600 rows
 
 
-def test_splits_do_not_meet_and_seeds_repeat(splits):
+def test_no_prompt_is_in_two_splits_and_only_another_seed_gives_other_rows(splits):
     prompts = [set(split["prompt"]) for split in splits.values()]
     assert sum(map(len, prompts)) == len(set.union(*prompts)) == 700
-    again, other = made_world.load(SETTINGS, {}, seed=0), made_world.load(SETTINGS, {}, seed=1)
+    again = made_world.load(SETTINGS, {}, seed=0)
+    other_seed = made_world.load(SETTINGS, {}, seed=1)
     assert again["train"].to_list() == splits["train"].to_list()
-    assert other["train"].to_list() != splits["train"].to_list()
+    assert other_seed["train"].to_list() != splits["train"].to_list()

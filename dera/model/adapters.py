@@ -1,0 +1,120 @@
+"""Loading PEFT adapters onto their base, and refusing those that do not fit it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft.utils.save_and_load import load_peft_weights
+from transformers import PreTrainedModel
+
+
+def with_adapters(
+    base: PreTrainedModel,
+    reference: str,
+    paths: dict[str, str],
+    hub: dict[str, Any],
+    keeps_base: bool,
+) -> PeftModel:
+    """Put adapters on a base.
+
+    Args:
+        base: the base, into which PEFT puts the adapters.
+        reference: the path of the base, for messages.
+        paths: the adapters' paths, by name; at least one.
+        hub: arguments that say where on the Hub to look, and as whom.
+        keeps_base: whether the base with its adapters off must stay the reference.
+
+    Raises:
+        ValueError: if an adapter does not fit the base, or changes a base that must stay as it is.
+    """
+    model: PeftModel | None = None
+    for name, path in paths.items():
+        stored = load_peft_weights(path, device="cpu", use_safetensors=True, **hub)
+        if keeps_base:
+            bare = base if model is None else model.get_base_model()
+            _check_leaves_base(path, stored, bare, hub)
+        # PEFT raises these for shapes that differ and for target modules that do not exist.
+        try:
+            if model is None:
+                model = PeftModel.from_pretrained(base, path, adapter_name=name, **hub)
+            else:
+                model.load_adapter(path, adapter_name=name, **hub)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"the adapter {path} does not fit {reference}: "
+                f"was it trained on another base?\n{error}"
+            ) from error
+        _check_complete(model, name, path, reference, set(stored))
+    assert model is not None, "at least one adapter is needed"
+    return model.eval()
+
+
+def check_adapter(path: str, reference: str, hub: dict[str, Any]) -> None:
+    """Refuse an adapter with pickled weights, and warn of one that names another base.
+
+    Folders move, so a base of another name may be the same model.
+
+    Raises:
+        ValueError: if the adapter is a folder without safetensors.
+    """
+    if Path(path).is_dir() and not (Path(path) / "adapter_model.safetensors").exists():
+        raise ValueError(
+            f"{path} has no adapter_model.safetensors, and pickled weights may run code: "
+            "save the adapter with PEFT again"
+        )
+    recorded = PeftConfig.from_pretrained(path, **hub).base_model_name_or_path
+    if recorded and Path(recorded).name != Path(reference).name:
+        warnings.warn(
+            f"the adapter {path} was trained on {recorded}, and is put on {reference}: "
+            "is that the same model?",
+            stacklevel=4,
+        )
+
+
+def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[str, Any]) -> None:
+    """Refuse an adapter that changes weights of the base itself.
+
+    When such an adapter is switched off, the base is not the reference.
+    """
+    own = base.state_dict()
+    changed = []
+    for name, weight in stored.items():
+        place = name.removeprefix("base_model.model.")
+        if place in own and not _are_equal(weight, own[place]):
+            changed.append(name)
+    bias = getattr(PeftConfig.from_pretrained(path, **hub), "bias", "none")
+    if changed or bias != "none":
+        reason = f"bias={bias!r}" if bias != "none" else f"for example {changed[0]}"
+        raise ValueError(
+            f"the adapter {path} also changes weights of its base ({reason}), so the base with the "
+            "adapter off is not the reference: load it with merge_adapter=True, which keeps a "
+            "second copy"
+        )
+
+
+def _are_equal(stored: Any, own: Any) -> bool:
+    """Whether a stored weight is the base's own, in the base's precision."""
+    return stored.shape == own.shape and bool((stored.to(own.device, own.dtype) == own).all())
+
+
+def _check_complete(
+    model: PeftModel, name: str, path: str, reference: str, stored: set[str]
+) -> None:
+    """Refuse an adapter whose weights are not exactly those that the base has a place for.
+
+    PEFT drops weights without a place, and leaves places without weights as they were.
+    """
+    expected = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
+    # embeddings may be stored beside the adapter
+    without_place = stored - expected - set(model.state_dict())
+    without_weight = expected - stored
+    if without_place or without_weight:
+        example = sorted(without_place | without_weight)[0]
+        raise ValueError(
+            f"the adapter {path} does not fit {reference}: {len(without_place)} of its weights "
+            f"have no place there and {len(without_weight)} places have no weight, for example "
+            f"{example}: was it trained on another base?"
+        )

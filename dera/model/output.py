@@ -1,0 +1,58 @@
+"""What a call of the realigned model returns: mixed logits, and the loss of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.modeling_outputs import ModelOutput
+
+from dera.model.cache import RealignedCache
+
+
+@dataclass
+class RealignedOutput(ModelOutput):
+    """The output of transformers' language models, and the logits that were mixed.
+
+    Attributes:
+        loss: the mean cross-entropy of the labels, where labels were given.
+        logits: the mixed logits, float32 of shape (batch, time, vocabulary).
+        past_key_values: the cache, where one is used.
+        reference_logits: the logits of the reference, of the same shape, where they were asked for.
+        aligned_logits: those of the aligned model, or a tuple of those of several aligned models.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: RealignedCache | None = None
+    reference_logits: Tensor | None = None
+    aligned_logits: Tensor | tuple[Tensor, ...] | None = None
+
+
+def aligned_output(logits: Sequence[Tensor | None]) -> Any:
+    """Return the logits of the aligned models: of the only one, or a tuple of those of several.
+
+    Args:
+        logits: the logits of the reference, then of the aligned models; all of them were run.
+    """
+    aligned = tuple(logits[1:])
+    return aligned[0] if len(aligned) == 1 else aligned
+
+
+def loss_of(logits: Tensor, labels: Tensor, is_encoder_decoder: bool) -> Tensor:
+    """Return the mean cross-entropy of the labels, as transformers computes it.
+
+    Args:
+        logits: shape (batch, time, vocabulary).
+        labels: token ids, -100 to ignore, shape (batch, time). The logits of a decoder-only model
+            predict the label of the next position. Those of an encoder-decoder predict the label of
+            the same position.
+        is_encoder_decoder: which of the two the model is.
+    """
+    if is_encoder_decoder:
+        targets = labels.to(logits.device).flatten()
+        return nn.functional.cross_entropy(logits.flatten(0, 1), targets)
+    return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1])
