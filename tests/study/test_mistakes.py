@@ -1,4 +1,4 @@
-"""Every shipped config is valid. A mistake is refused with its key, its value and what is allowed."""
+"""Shipped configs are valid. A mistake is refused with its key, its value and what is allowed."""
 
 import copy
 import math

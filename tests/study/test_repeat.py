@@ -1,4 +1,4 @@
-"""A job can be repeated by hand: its log begins with the command, and its settings lie beside it."""
+"""A job can be repeated by hand: its log begins with the command; its settings lie beside it."""
 
 import json
 import os
