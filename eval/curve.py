@@ -22,7 +22,7 @@ from dera.curve.sampling import sample_covering
 from dera.estimators import Array
 from dera.model.realigned import RealignedModel
 from study import job
-from tasks.settings import TaskSettings
+from tasks import TaskSettings
 
 
 @job.settings_class

@@ -25,7 +25,7 @@ from dera.estimators import Array
 from dera.model.realigned import RealignedModel
 from eval.curve import Evaluation, gold_of, load_pair, read_prompts
 from study import job
-from tasks.settings import TaskSettings
+from tasks import TaskSettings
 
 LAMS = tuple(round(0.1 * i, 1) for i in range(21))
 SAMPLED_LAMS = (0.0, 0.3, 0.8, 2.0)

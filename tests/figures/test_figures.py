@@ -313,11 +313,11 @@ def test_every_policy_is_drawn_with_the_values_and_intervals_of_its_table(module
 
 def test_a_shared_axis_of_rewards_fits_what_every_panel_shows(tables):
     of_rloo = tables["policies"].query("objective == 'rloo'")
-    better = of_rloo.assign(objective="dpo")
-    trained = better["kind"] != "reference"
+    reference = of_rloo.loc[of_rloo["kind"] == "reference", "reward"].iloc[0]
+    wider = of_rloo.assign(objective="dpo")
     for column in ("reward", "reward_low", "reward_high"):
-        better.loc[trained, column] += 5
-    figure = reward_kl_by_beta.draw({"policies": pd.concat([of_rloo, better])})
+        wider[column] = reference + 3 * (wider[column] - reference)
+    figure = reward_kl_by_beta.draw({"policies": pd.concat([of_rloo, wider])})
     figure.canvas.draw()
     shown = [axes for axes in figure.axes if axes.get_visible() and axes.get_yscale() == "linear"]
     assert len(shown) == 4  # two objectives with two anchors each

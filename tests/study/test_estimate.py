@@ -1,4 +1,4 @@
-"""The estimate told before a study starts grows with what is asked for, and in proportion to the work."""
+"""The estimate told before a study starts grows with the work that is asked for."""
 
 import copy
 from pathlib import Path

@@ -36,8 +36,8 @@ FRAME = re.findall(
     """
     a an and as at by every has in is of on the to who with after always eat eats eating earns
     flat for friends hopes large lives living long looks loves keeps named many years moved near
-    harbour home next year before winter often old day week late last likes could plate rents room small
-    stayed talks about took travelled went usually visits wanted plans worked works
+    harbour home next year before winter often old day week late last likes could plate rents
+    room small stayed talks about took travelled went usually visits wanted plans worked works
     """,
 )
 ROWS = 1500

@@ -34,7 +34,8 @@ class Drawn:
     """Completions as `sample_completions` returns them."""
 
     def __init__(self, ids, ended):
-        self.ids, self.ended = ids, ended
+        self.ids = ids
+        self.ended = ended
 
     def token_ids(self):
         return self.ids
@@ -79,7 +80,8 @@ def write(run_job, monkeypatch):
 
     def run(pair):
         class Writer:
-            name, version = "written", 1
+            name = "written"
+            version = 1
 
             def judge(self, prompts, completions, ids):
                 return {"gold": [float(completion != LONG) for completion in completions]}
