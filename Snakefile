@@ -32,7 +32,9 @@ shell.prefix(f"export {' '.join(EXPORTS)}; ")
 
 
 include: "study/jobs.smk"
+include: "training/inputs.smk"
 include: "training/training.smk"
+include: "eval/inputs.smk"
 include: "eval/eval.smk"
 include: "figures/figures.smk"
 include: "bench/bench.smk"
