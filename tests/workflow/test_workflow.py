@@ -263,7 +263,7 @@ def test_two_rewards_are_mixed_tabulated_judged_and_drawn(tmp_path):
     assert points["kind"].value_counts().to_dict() == {
         "dera": 5,
         "mixture": 5,
-        "part": 2,
+        "single": 2,
         "reference": 1,
         "joint": 1,
     }
@@ -276,7 +276,10 @@ def test_two_rewards_are_mixed_tabulated_judged_and_drawn(tmp_path):
         "rloo-brevity",
     }
     claims = {claim["id"] for claim in json.loads((study.results / "claims.json").read_text())}
-    assert {"summarization-several-agreement", "summarization-several-conflict"} <= claims
+    assert {
+        "summarization-several-rewards-agreement",
+        "summarization-several-rewards-conflict",
+    } <= claims
     assert (study.results / "figures/summarization/several_rewards.png").stat().st_size > 10_000
     assert study.planned() == set()
 
