@@ -1,4 +1,5 @@
-# `snakemake bench`: what decoding the mixture costs, each way of doing it, on the study's first pair and on a larger one.
+# `snakemake bench` times each way of decoding the mixture, with the pair of the study's main
+# objective and with a larger pair.
 import yaml
 
 BENCH = "results/bench"
@@ -45,11 +46,11 @@ rule time_decoding:
         f"{BENCH}/benchmarks/time_decoding.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1024  # all there are: alone on the machine, and on one thread of it
+    threads: 1024  # more than there are, so that nothing runs beside it; it uses one
     resources:
         gpu=GPU,
     params:
-        settings=text(settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)),
+        settings=text({"max_new_tokens": MAIN_TASK.max_new_tokens}),
         code=code_of(MAIN_TASK, "bench.decoding"),
         seed=PLAN.seed,
     shell:

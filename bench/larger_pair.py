@@ -1,6 +1,9 @@
-"""Make a pair large enough that its weights, and not the calls of its layers, take the time: a random base, a small trained delta.
+"""Make a pair so large that its weights take the time, and not the calls of its layers.
 
-The text is random words: what a pair of this size writes is of no interest here, only how long it takes.
+The base is random and the adapter is trained for a few steps. The text is random words: what a pair
+of this size writes is of no interest here, only how long it takes.
+
+Settings: `bench.settings.Making`.
 """
 
 from __future__ import annotations
@@ -15,56 +18,63 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bench.settings import Making, Training
 from study import job
 
-PAD, END = "<pad>", "<end>"
+PAD = "<pad>"
+END = "<end>"
 
 
-def make(
-    shape: dict[str, Any], lora: dict[str, Any], training: dict[str, Any], progress: job.Progress
-) -> tuple[Any, Any]:
-    """A random Llama of this shape with an adapter, trained for a few steps toward half of the words, and its tokenizer."""
-    base = LlamaForCausalLM(
-        LlamaConfig(
-            **shape, pad_token_id=0, eos_token_id=1, bos_token_id=None, tie_word_embeddings=True
-        )
+def make(settings: Making, progress: job.Progress) -> tuple[Any, PreTrainedTokenizerFast]:
+    """Return a random Llama with a trained adapter, and its tokenizer."""
+    config = LlamaConfig(
+        **settings.shape,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        tie_word_embeddings=True,
     )
-    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
-    optimizer = torch.optim.AdamW(
-        [each for each in model.parameters() if each.requires_grad], lr=training["learning_rate"]
-    )
-    for step in range(1, training["steps"] + 1):
-        ids = torch.randint(
-            2, shape["vocab_size"] // 2, (training["batch_size"], training["tokens"])
-        )
+    base = LlamaForCausalLM(config)
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **settings.lora))
+    vocabulary = settings.shape["vocab_size"]
+    train(model, vocabulary, settings.training, progress)
+    return model, tokenizer_of(vocabulary)
+
+
+def train(model: Any, vocabulary: int, training: Training, progress: job.Progress) -> None:
+    """Train the adapter for a few steps toward the first half of the words."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=training.learning_rate)
+    for step in range(1, training.steps + 1):
+        ids = torch.randint(2, vocabulary // 2, (training.batch_size, training.tokens))
         loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        progress.update(step, training["steps"], "steps", loss=float(loss.detach()))
-    words = [PAD, END, *(f"w{i}" for i in range(2, shape["vocab_size"]))]
-    words_only = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token=PAD))
-    words_only.pre_tokenizer = WhitespaceSplit()
-    return model, PreTrainedTokenizerFast(tokenizer_object=words_only, pad_token=PAD, eos_token=END)
+        progress.update(step, training.steps, "steps", loss=float(loss.detach()))
+
+
+def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of the words w2, w3, ..., one token each."""
+    words = [PAD, END, *(f"w{i}" for i in range(2, vocabulary))]
+    ids = {word: i for i, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=PAD))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
 
 
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument(
-        "--reference",
-        type=Path,
-        required=True,
-        help="folder to make, of the base and its tokenizer",
+        "--reference", type=Path, required=True, help="folder to make for the base and tokenizer"
     )
     parser.add_argument(
-        "--adapter", type=Path, required=True, help="folder to make, of the adapter"
+        "--adapter", type=Path, required=True, help="folder to make for the adapter"
     )
     args = parser.parse_args()
     with job.running("larger pair", args) as progress:
         torch.manual_seed(args.seed)
-        model, tokenizer = make(
-            args.settings["shape"], args.settings["lora"], args.settings["training"], progress
-        )
+        model, tokenizer = make(job.settings_of(args, Making), progress)
         with job.atomic_path(args.adapter) as path:
             model.save_pretrained(path, save_embedding_layers=False)
         with job.atomic_path(args.reference) as path:

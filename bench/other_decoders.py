@@ -1,4 +1,7 @@
-"""Other ways to decode the mixture of two models, written as plainly as they are in use, to be timed beside ours."""
+"""Other decoders of the mixture of two models, written as plainly as they are in use.
+
+They are timed beside this library's.
+"""
 
 from __future__ import annotations
 
@@ -16,32 +19,61 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
-def generated(model: Any, inputs: Any, room: int, **options: Any) -> Tensor:
-    """What transformers' `generate` samples from the model's own distribution after the prompts; shape (batch, tokens)."""
-    output = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=room, **options)
+def generated(model: Any, inputs: Any, max_new_tokens: int, **options: Any) -> Tensor:
+    """Sample with transformers' `generate` from the model's own distribution.
+
+    Returns:
+        The completions, shape (batch, tokens).
+    """
+    output = model.generate(
+        **inputs, do_sample=True, top_k=0, max_new_tokens=max_new_tokens, **options
+    )
     return output[:, inputs["input_ids"].shape[1] :]
 
 
 @torch.no_grad()
 def two_caches(
-    reference: Any, aligned: Any, inputs: Any, lam: float, room: int, ends: Tensor, pad: int
+    reference: Any,
+    aligned: Any,
+    inputs: Any,
+    lam: float,
+    max_new_tokens: int,
+    ends: Tensor,
+    pad: int,
 ) -> Tensor:
-    """The obvious loop: both models with a cache each, their logits mixed, one token sampled; shape (batch, tokens)."""
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
-    caches, drawn = (DynamicCache(), DynamicCache()), []
+    """Sample with the obvious loop: a cache for each model, logits mixed, one token drawn.
+
+    Args:
+        reference, aligned: the models.
+        inputs: the prompts, padded at the left: `input_ids` and `attention_mask`.
+        lam: the mixing weight.
+        max_new_tokens: the longest completion.
+        ends: the tokens that end a completion.
+        pad: the token that follows an end.
+
+    Returns:
+        The completions, shape (batch, tokens).
+    """
+    ids = inputs["input_ids"]
+    mask = inputs["attention_mask"]
+    caches = DynamicCache(), DynamicCache()
+    drawn: list[Tensor] = []
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    while len(drawn) < room and not ended.all():
+    while len(drawn) < max_new_tokens and not ended.all():
+        # Both models read what is new.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        logits = [
-            model(
+        logits = []
+        for model, cache in zip((reference, aligned), caches, strict=True):
+            output = model(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-            ).logits[:, -1]
-            for model, cache in zip((reference, aligned), caches, strict=True)
-        ]
+            )
+            logits.append(output.logits[:, -1])
+
+        # Their logits are mixed, and a token is drawn for each row.
         mixed = logits[0].float() + lam * (logits[1].float() - logits[0].float())
         ids = torch.multinomial(mixed.softmax(-1), 1)
         ids[ended] = pad
@@ -52,35 +84,37 @@ def two_caches(
 
 
 class MixingProcessor(LogitsProcessor):
-    """The paper authors' way: the reference runs, with its own cache, in a logits processor of the aligned model's `generate`.
+    """The way of the paper's authors: a logits processor of the aligned model's `generate`.
 
-    As there, the reference gets neither padding mask nor positions, so that batches should be of prompts of one length.
+    In it the reference runs with its own cache. As in the authors' code, the reference gets neither
+    a padding mask nor positions, so that all prompts of a batch should have one length.
     """
 
     def __init__(self, reference: Any, lam: float):
-        self.reference, self.lam, self.cache = reference, lam, DynamicCache()
+        self.reference = reference
+        self.lam = lam
+        self.cache = DynamicCache()
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        new = input_ids[:, self.cache.get_seq_length() :]
-        logits = self.reference(new, past_key_values=self.cache, use_cache=True).logits[:, -1]
+        unread = input_ids[:, self.cache.get_seq_length() :]
+        output = self.reference(unread, past_key_values=self.cache, use_cache=True)
+        logits = output.logits[:, -1]
         return logits + self.lam * (scores - logits)
 
 
-def with_processor(reference: Any, aligned: Any, inputs: Any, lam: float, room: int) -> Tensor:
-    """`generate` of the aligned model with a `MixingProcessor`; shape (batch, tokens)."""
-    return generated(
-        aligned,
-        inputs,
-        room,
-        logits_processor=LogitsProcessorList([MixingProcessor(reference, lam)]),
-    )
+def with_processor(
+    reference: Any, aligned: Any, inputs: Any, lam: float, max_new_tokens: int
+) -> Tensor:
+    """Sample with the aligned model's `generate` and a `MixingProcessor`, shape (batch, tokens)."""
+    processors = LogitsProcessorList([MixingProcessor(reference, lam)])
+    return generated(aligned, inputs, max_new_tokens, logits_processor=processors)
 
 
 class CachelessMixture(PreTrainedModel, GenerationMixin):
     """A model for `generate` whose forward mixes two models and keeps no cache.
 
-    TRL's GeometricMixtureWrapper was made like this; TRL 1.16 has it no more.
+    TRL's GeometricMixtureWrapper was made like this; TRL 1.16 no longer has it.
     """
 
     main_input_name = "input_ids"
@@ -88,7 +122,9 @@ class CachelessMixture(PreTrainedModel, GenerationMixin):
 
     def __init__(self, reference: Any, aligned: Any, lam: float):
         super().__init__(aligned.config)
-        self.reference, self.aligned, self.lam = reference, aligned, lam
+        self.reference = reference
+        self.aligned = aligned
+        self.lam = lam
         self.generation_config = aligned.generation_config
 
     def forward(
@@ -98,18 +134,18 @@ class CachelessMixture(PreTrainedModel, GenerationMixin):
         position_ids: Tensor | None = None,
         **_: Any,
     ) -> Any:
-        """Log-probabilities of the mixture after every token."""
+        """Return log-probabilities of the mixture after every token."""
         inputs = dict(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             use_cache=False,
         )
-        reference, aligned = (model(**inputs).logits for model in (self.reference, self.aligned))
-        return CausalLMOutputWithPast(
-            logits=(reference + self.lam * (aligned - reference)).log_softmax(-1)
-        )
+        reference = self.reference(**inputs).logits
+        aligned = self.aligned(**inputs).logits
+        mixed = (reference + self.lam * (aligned - reference)).log_softmax(-1)
+        return CausalLMOutputWithPast(logits=mixed)
 
-    def generate_from(self, inputs: Any, room: int) -> Tensor:
-        """Completions of shape (batch, tokens)."""
-        return generated(self, inputs, room, use_cache=False)
+    def generate_from(self, inputs: Any, max_new_tokens: int) -> Tensor:
+        """Sample completions, shape (batch, tokens)."""
+        return generated(self, inputs, max_new_tokens, use_cache=False)

@@ -1,4 +1,4 @@
-"""The most memory that tensors take at one time: the weights, and what operators return while a function runs."""
+"""The most memory that weights and tensors take at one time while a function runs."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Adds up the storages that are alive after each operator."""
+    """Adds up the storages that are alive after each operator, without those of `known` tensors."""
 
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
-        self.known = {each.untyped_storage()._cdata for each in known}
+        self.known = {_storage_key(tensor) for tensor in known}
         self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.alive = {key: held for key, held in self.alive.items() if not held[0].expired()}
-        for each in tree_leaves(result):
-            if isinstance(each, Tensor) and each.untyped_storage()._cdata not in self.known:
-                storage = each.untyped_storage()
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and _storage_key(tensor) not in self.known:
+                storage = tensor.untyped_storage()
                 self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
         return result
 
 
 def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
-    """Bytes of the weights of these modules, each tensor once, and of the most that other tensors take while `run` runs.
+    """Return the bytes of the modules' weights and of the most other tensors alive during `run`.
 
-    On a CPU the tensors that operators return are counted, and what an operator takes and gives back inside is not; on an
-    accelerator the allocator's own account is read.
+    A weight that modules share counts once. On a CPU the tensors that operators return are counted;
+    what an operator takes and gives back inside is not. On an accelerator the allocator's own
+    account is read.
     """
-    held = [each for module in modules for each in (*module.parameters(), *module.buffers())]
-    weights = sum(
-        {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in held}.values()
-    )
+    held = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in held}
+    weights = sum(sizes.values())
     if held[0].device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats()
         before = torch.accelerator.memory_allocated()
@@ -51,3 +51,8 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     with watch:
         run()
     return weights + watch.peak
+
+
+def _storage_key(tensor: Tensor) -> int:
+    """Return what tells one storage from another."""
+    return tensor.untyped_storage()._cdata

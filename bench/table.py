@@ -1,4 +1,8 @@
-"""The benchmark as a table in Markdown: a row a method, and at each batch the range over lam of its time beside our loop's."""
+"""Write the benchmark as a table in Markdown: a row for each way of decoding.
+
+For each pair and batch a column has the range over lam of the time, in ratios to our loop's. For
+each pair a column has the memory, in ratios to our loop's.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,55 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.methods import METHODS
+from bench.ways import WAYS
 from study import job
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Times a token over those of one model in our loop, medians over repeats; at the last, peak memory at the smallest batch."""
-    pairs, batches = (
-        list(dict.fromkeys(each[name] for each in records)) for name in ("pair", "batch")
-    )
-    places = [(pair, batch) for pair in pairs for batch in batches]
-    heads = [
-        "",
-        *(f"{pair}, batch {batch}" for pair, batch in places),
-        *(f"{pair}, memory" for pair in pairs),
-    ]
-    lines = [heads, ["---"] * len(heads)]
-    for method, name in METHODS.items():
-        mine = [each for each in records if each["method"] == method]
-        times = [
-            _range(
-                [each["ratio_to_loop"] for each in mine if (each["pair"], each["batch"]) == place]
-            )
-            for place in places
-        ]
-        held = [
-            f"{_bytes(records, method, pair, batches[0]) / _bytes(records, 'loop', pair, batches[0]):.2f}"
-            for pair in pairs
-        ]
-        lines.append([name, *times, *held])
+    """Return the table of what `bench.decoding` has recorded.
+
+    Times are medians over repeats. Memory is the peak at the smallest batch.
+    """
+    pairs = list(dict.fromkeys(record["pair"] for record in records))
+    batches = list(dict.fromkeys(record["batch"] for record in records))
+    columns = [(pair, batch) for pair in pairs for batch in batches]
+    head = [f"{pair}, batch {batch}" for pair, batch in columns]
+    head += [f"{pair}, memory" for pair in pairs]
+    lines = [["", *head], ["---"] * (1 + len(head))]
+    for name, way in WAYS.items():
+        times = [_range(_ratios(records, name, pair, batch)) for pair, batch in columns]
+        memory = [_memory(records, name, pair, batches[0]) for pair in pairs]
+        lines.append([way.described, *times, *memory])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _ratios(records: list[dict[str, Any]], way: str, pair: str, batch: int) -> list[float]:
+    """Return a way's times beside our loop's, one for each lam."""
+    found = _records_of(records, way, pair, batch)
+    return [record["ratio_to_loop"] for record in found]
+
+
 def _range(ratios: list[float]) -> str:
-    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
+    low = f"{min(ratios):.2f}"
+    high = f"{max(ratios):.2f}"
     return low if low == high else f"{low} to {high}"
 
 
-def _bytes(records: list[dict[str, Any]], method: str, pair: str, batch: int) -> int:
-    return next(
-        each["peak_bytes"]
-        for each in records
-        if (each["method"], each["pair"], each["batch"]) == (method, pair, batch)
-    )
+def _memory(records: list[dict[str, Any]], way: str, pair: str, batch: int) -> str:
+    """Return a way's peak memory beside our loop's."""
+    of_way = _records_of(records, way, pair, batch)[0]
+    of_loop = _records_of(records, "loop", pair, batch)[0]
+    return f"{of_way['peak_bytes'] / of_loop['peak_bytes']:.2f}"
+
+
+def _records_of(
+    records: list[dict[str, Any]], way: str, pair: str, batch: int
+) -> list[dict[str, Any]]:
+    """Return the records of one way, pair and batch."""
+    key = (way, pair, batch)
+    return [
+        record for record in records if (record["method"], record["pair"], record["batch"]) == key
+    ]
 
 
 def main() -> None:
@@ -56,7 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--decoding", type=Path, required=True, help="JSON file of the benchmark's records"
     )
-    parser.add_argument("--output", type=Path, required=True, help="Markdown file")
+    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
     args = parser.parse_args()
     with job.atomic_path(args.output) as path:
         path.write_text(table(job.read_json(args.decoding)))

@@ -1,4 +1,4 @@
-"""What decoding the mixture costs: time a token beside one model's, for each way of doing it, and the memory it takes."""
+"""What decoding the mixture costs: time and memory of each way of decoding, beside one model's."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from bench.ways import WAYS
 from figures import style
 
-NAMES = {
-    "generate": "one model, generate",
-    "loop": "one model, our loop",
-    "two caches": "two models, obvious loop",
-    "processor": "logits processor (authors)",
-    "no cache": "wrapper, no cache (TRL)",
-    "plain": "ours: two models",
-    "one pass": "ours: adapter, one pass",
-    "speculative": "ours: two, speculative",
-}
+#: The ways of decoding stand in rows in this order, by the names that records give them.
+NAMES = {name: way.label for name, way in WAYS.items()}
 MARKERS = ("o", "s", "^", "D", "v", "P")
+
+#: Ticks of the time axis, by a number that the axis stays below.
 TICKS = {
     4: (0.5, 1, 1.5, 2, 3),
     1000: (0.5, 1, 2, 5, 10, 20, 50, 100),
-}  # by the largest number shown
+}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A row of panels a pair: time at each batch, a mark a lam with its quartiles, and the memory of one batch of each size."""
+    """Draw a row of panels for each pair: the time at each batch, and the memory.
+
+    In panels of time a mark and its quartiles stand for each lam.
+    """
     records = tables["decoding"]
-    pairs, batches, lams = (list(dict.fromkeys(records[name])) for name in ("pair", "batch", "lam"))
+    pairs = list(dict.fromkeys(records["pair"]))
+    batches = list(dict.fromkeys(records["batch"]))
+    lams = list(dict.fromkeys(records["lam"]))
     figure, grid = plt.subplots(
         len(pairs),
         len(batches) + 1,
@@ -43,82 +43,99 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         sharey=True,
         width_ratios=[*[1.0] * len(batches), 0.8],
     )
-    looks = {
-        lam: dict(color=plt.get_cmap("viridis")(i / len(lams)), marker=MARKERS[i])
-        for i, lam in enumerate(lams)
-    }
+
+    # One row of panels for each pair.
+    looks = _lam_looks(lams)
     for row, pair in zip(grid, pairs, strict=True):
         of_pair = records[records["pair"] == pair]
         for axes, batch in zip(row, batches, strict=False):
-            _times(axes, of_pair[of_pair["batch"] == batch], looks)
+            _draw_times(axes, of_pair[of_pair["batch"] == batch], looks)
             axes.set_title(f"{pair}, batch {batch}")
-        _memory(row[-1], of_pair, batches)
+        _draw_memory(row[-1], of_pair, batches)
         row[0].set_yticks(range(len(NAMES)), list(NAMES.values()))
+
+    # Axes are named below the last row, and looks are explained above the first.
     grid[0, 0].invert_yaxis()
     for axes in grid[-1, :-1]:
         axes.set_xlabel("time / our loop's")
     grid[-1, -1].set_xlabel("memory / one model's")
-    handles: list[Any] = [
-        Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look)
-        for lam, look in looks.items()
-    ]
-    handles += [
-        Patch(**shade, label=f"memory, batch {batch}") for batch, shade in _shades(batches).items()
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=max(len(looks), 4))
+    figure.legend(
+        handles=_handles(looks, batches),
+        loc="outside upper center",
+        ncols=max(len(looks), 4),
+    )
     return figure
 
 
-def _times(axes: Axes, records: pd.DataFrame, looks: dict[float, dict]) -> None:
-    """Ratios to one model in our loop; methods stand in rows."""
-    places = {method: i for i, method in enumerate(NAMES)}
+def _lam_looks(lams: list[float]) -> dict[float, dict[str, Any]]:
+    """Return a colour and a marker for each lam."""
+    colors = plt.get_cmap("viridis")
+    return {lam: dict(color=colors(i / len(lams)), marker=MARKERS[i]) for i, lam in enumerate(lams)}
+
+
+def _handles(looks: dict[float, dict[str, Any]], batches: list[int]) -> list[Any]:
+    """Return what the legend shows: the lams, and the batches whose memory is drawn."""
+    handles: list[Any] = []
+    for lam, look in looks.items():
+        handles.append(Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look))
+    for batch, shade in _shades(batches).items():
+        handles.append(Patch(**shade, label=f"memory, batch {batch}"))
+    return handles
+
+
+def _draw_times(axes: Axes, records: pd.DataFrame, looks: dict[float, dict]) -> None:
+    """Draw the ratios to one model in our loop, with a row for each way of decoding."""
+    places = {name: i for i, name in enumerate(NAMES)}
     for number, (lam, look) in enumerate(looks.items()):
         rows = records[records["lam"] == lam]
-        at = rows["method"].map(places) + 0.16 * (number - (len(looks) - 1) / 2)
+        height = rows["method"].map(places) + 0.16 * (number - (len(looks) - 1) / 2)
         middle = rows["ratio_to_loop"]
         spread = [
             (middle - rows["ratio_to_loop_low"]).clip(lower=0),
             (rows["ratio_to_loop_high"] - middle).clip(lower=0),
         ]
         axes.errorbar(
-            middle, at, xerr=spread, linestyle="none", markersize=2.5, elinewidth=0.8, **look
+            middle, height, xerr=spread, linestyle="none", markersize=2.5, elinewidth=0.8, **look
         )
     axes.set_xscale("log")
-    _ticks(axes)
-    axes.axvline(
-        1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0
-    )
+    _set_ticks(axes)
+    _mark_one_model(axes)
 
 
-def _memory(axes: Axes, records: pd.DataFrame, batches: list[int]) -> None:
-    """Peak bytes at each batch, a bar each, over those of one model in our loop."""
+def _draw_memory(axes: Axes, records: pd.DataFrame, batches: list[int]) -> None:
+    """Draw the peak bytes over those of one model in our loop, with a bar for each batch."""
     height = 0.8 / len(batches)
     for number, batch in enumerate(batches):
         held = records[records["batch"] == batch].groupby("method")["peak_bytes"].first()
         shift = (number - (len(batches) - 1) / 2) * height
-        known = [method for method in NAMES if method in held]
-        places = [list(NAMES).index(method) + shift for method in known]
-        axes.barh(
-            places, held[known] / held["loop"], height=0.9 * height, **_shades(batches)[batch]
-        )
-    axes.axvline(
-        1, color=style.POLICIES["retrained"]["color"], linewidth=1, linestyle="--", zorder=0
-    )
+        known = [name for name in NAMES if name in held]
+        places = [list(NAMES).index(name) + shift for name in known]
+        shade = _shades(batches)[batch]
+        axes.barh(places, held[known] / held["loop"], height=0.9 * height, **shade)
+    _mark_one_model(axes)
     axes.set_title("peak memory")
 
 
+def _mark_one_model(axes: Axes) -> None:
+    """Draw a line where a way costs as much as one model in our loop."""
+    color = style.POLICIES["retrained"]["color"]
+    axes.axvline(1, color=color, linewidth=1, linestyle="--", zorder=0)
+
+
 def _shades(batches: list[int]) -> dict[int, dict[str, Any]]:
-    """Darker for larger batches."""
+    """Return a shade of grey for each batch, darker for larger ones."""
+    last = max(len(batches) - 1, 1)
     return {
-        batch: dict(color="#555555", alpha=0.25 + 0.75 * i / max(len(batches) - 1, 1))
+        batch: dict(color="#555555", alpha=0.25 + 0.75 * i / last)
         for i, batch in enumerate(batches)
     }
 
 
-def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(
-        FixedLocator(next(ticks for most, ticks in TICKS.items() if axes.get_xlim()[1] < most))
-    )
+def _set_ticks(axes: Axes) -> None:
+    """Set ticks that suit the range of a logarithmic axis."""
+    right = axes.get_xlim()[1]
+    ticks = next(ticks for end, ticks in TICKS.items() if right < end)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(FixedLocator([]))

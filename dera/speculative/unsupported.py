@@ -1,4 +1,8 @@
-"""What speculative decoding cannot serve, told before or after `generate` has prepared its processors and criteria."""
+"""What speculative decoding does not support, so that texts are decoded plainly instead.
+
+Some can be told from the arguments of `generate` (`serves`), others only from the logits processors
+and stopping criteria that it prepares (`serves_prepared`).
+"""
 
 from __future__ import annotations
 
@@ -16,107 +20,118 @@ from transformers.generation import stopping_criteria as stopping
 from transformers.generation.configuration_utils import GenerationMode
 
 from dera.model.parts import Part
-from dera.speculative.drafting import LONGEST_DRAFT
+from dera.speculative.draft_length import LONGEST_DRAFT
 from dera.weights import as_lam
 
-#: Arguments of `generate` and `sample_completions` with which the plain loop is taken: some never reach a loop of one's own, some change what models read.
+#: Arguments of `generate` and `sample_completions` that are decoded plainly. Some never reach a
+#: caller's own loop, and some change what the models read.
 _PLAIN_ONLY = [
-    *(
-        "assistant_model",
-        "assistant_tokenizer",
-        "custom_generate",
-        "inputs_embeds",
-        "negative_prompt_ids",
-        "past_key_values",
-    ),
-    *("prefix_allowed_tokens_fn", "streamer", "synced_gpus", "tokenizer", "on_step", "generator"),
+    "assistant_model",
+    "assistant_tokenizer",
+    "custom_generate",
+    "inputs_embeds",
+    "negative_prompt_ids",
+    "past_key_values",
+    "prefix_allowed_tokens_fn",
+    "streamer",
+    "synced_gpus",
+    "tokenizer",
+    "on_step",
+    "generator",
 ]
 
-#: What `generate` hands to a loop of one's own, of the arguments of `forward`.
+#: The arguments of `forward` that `generate` hands to a caller's own loop.
 _PREPARED = {
-    *(
-        "attention_mask",
-        "lam",
-        "logits_to_keep",
-        "output_attentions",
-        "output_hidden_states",
-        "past_key_values",
-        "position_ids",
-    ),
+    "attention_mask",
+    "lam",
+    "logits_to_keep",
+    "output_attentions",
+    "output_hidden_states",
+    "past_key_values",
+    "position_ids",
     "use_cache",
 }
 
-#: Logits processors that look at the logits alone, so that all positions may be processed at once.
+#: Logits processors that look at the logits alone, so that all positions are processed at once.
 OF_LOGITS = {
-    *(
-        processing.TemperatureLogitsWarper,
-        processing.TopKLogitsWarper,
-        processing.TopPLogitsWarper,
-        processing.MinPLogitsWarper,
-    ),
-    *(processing.TypicalLogitsWarper, processing.EpsilonLogitsWarper, processing.EtaLogitsWarper),
-    *(
-        processing.TopHLogitsWarper,
-        processing.InfNanRemoveLogitsProcessor,
-        processing.LogitNormalization,
-    ),
+    processing.EpsilonLogitsWarper,
+    processing.EtaLogitsWarper,
+    processing.InfNanRemoveLogitsProcessor,
+    processing.LogitNormalization,
+    processing.MinPLogitsWarper,
     processing.SuppressTokensLogitsProcessor,
+    processing.TemperatureLogitsWarper,
+    processing.TopHLogitsWarper,
+    processing.TopKLogitsWarper,
+    processing.TopPLogitsWarper,
+    processing.TypicalLogitsWarper,
 }
 
-#: Those that look at the text too, and at nothing else: any other may remember what it was called with, which drafts would spoil.
+#: Logits processors that look at the text too, and at nothing else. Any other may remember what it
+#: was called with, which drafts would spoil.
 OF_TEXT = {
-    *(processing.MinLengthLogitsProcessor, processing.MinNewTokensLengthLogitsProcessor),
-    *(processing.ExponentialDecayLengthPenalty, processing.SuppressTokensAtBeginLogitsProcessor),
-    *(
-        processing.RepetitionPenaltyLogitsProcessor,
-        processing.EncoderRepetitionPenaltyLogitsProcessor,
-    ),
-    *(processing.NoRepeatNGramLogitsProcessor, processing.EncoderNoRepeatNGramLogitsProcessor),
-    *(processing.SequenceBiasLogitsProcessor, processing.NoBadWordsLogitsProcessor),
-    *(processing.ForcedBOSTokenLogitsProcessor, processing.ForcedEOSTokenLogitsProcessor),
+    processing.EncoderNoRepeatNGramLogitsProcessor,
+    processing.EncoderRepetitionPenaltyLogitsProcessor,
+    processing.ExponentialDecayLengthPenalty,
+    processing.ForcedBOSTokenLogitsProcessor,
+    processing.ForcedEOSTokenLogitsProcessor,
+    processing.MinLengthLogitsProcessor,
+    processing.MinNewTokensLengthLogitsProcessor,
+    processing.NoBadWordsLogitsProcessor,
+    processing.NoRepeatNGramLogitsProcessor,
+    processing.RepetitionPenaltyLogitsProcessor,
+    processing.SequenceBiasLogitsProcessor,
+    processing.SuppressTokensAtBeginLogitsProcessor,
 }
 
 
 def as_keywords(args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `generate` by name."""
+    """Return the arguments of a call of `generate` by name."""
     names = list(inspect.signature(GenerationMixin.generate).parameters)[1:]
     return dict(zip(names, args, strict=False)) | kwargs
 
 
 def serves(model: Any, lam: Any, arguments: dict[str, Any]) -> bool:
-    """Whether `speculate` decodes this call of `generate`; warns where it cannot.
+    """Return whether a call of `generate` is to be decoded speculatively; warn if it cannot be.
 
-    A mixture of one model has nothing to verify; a base and its adapters are read in one pass, which costs less than drafts would.
+    It is not where nothing would be gained: a mixture of one model has nothing to verify, and a
+    base and its adapters are read in one pass, which costs less than drafts would.
+
+    Args:
+        model: the realigned model.
+        lam: the mixing weight of the call.
+        arguments: the other arguments of the call, by name.
     """
-    reason = _obstacle(model, lam, arguments)
+    reason = _unsupported(model, lam, arguments)
     if reason is not None:
         _warn(reason)
         return False
-    one_pass = model.one_pass is not None and model.one_pass.ready
-    return (
-        not one_pass
-        and sum(
-            model.parts_with_share(
-                lam if isinstance(lam, Tensor) else as_lam(lam, 1, names=model.names)
-            )
-        )
-        > 1
-    )
+    if model.one_pass is not None and model.one_pass.ready:
+        return False
+    weights = lam if isinstance(lam, Tensor) else as_lam(lam, 1, names=model.names)
+    return sum(model.parts_with_share(weights)) > 1
 
 
 def serves_prepared(model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]) -> bool:
-    """Whether `speculate` decodes with these processors, stopping criteria and arguments of `forward`; warns where it cannot."""
-    reason = _obstacle_prepared(model, processors, criteria, arguments)
+    """Return whether what `generate` has prepared is supported; warn where it is not.
+
+    Args:
+        model: the realigned model.
+        processors, criteria: the logits processors and the stopping criteria.
+        arguments: the arguments of `forward`, by name.
+    """
+    reason = _unsupported_prepared(model, processors, criteria, arguments)
     if reason is not None:
         _warn(reason)
     return reason is None
 
 
 def window_of(part: Part) -> float:
-    """The fewest tokens that a layer of the part looks back at; infinite where all see all.
+    """Return how many tokens a model looks back at: its smallest sliding window, or infinity.
 
     Raises:
-        TypeError: if a layer keeps something else than keys and values of each token, which cannot be taken back.
+        TypeError: if a layer keeps something else than each token's keys and values. Such a layer
+            cannot take drafts back.
     """
     config = part.config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers
@@ -125,16 +140,15 @@ def window_of(part: Part) -> float:
     windows = [
         layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)
     ]
-    return min(
-        [*windows, getattr(config, "window_size", None) or torch.inf]
-    )  # GPT-Neo's is of another name
+    of_gpt_neo = getattr(config, "window_size", None)  # which has its own name for it
+    return min([*windows, of_gpt_neo or torch.inf])
 
 
-def _obstacle(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
-    """Why `speculate` cannot serve a call of `generate`, as far as its arguments tell."""
-    given = [name for name in _PLAIN_ONLY if arguments.get(name) is not None]
-    if given:
-        return f"it does not work with {given[0]}="
+def _unsupported(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
+    """Return why a call of `generate` is not supported, as far as its arguments tell."""
+    for name in _PLAIN_ONLY:
+        if arguments.get(name) is not None:
+            return f"it does not work with {name}="
     if model.config.is_encoder_decoder:
         return "the models are encoder-decoders"
     if callable(lam):
@@ -142,14 +156,20 @@ def _obstacle(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
     for part in model.parts:
         if "position_ids" not in part.known:
             return f"{part.name} takes no position_ids"
-        if part.config._attn_implementation not in ("eager", "sdpa"):
-            return f"the attention of {part.name} is {part.config._attn_implementation!r}, not 'eager' or 'sdpa'"
-    others = {
+        attention = part.config._attn_implementation
+        if attention not in ("eager", "sdpa"):
+            return f"the attention of {part.name} is {attention!r}, not 'eager' or 'sdpa'"
+    return _unsupported_config(model, arguments)
+
+
+def _unsupported_config(model: Any, arguments: dict[str, Any]) -> str | None:
+    """Return why the generation settings of a call are not supported."""
+    settings = {
         name: value
         for name, value in arguments.items()
         if name not in ("inputs", "generation_config")
     }
-    config, _ = model._prepare_generation_config(arguments.get("generation_config"), **others)
+    config, _ = model._prepare_generation_config(arguments.get("generation_config"), **settings)
     mode = config.get_generation_mode()
     if mode not in (GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH):
         return f"the mode is {mode.value}"
@@ -160,22 +180,21 @@ def _obstacle(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
     return None
 
 
-def _obstacle_prepared(
+def _unsupported_prepared(
     model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]
 ) -> str | None:
-    """Why `speculate` cannot serve what `generate` has prepared."""
-    others = [
-        name for name, value in arguments.items() if value is not None and name not in _PREPARED
-    ]
-    if others:
-        return f"it does not work with {others[0]}="
+    """Return why what `generate` has prepared is not supported."""
+    for name, value in arguments.items():
+        if value is not None and name not in _PREPARED:
+            return f"it does not work with {name}="
     if arguments["position_ids"].ndim != 2:
         return "a token has several positions"
-    unknown = [type(each).__name__ for each in processors if type(each) not in OF_LOGITS | OF_TEXT]
-    if unknown:
-        return f"the logits processor {unknown[0]} may remember what it was called with"
-    kinds = [type(each) for each in criteria]
-    if stopping.EosTokenCriteria not in kinds and set(kinds) - {stopping.MaxLengthCriteria}:
+    for processor in processors:
+        if type(processor) not in OF_LOGITS | OF_TEXT:
+            kind = type(processor).__name__
+            return f"the logits processor {kind} may remember what it was called with"
+    kinds = {type(criterion) for criterion in criteria}
+    if stopping.EosTokenCriteria not in kinds and kinds - {stopping.MaxLengthCriteria}:
         return "without an end-of-sequence token rows that have stopped go on until all have"
     try:
         window = min(map(window_of, model.parts))

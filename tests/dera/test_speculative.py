@@ -1,4 +1,7 @@
-"""Speculative decoding gives the mixture's own text: the same one greedily, and samples that follow the enumerated truth."""
+"""Speculative decoding gives the mixture's own text.
+
+Greedy text is the same token for token, and samples follow the enumerated truth.
+"""
 
 import copy
 import itertools
@@ -12,15 +15,10 @@ from scipy import stats
 from transformers import DynamicCache
 
 from dera import RealignedModel, linear_schedule, sample_completions
-from dera.speculative import drafting
-from dera.speculative import loop as speculative
-from dera.speculative.drafting import (
-    LONGEST_DRAFT,
-    Acceptance,
-    accept,
-    accept_greedily,
-    draft_length,
-)
+from dera.speculative import rounds
+from dera.speculative.acceptance_rule import accept, accept_greedily
+from dera.speculative.draft_cache import DraftCache
+from dera.speculative.draft_length import LONGEST_DRAFT, Acceptance, draft_length
 from tests.dera.architectures import EOS, PAD, VOCABULARY, tiny, tiny_adapter
 from tests.dera.enumeration import Space, p_value
 from tests.dera.oracle import Oracle
@@ -41,16 +39,16 @@ ARCHITECTURES = ["llama", "qwen", "gpt2", "gemma", "mixtral"]
 
 
 @lru_cache
-def models(architecture):
-    """A pair; where layers have windows, they are longer than the texts here."""
+def far(architecture):
+    """Two models that seldom agree; where layers have windows, no text here is longer."""
     wide = dict(sliding_window=128) if architecture == "gemma" else {}
     return [tiny(architecture, seed, **wide) for seed in (1, 2)]
 
 
 @lru_cache
 def near(architecture):
-    """A pair that often agrees, as a reference and what was trained from it do."""
-    first = models(architecture)[0]
+    """Two models that often agree, as a reference and what was trained from it do."""
+    first = far(architecture)[0]
     second = copy.deepcopy(first)
     torch.manual_seed(0)
     for parameter in second.parameters():
@@ -60,17 +58,17 @@ def near(architecture):
 
 @pytest.fixture
 def drafts(monkeypatch):
-    """Fixes how many tokens are drafted, in one round after another."""
+    """A function that fixes how many tokens are drafted, in one round after another."""
 
     def fix(*lengths):
-        rounds = itertools.cycle(lengths)
-        monkeypatch.setattr(speculative, "draft_length", lambda *_: next(rounds))
+        in_turn = itertools.cycle(lengths)
+        monkeypatch.setattr(rounds, "draft_length", lambda *_, **__: next(in_turn))
 
     return fix
 
 
 def chances(kind):
-    """Target and drafter, float32 of shape (7,)."""
+    """The probabilities of a target and of a drafter, float32 of shape (7,)."""
     torch.manual_seed(4)
     reference, aligned = torch.randn(2, 7).mul(1.5).log_softmax(-1)
     if kind.startswith("lam"):
@@ -83,7 +81,9 @@ def chances(kind):
         q[2:4] = 0
     if kind == "apart":
         p[:3], q[3:] = 0, 0
-    return p / p.sum(), (p if kind == "equal" else q) / (p if kind == "equal" else q).sum()
+    if kind == "equal":
+        q = p
+    return p / p.sum(), q / q.sum()
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,12 @@ def chances(kind):
         "equal",
     ],
 )
-def test_what_is_kept_or_put_in_its_place_follows_the_target(kind):
-    """Two columns, in 40000 rows: chi-square against p in each, and the share kept against sum min(p, q); each at level 1e-4."""
+def test_kept_drafts_and_replacements_follow_the_target(kind):
+    """Two drafts in each of 40000 rows, each tested at level 1e-4.
+
+    A chi-square test compares the tokens with p, and a binomial test compares the share of drafts
+    kept with sum min(p, q).
+    """
     p, q = chances(kind)
     rows = 40_000
     torch.manual_seed(1)
@@ -117,14 +121,13 @@ def test_what_is_kept_or_put_in_its_place_follows_the_target(kind):
         expected = (len(got) * p.double() / p.double().sum()).numpy()[p > 0]
         assert stats.chisquare(counts[p > 0], expected).pvalue > 1e-4
         keeps = int((kept > column).sum())
-        assert (
-            keeps == len(got)
-            if kind == "equal"
-            else stats.binomtest(keeps, len(got), overlap).pvalue > 1e-4
-        )
+        if kind == "equal":
+            assert keeps == len(got)
+        else:
+            assert stats.binomtest(keeps, len(got), overlap).pvalue > 1e-4
 
 
-def test_greedy_drafts_are_kept_while_they_are_the_best():
+def test_greedy_drafts_are_kept_while_they_are_the_most_probable_tokens():
     best = torch.tensor([[3, 4, 5]] * 4)
     kept, token = accept_greedily(torch.tensor([[3, 4, 5], [3, 4, 6], [2, 4, 5], [3, 0, 5]]), best)
     assert kept.tolist() == [3, 2, 0, 1]
@@ -135,7 +138,10 @@ def test_greedy_drafts_are_kept_while_they_are_the_best():
 @pytest.mark.parametrize("verifiers", [1, 2])
 @pytest.mark.parametrize("acceptance", [0.0, 0.3, 0.6, 0.8, 0.95, 1.0])
 def test_the_draft_length_makes_tokens_cheapest(acceptance, verifiers, load):
-    """Against the expectation summed over where the first refusal is; without drafts every model reads one token."""
+    """The expected number of tokens is summed here over the places of the first refusal.
+
+    Without drafts every model reads one token.
+    """
 
     def cost(length):
         tokens = (
@@ -150,7 +156,7 @@ def test_the_draft_length_makes_tokens_cheapest(acceptance, verifiers, load):
     assert best > 0 or acceptance < 0.9 or load >= 1
 
 
-def test_who_drafts_is_who_was_measured_nearest():
+def test_the_part_that_was_measured_nearest_drafts():
     acceptance = Acceptance([0.4, 0.6])
     assert acceptance.nearest == 1
     assert not acceptance.add([0.95, 0.9], 1)
@@ -174,9 +180,9 @@ def warped(logits, top_k=0, top_p=1.0, temperature=1.0):
     logs = logs - np.logaddexp.reduce(logs)
     before = np.cumsum(np.exp(logs)) - np.exp(logs)
     logs[before >= top_p] = -np.inf
-    found = np.empty_like(logs)
-    found[order] = logs - np.logaddexp.reduce(logs)
-    return found
+    in_place = np.empty_like(logs)
+    in_place[order] = logs - np.logaddexp.reduce(logs)
+    return in_place
 
 
 LENGTH = 4
@@ -195,22 +201,21 @@ def space(prompt):
 
 @lru_cache
 def exact(prompt, lam, sampling):
-    """Probability of each sequence of the space under per-token mixing, cut as `generate` cuts the mixture."""
-    found = space(prompt)
+    """Probability of each sequence under per-token mixing, cut as `generate` cuts the mixture."""
+    sequences = space(prompt)
     logs = {
         prefix: warped((1 - lam) * both[0] + lam * both[1], **SAMPLING[sampling])
-        for prefix, both in found._next.items()
+        for prefix, both in sequences._next.items()
     }
-    return np.exp(found._totals(logs))
+    return np.exp(sequences._totals(logs))
 
 
 def counts_of(prompt, rows):
     """How often each sequence of the space came out."""
     completions = [row[: row.index(EOS) + 1] if EOS in row else row for row in rows.tolist()]
-    found = space(prompt)
-    return np.bincount(
-        [found.index[tuple(ids)] for ids in completions], minlength=len(found.sequences)
-    )
+    sequences = space(prompt)
+    indices = [sequences.index[tuple(ids)] for ids in completions]
+    return np.bincount(indices, minlength=len(sequences.sequences))
 
 
 def follows(counts, probabilities):
@@ -221,10 +226,11 @@ def follows(counts, probabilities):
 @pytest.mark.parametrize("sampling", SAMPLING)
 @pytest.mark.parametrize("lengths", [(0,), (1,), (2,), (3,), (2, 0, 1, 0, 0)], ids=str)
 def test_samples_follow_the_enumerated_mixture(lengths, sampling, drafts):
-    """Chi-square over sequences expected five times, each at level 1e-4: six a case, of 4000 rows each, all in one batch.
+    """Chi-square tests at level 1e-4, over sequences expected five times.
 
-    The rows have three lam and prompts of two lengths, so that they accept different numbers of drafts. What the drafter alone
-    would give is rejected, so the test can tell.
+    All cases are decoded in one batch, with 4000 rows each. Their lam and their prompts' lengths
+    differ, so that rows accept different numbers of drafts. The test rejects what the drafter alone
+    would give, so it can tell.
     """
     drafts(*lengths)
     lams, prompts, repeats = [0.5, -1.0, 2.0], [0, 1], 4000
@@ -232,15 +238,19 @@ def test_samples_follow_the_enumerated_mixture(lengths, sampling, drafts):
     rows = [case for case in cases for _ in range(repeats)]
     ours = RealignedModel(*flat())
     got = seeded(
-        ours, **padded([PROMPTS[prompt] for _, prompt in rows]), lam=[lam for lam, _ in rows], do_sample=True,
-        max_new_tokens=LENGTH, speculative=True, **SAMPLING[sampling],
-    )  # fmt: skip
-    done = ours.last_speculation
-    assert (
-        0.1 * done.drafted < done.accepted < 0.9 * done.drafted
-        or lengths == (0,)
-        and done.drafted == done.accepted == 0
+        ours,
+        **padded([PROMPTS[prompt] for _, prompt in rows]),
+        lam=[lam for lam, _ in rows],
+        do_sample=True,
+        max_new_tokens=LENGTH,
+        speculative=True,
+        **SAMPLING[sampling],
     )
+    done = ours.last_speculation
+    if lengths == (0,):
+        assert done.drafted == done.accepted == 0
+    else:
+        assert 0.1 * done.drafted < done.accepted < 0.9 * done.drafted
     for i, (lam, prompt) in enumerate(cases):
         counts = counts_of(prompt, got[i * repeats : (i + 1) * repeats, 5:])
         assert follows(counts, exact(prompt, lam, sampling)), (lam, prompt)
@@ -249,34 +259,42 @@ def test_samples_follow_the_enumerated_mixture(lengths, sampling, drafts):
 
 
 @pytest.mark.parametrize(("batch", "lam"), [(1, 0.5), (1, 2.0), (3, -1.0), (8, 0.5)])
-def test_small_batches_follow_it_too(batch, lam, drafts):
-    """As above: 480 rows, in batches of so many, at level 1e-4."""
+def test_samples_of_small_batches_follow_the_enumerated_mixture(batch, lam, drafts):
+    """A chi-square test at level 1e-4 of 480 rows, decoded in batches of one size."""
     drafts(3)
     ours = RealignedModel(*flat())
     torch.manual_seed(7)
-    got = [
-        ours.generate(
-            **padded([PROMPTS[1]] * batch), lam=lam, do_sample=True, max_new_tokens=LENGTH, min_new_tokens=1, speculative=True,
+    got = []
+    for _ in range(480 // batch):
+        texts = ours.generate(
+            **padded([PROMPTS[1]] * batch),
+            lam=lam,
+            do_sample=True,
+            max_new_tokens=LENGTH,
+            min_new_tokens=1,
+            speculative=True,
             **SAMPLING["top-k, top-p, temperature"],
-        )[:, 2:]
-        for _ in range(480 // batch)
-    ]  # fmt: skip
-    rows = torch.cat(
-        [torch.nn.functional.pad(each, (0, LENGTH - each.shape[1]), value=PAD) for each in got]
-    )
-    assert follows(counts_of(1, rows), at_least_one(lam))
+        )
+        got.append(to_length(texts[:, 2:]))
+    assert follows(counts_of(1, torch.cat(got)), at_least_one(lam))
+
+
+def to_length(completions):
+    """Completions padded to LENGTH tokens."""
+    missing = LENGTH - completions.shape[1]
+    return torch.nn.functional.pad(completions, (0, missing), value=PAD)
 
 
 def at_least_one(lam):
-    """The truth where the first token does not end the text, which is cut from the logits before all else."""
-    found = space(1)
+    """The truth where the first token must not end the text, which is the first cut of all."""
+    sequences = space(1)
     logs = {}
-    for prefix, both in found._next.items():
+    for prefix, both in sequences._next.items():
         mixed = (1 - lam) * both[0] + lam * both[1]
         if not prefix:
             mixed[EOS] = -np.inf
         logs[prefix] = warped(mixed, **SAMPLING["top-k, top-p, temperature"])
-    return np.exp(found._totals(logs))
+    return np.exp(sequences._totals(logs))
 
 
 GREEDY = {
@@ -294,11 +312,12 @@ GREEDY = {
 
 
 @pytest.mark.parametrize("mode", GREEDY)
-@pytest.mark.parametrize("pair", [models, near], ids=["far", "near"])
+@pytest.mark.parametrize("pair", [far, near], ids=["far", "near"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_greedy_text_is_the_oracles(architecture, pair, mode):
-    """Prompts of different lengths, rows of different lam, which end at different times."""
-    both, arguments = pair(architecture), dict(GREEDY[mode], do_sample=False, max_new_tokens=14)
+def test_greedy_text_is_that_of_an_independent_implementation(architecture, pair, mode):
+    """The prompts have different lengths; rows have different lam and end at different times."""
+    both = pair(architecture)
+    arguments = dict(GREEDY[mode], do_sample=False, max_new_tokens=14)
     ours = RealignedModel(*both)
     got = ours.generate(**padded(PROMPTS), lam=LAMS, speculative=True, **arguments)
     assert ours.last_speculation.drafted > 0
@@ -307,7 +326,7 @@ def test_greedy_text_is_the_oracles(architecture, pair, mode):
 
 @pytest.mark.parametrize("lam", [0.5, -1.0, 2.0])
 @pytest.mark.parametrize("mode", ["plain", "repetition"])
-def test_greedy_text_of_one_base_with_an_adapter_that_must_be_switched(mode, lam):
+def test_greedy_text_with_an_adapter_that_must_be_switched_is_that_of_plain_decoding(mode, lam):
     """DoRA rescales what the base gives, so that the parts cannot be read in one pass."""
     ours = RealignedModel(None, tiny_adapter(tiny("llama", 1), 2, use_dora=True))
     arguments = dict(GREEDY[mode], lam=lam, do_sample=False, max_new_tokens=20)
@@ -329,34 +348,29 @@ def test_a_base_and_its_adapter_are_read_in_one_pass_instead():
 
 @pytest.mark.parametrize("lengths", [(1,), (2,), (5,), (12,), (4, 0, 0, 1, 7, 0)], ids=str)
 @pytest.mark.parametrize("rows", [1, 4])
-def test_long_texts_of_any_draft_length(rows, lengths, drafts, monkeypatch):
-    """To the last position the model has; drafts go beyond it, and the caches are compacted on the way."""
+def test_long_texts_of_any_draft_length_are_right(rows, lengths, drafts, monkeypatch):
+    """Texts go to the last position the model has, and drafts beyond it; caches are compacted."""
     drafts(*lengths)
     compacted = []
-    monkeypatch.setattr(
-        drafting.DraftCache,
-        "compact",
-        lambda slots, room, do=drafting.DraftCache.compact: compacted.append(do(slots, 0)),
-    )
+    compact = DraftCache.compact
+    monkeypatch.setattr(DraftCache, "compact", lambda cache, _: compacted.append(compact(cache, 0)))
     both, batch = near("gpt2"), padded(PROMPTS[:rows])
+    lam = [3.0, -2.0, 0.5, 1.7][:rows]
     arguments = dict(do_sample=False, max_new_tokens=59, eos_token_id=None, pad_token_id=None)
     ours = RealignedModel(*both)
-    got = ours.generate(**batch, lam=[3.0, -2.0, 0.5, 1.7][:rows], speculative=True, **arguments)
-    assert torch.equal(got, truth(Oracle(both), batch, [3.0, -2.0, 0.5, 1.7][:rows], **arguments))
+    got = ours.generate(**batch, lam=lam, speculative=True, **arguments)
+    assert torch.equal(got, truth(Oracle(both), batch, lam, **arguments))
     assert compacted
 
 
 @pytest.mark.parametrize("prompt", ["padded at the right", "at other positions", "twice"])
 def test_prompts_of_other_shapes_are_read_as_plain_decoding_reads_them(prompt):
-    ours, batch = (
-        RealignedModel(*near("gpt2")),
-        padded(PROMPTS, "right" if prompt == "padded at the right" else "left"),
-    )
+    ours = RealignedModel(*near("gpt2"))
+    batch = padded(PROMPTS, "right" if prompt == "padded at the right" else "left")
     arguments = dict(do_sample=False, max_new_tokens=12, lam=LAMS)
     if prompt == "at other positions":
-        arguments["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(
-            min=0
-        ) + torch.tensor([[0], [9], [20], [3]])
+        usual = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        arguments["position_ids"] = usual + torch.tensor([[0], [9], [20], [3]])
     if prompt == "twice":
         arguments["num_return_sequences"] = 2
         arguments["do_sample"], arguments["top_k"] = True, 1
@@ -366,30 +380,25 @@ def test_prompts_of_other_shapes_are_read_as_plain_decoding_reads_them(prompt):
 
 
 @pytest.mark.parametrize("drafter", [0, 1, 2])
-def test_several_aligned_models(drafter):
-    """The models with a share, whichever of them drafts, and one that has none is not run."""
+def test_any_of_several_aligned_models_may_draft(drafter):
+    """A model that has no share is not run."""
     three = [*near("llama"), tiny("llama", 3)]
     weights = torch.tensor([[0.1, 0.2], [0.6, 0.3], [0.2, 0.9]])[drafter].expand(4, 2)
+    arguments = dict(do_sample=False, max_new_tokens=12)
     ours = RealignedModel(three[0], {"kind": three[1], "brief": three[2]})
-    got = ours.generate(
-        **padded(PROMPTS), lam=weights, speculative=True, do_sample=False, max_new_tokens=12
-    )
-    assert torch.equal(
-        got,
-        truth(Oracle(three), padded(PROMPTS), weights.tolist(), do_sample=False, max_new_tokens=12),
-    )
+    got = ours.generate(**padded(PROMPTS), lam=weights, speculative=True, **arguments)
+    expected = truth(Oracle(three), padded(PROMPTS), weights.tolist(), **arguments)
+    assert torch.equal(got, expected)
     assert set(ours.last_speculation.passes) == {"reference", "kind", "brief"}
-    ours.generate(
-        **padded(PROMPTS), lam={"kind": 0.5}, speculative=True, do_sample=False, max_new_tokens=12
-    )
+    ours.generate(**padded(PROMPTS), lam={"kind": 0.5}, speculative=True, **arguments)
     assert set(ours.last_speculation.passes) == {"reference", "kind"}
 
 
 @pytest.mark.parametrize("changes", [0, 1, 3])
 def test_the_drafter_may_change_at_any_time(changes, monkeypatch):
-    """Every so many rounds the other model drafts; what the verifiers had read ahead is read again."""
+    """The drafter changes every so many rounds; what verifiers had read ahead is read again."""
 
-    def add(acceptance, sums, positions):
+    def add(acceptance, overlaps, positions):
         acceptance.weight += 1
         if changes and acceptance.weight % changes == 0:
             acceptance.nearest = 1 - acceptance.nearest
@@ -397,25 +406,20 @@ def test_the_drafter_may_change_at_any_time(changes, monkeypatch):
         return False
 
     monkeypatch.setattr(Acceptance, "add", add)
+    lam = [0.5, 0.2, 2.0, -1.0]
+    arguments = dict(do_sample=False, max_new_tokens=30, eos_token_id=None)
     for architecture in ("llama", "gpt2"):
-        ours, arguments = (
-            RealignedModel(*near(architecture)),
-            dict(do_sample=False, max_new_tokens=30, eos_token_id=None),
-        )
-        got = ours.generate(
-            **padded(PROMPTS), lam=[0.5, 0.2, 2.0, -1.0], speculative=True, **arguments
-        )
-        assert torch.equal(
-            got,
-            truth(Oracle(near(architecture)), padded(PROMPTS), [0.5, 0.2, 2.0, -1.0], **arguments),
-        )
+        ours = RealignedModel(*near(architecture))
+        got = ours.generate(**padded(PROMPTS), lam=lam, speculative=True, **arguments)
+        expected = truth(Oracle(near(architecture)), padded(PROMPTS), lam, **arguments)
+        assert torch.equal(got, expected)
 
 
 @pytest.mark.parametrize("sampling", [True, False])
-def test_what_is_drafted_is_used(sampling, drafts):
-    """Two equal models agree on every token: a pass of the drafter a token, and one of the verifier for six."""
+def test_equal_models_keep_every_draft(sampling, drafts):
+    """The drafter is called for every token, and the verifier for six tokens at a time."""
     drafts(6)
-    same = [copy.deepcopy(models("llama")[0]) for _ in range(2)]
+    same = [copy.deepcopy(far("llama")[0]) for _ in range(2)]
     ours = RealignedModel(*same)
     arguments = dict(do_sample=sampling, max_new_tokens=48, eos_token_id=None)
     with counted(reference=ours.reference, aligned=ours.aligned) as calls:
@@ -423,25 +427,16 @@ def test_what_is_drafted_is_used(sampling, drafts):
     assert calls == {"reference": 48, "aligned": 8}
     done = ours.last_speculation
     assert (done.rounds, done.passes, done.accepted) == (8, calls, done.drafted)
-    assert (
-        done.drafted == 48 - 7
-    )  # in each round but the first, the first token comes from the mixture itself
+    # in each round but the first, the first token comes from the mixture itself
+    assert done.drafted == 48 - 7
 
 
 def test_the_drafter_is_the_nearer_model():
-    """At lam = 0.9 the aligned model guesses the text of the mixture; at 0.1 the reference does."""
+    """The aligned model is nearer to the mixture at lam = 0.9, and the reference at 0.1."""
+    arguments = dict(do_sample=True, top_k=0, max_new_tokens=40, eos_token_id=None)
     for lam, drafter in ((0.1, "reference"), (0.9, "aligned")):
-        ours = RealignedModel(*models("llama"))
-        seeded(
-            ours,
-            **padded(PROMPTS),
-            lam=lam,
-            speculative=True,
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=40,
-            eos_token_id=None,
-        )
+        ours = RealignedModel(*far("llama"))
+        seeded(ours, **padded(PROMPTS), lam=lam, speculative=True, **arguments)
         passes = ours.last_speculation.passes
         assert max(passes, key=passes.get) == drafter
         assert sum(passes.values()) < 0.9 * 2 * 40
@@ -460,11 +455,9 @@ def test_the_same_seed_gives_the_same_text():
 
 @pytest.mark.parametrize("lam", [0, 1, {"aligned": 1.0}, [1.0] * 4])
 def test_one_model_alone_is_decoded_plainly(lam):
-    ours = RealignedModel(*models("llama"))
-    with (
-        warnings.catch_warnings(),
-        counted(reference=ours.reference, aligned=ours.aligned) as calls,
-    ):
+    ours = RealignedModel(*far("llama"))
+    counting = counted(reference=ours.reference, aligned=ours.aligned)
+    with warnings.catch_warnings(), counting as calls:
         warnings.simplefilter("error")
         got = seeded(ours, **padded(PROMPTS), lam=lam, speculative=True, max_new_tokens=8)
     assert torch.equal(got, seeded(ours, **padded(PROMPTS), lam=lam, max_new_tokens=8))
@@ -473,13 +466,11 @@ def test_one_model_alone_is_decoded_plainly(lam):
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_completions_of_many_prompts(architecture):
-    """Greedily the same as decoded plainly; sampled, they follow the enumerated mixture at level 1e-4."""
-    ours, tokenizer, prompts = (
-        RealignedModel(*near(architecture)),
-        word_tokenizer(),
-        ["w3 w4 w5", "w6", "w7 w2"] * 3,
-    )
+def test_completions_of_many_prompts_are_those_of_the_mixture(architecture):
+    """Greedy ones equal those decoded plainly; samples follow the enumerated mixture (1e-4)."""
+    ours = RealignedModel(*near(architecture))
+    tokenizer = word_tokenizer()
+    prompts = ["w3 w4 w5", "w6", "w7 w2"] * 3
     lams = torch.linspace(-0.5, 2.5, 9)
     plain = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True)
     got = sample_completions(ours, tokenizer, prompts, 12, lam=lams, greedy=True, speculative=True)
@@ -492,19 +483,14 @@ def test_completions_of_many_prompts(architecture):
     counts = np.zeros(len(space(1).sequences))
     for _ in range(60):
         drawn = sample_completions(ours, tokenizer, [prompt] * 8, LENGTH, lam=2.0, speculative=True)
-        counts += counts_of(
-            1,
-            torch.nn.functional.pad(
-                drawn.input_ids[:, -drawn.completion_length :], (0, LENGTH), value=PAD
-            )[:, :LENGTH],
-        )
+        counts += counts_of(1, to_length(drawn.input_ids[:, -drawn.completion_length :]))
     assert ours.last_speculation.drafted > 0
     assert follows(counts, exact(1, 2.0, "plain"))
 
 
 @pytest.mark.parametrize("option", ["on_step", "generator", "schedule", "one model"])
 def test_completions_that_cannot_be_drafted_are_decoded_plainly(option):
-    ours, tokenizer = RealignedModel(*models("llama")), word_tokenizer()
+    ours, tokenizer = RealignedModel(*far("llama")), word_tokenizer()
     options = {
         "on_step": dict(on_step=lambda *_: None, lam=0.5),
         "generator": dict(generator=torch.Generator().manual_seed(0), lam=0.5),
@@ -512,14 +498,8 @@ def test_completions_that_cannot_be_drafted_are_decoded_plainly(option):
         "one model": dict(),
     }[option]
     if option == "one model":
-        assert (
-            len(
-                sample_completions(
-                    ours.reference, tokenizer, ["w3"], 4, speculative=True
-                ).token_ids()
-            )
-            == 1
-        )
+        drawn = sample_completions(ours.reference, tokenizer, ["w3"], 4, speculative=True)
+        assert len(drawn.token_ids()) == 1
         return
     with pytest.warns(UserWarning, match=f"not speculative: .*{option}"):
         sample_completions(ours, tokenizer, ["w3"], 4, speculative=True, **options)
@@ -562,15 +542,18 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("reason", PLAIN)
-def test_where_it_does_not_serve_it_says_so_and_decodes_plainly(reason):
+def test_a_call_that_is_unsupported_warns_why_and_is_decoded_plainly(reason):
     architecture, arguments = PLAIN[reason]
     ours, batch = RealignedModel(*parts(architecture)), padded(PROMPTS[:1])
+    usual = {"lam": 0.4, "max_new_tokens": 8}
     with pytest.warns(UserWarning, match=f"not speculative: .*{reason}") as caught:
-        got = seeded(
-            ours, **batch, **{"lam": 0.4, "max_new_tokens": 8, "speculative": True, **arguments()}
-        )
+        got = seeded(ours, **batch, **{**usual, "speculative": True, **arguments()})
     assert sum("not speculative" in str(warning.message) for warning in caught) == 1
-    expected = seeded(ours, **batch, **{"lam": 0.4, "max_new_tokens": 8, **arguments()})
-    same = [(each.sequences if hasattr(each, "sequences") else each) for each in (got, expected)]
-    assert torch.equal(*same)
+    expected = seeded(ours, **batch, **{**usual, **arguments()})
+    assert torch.equal(sequences_of(got), sequences_of(expected))
     assert ours.last_speculation is None
+
+
+def sequences_of(output):
+    """The token ids of what `generate` returned."""
+    return getattr(output, "sequences", output)

@@ -1,0 +1,133 @@
+"""Each way of decoding that the benchmark compares, as a function of prompts and lam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.other_decoders import CachelessMixture, generated, two_caches, with_processor
+from dera.completions import end_tokens
+from dera.decoding import sample_completions
+from dera.model.realigned import RealignedModel
+from dera.rows import batch_of
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was written.
+
+    Attributes:
+        tokens: how many tokens, ends of sequence counted.
+        drafted, accepted: of speculative decoding, how many drafts there were and were kept.
+    """
+
+    tokens: int
+    drafted: int = 0
+    accepted: int = 0
+
+
+Decoder = Callable[[Sequence[str], float], Decoded]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and an aligned model, to be decoded in every way.
+
+    Attributes:
+        tokenizer: of both models.
+        whole: the pair as two whole models.
+        adapter: the pair as a base with an adapter.
+        max_new_tokens: the longest completion.
+    """
+
+    tokenizer: Any
+    whole: RealignedModel
+    adapter: RealignedModel
+    max_new_tokens: int
+
+    def decoders(self) -> dict[str, Decoder]:
+        """Return every way of decoding by its name in `bench.ways.WAYS`."""
+        return {
+            "generate": self._generate,
+            "loop": self._loop,
+            "two caches": self._two_caches,
+            "processor": self._processor,
+            "no cache": self._no_cache,
+            "plain": self._plain,
+            "one pass": self._one_pass,
+            "speculative": self._speculative,
+        }
+
+    def modules(self, way: str) -> list[nn.Module]:
+        """Return the modules whose weights a way of decoding needs."""
+        if way in ("generate", "loop"):
+            return [self.whole.aligned]
+        if way == "one pass":
+            return [self.adapter.aligned]
+        return [self.whole.reference, self.whole.aligned]
+
+    # One model, which does not look at lam.
+
+    def _generate(self, prompts: Sequence[str], lam: float) -> Decoded:
+        aligned = self.whole.aligned
+        return self._counted(generated(aligned, self._batch(prompts), self.max_new_tokens))
+
+    def _loop(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._sampled(self.whole.aligned, prompts, None)
+
+    # Two models, decoded as others do.
+
+    def _two_caches(self, prompts: Sequence[str], lam: float) -> Decoded:
+        completions = two_caches(
+            self.whole.reference,
+            self.whole.aligned,
+            self._batch(prompts),
+            lam,
+            self.max_new_tokens,
+            ends=torch.tensor(end_tokens(self.whole, self.tokenizer), device=self.whole.device),
+            pad=self.tokenizer.pad_token_id,
+        )
+        return self._counted(completions)
+
+    def _processor(self, prompts: Sequence[str], lam: float) -> Decoded:
+        models = self.whole.reference, self.whole.aligned
+        batch = self._batch(prompts)
+        return self._counted(with_processor(*models, batch, lam, self.max_new_tokens))
+
+    def _no_cache(self, prompts: Sequence[str], lam: float) -> Decoded:
+        wrapper = CachelessMixture(self.whole.reference, self.whole.aligned, lam)
+        return self._counted(wrapper.generate_from(self._batch(prompts), self.max_new_tokens))
+
+    # Two models, decoded by this library.
+
+    def _plain(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._sampled(self.whole, prompts, lam)
+
+    def _one_pass(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._sampled(self.adapter, prompts, lam)
+
+    def _speculative(self, prompts: Sequence[str], lam: float) -> Decoded:
+        written = self._sampled(self.whole, prompts, lam, speculative=True)
+        done = self.whole.last_speculation
+        if done is None:
+            return written
+        return Decoded(written.tokens, done.drafted, done.accepted)
+
+    def _sampled(
+        self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any
+    ) -> Decoded:
+        completions = sample_completions(
+            model, self.tokenizer, prompts, self.max_new_tokens, lam=lam, **options
+        )
+        return Decoded(sum(completions.lengths()))
+
+    def _batch(self, prompts: Sequence[str]) -> Any:
+        return batch_of(self.whole, self.tokenizer, prompts)
+
+    def _counted(self, completions: Tensor) -> Decoded:
+        """Count the tokens of completions, shape (batch, tokens), that are not padding."""
+        return Decoded(int((completions != self.tokenizer.pad_token_id).sum()))

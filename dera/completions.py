@@ -1,0 +1,89 @@
+"""Sampled completions with the masks that scoring needs, and the tokens that end them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Sampled rows: prompts padded at the left, completions padded at the right.
+
+    Attributes:
+        input_ids: shape (batch, prompt + completion). For an encoder-decoder these are the tokens
+            of the decoder, whose prompt is its start token.
+        attention_mask: 1 for the prompt and for the completion up to and including its
+            end-of-sequence token, shape (batch, prompt + completion).
+        completion_length: how many of the last columns hold completions.
+        end_token_ids: the tokens that end a completion, of which chat models have several.
+        encoder_input_ids, encoder_attention_mask: what an encoder-decoder's encoder reads, shape
+            (batch, prompt).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    completion_length: int
+    end_token_ids: tuple[int, ...]
+    encoder_input_ids: Tensor | None = None
+    encoder_attention_mask: Tensor | None = None
+
+    def token_ids(self) -> list[list[int]]:
+        """Return each row's completion without padding and without its end-of-sequence token."""
+        ids = self._columns(self.input_ids)
+        kept = self._real() & ~self._ends()
+        return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
+
+    def finished(self) -> list[bool]:
+        """Return whether each row ended with an end-of-sequence token and was not cut."""
+        return (self._real() & self._ends()).any(-1).tolist()
+
+    def lengths(self) -> list[int]:
+        """Return the number of tokens in each completion, its end-of-sequence token counted."""
+        return self._real().sum(-1).tolist()
+
+    def _columns(self, values: Tensor) -> Tensor:
+        """Return the columns of the completions, shape (batch, completion)."""
+        return values[:, -self.completion_length :]
+
+    def _real(self) -> Tensor:
+        """Return which tokens of the completions are not padding."""
+        return self._columns(self.attention_mask).bool()
+
+    def _ends(self) -> Tensor:
+        """Return which tokens of the completions are end-of-sequence tokens."""
+        return is_end(self._columns(self.input_ids), self.end_token_ids)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that end a completion, in ascending order.
+
+    They are those that the tokenizer names and those that the model's generation settings name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    of_model = model.generation_config.eos_token_id
+    named = set(of_model if isinstance(of_model, (list, tuple)) else [of_model])
+    ends = (named | {tokenizer.eos_token_id}) - {None}
+    if not ends:
+        raise ValueError(
+            "neither the tokenizer nor the model's generation settings name an end-of-sequence "
+            "token: set one, for example tokenizer.eos_token"
+        )
+    return tuple(sorted(ends))
+
+
+def is_end(ids: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
+    """Return whether each token is one that ends a completion."""
+    return torch.isin(ids, torch.tensor(end_token_ids, device=ids.device))
+
+
+def mask_until_end(drawn: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
+    """Return 1 for drawn tokens up to and including each row's first end of sequence, else 0."""
+    ends = is_end(drawn, end_token_ids).long()
+    ends_before = ends.cumsum(-1) - ends
+    return (ends_before == 0).long()

@@ -1,0 +1,52 @@
+"""The rule of speculative sampling: which drafts are kept, and what replaces a refused one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def accept(drafts: Tensor, target: Tensor, drafter: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep drafts so that what is kept, or put in their place, follows `target` exactly.
+
+    A draft is kept with probability min(1, p / q). The first draft that is not kept is replaced by
+    a token drawn from max(p - q, 0), normalised, and those after it are lost (Leviathan et al.
+    2023, Algorithm 1; Chen et al. 2023, Algorithm 2).
+
+    Args:
+        drafts: tokens drawn from `drafter`, shape (batch, steps).
+        target, drafter: probabilities p and q, shape (batch, steps, vocabulary).
+
+    Returns:
+        How many drafts of each row are kept, and the token that follows them where not all are
+        kept; both of shape (batch,).
+    """
+    p, q = (chances.gather(-1, drafts[..., None])[..., 0] for chances in (target, drafter))
+    # strictly less: a draft that the target excludes is never kept
+    kept = _count_leading(torch.rand_like(p) * q < p)
+    refused = kept.clamp(max=drafts.shape[1] - 1)[:, None, None].expand(-1, 1, target.shape[-1])
+    p, q = (chances.gather(1, refused)[:, 0] for chances in (target, drafter))
+    residual = (p - q).clamp(min=0)
+    # where p = q nothing is left over, but then nothing was refused either
+    residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, p)
+    return kept, torch.multinomial(residual, 1)[:, 0]
+
+
+def accept_greedily(drafts: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep drafts while they are the target's most probable tokens, as greedy decoding needs.
+
+    Args:
+        drafts: shape (batch, steps).
+        best: the target's most probable token at each step, shape (batch, steps).
+
+    Returns:
+        As `accept`.
+    """
+    kept = _count_leading(drafts == best)
+    refused = kept.clamp(max=drafts.shape[1] - 1)[:, None]
+    return kept, best.gather(1, refused)[:, 0]
+
+
+def _count_leading(kept: Tensor) -> Tensor:
+    """Count the true values before the first false one in each row, shape (batch,)."""
+    return kept.long().cumprod(-1).sum(-1)
