@@ -16,8 +16,8 @@ figures: $(STAMP) ## the default study: train, realign, compare, draw (results/l
 smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
 	$(RUN) snakemake figures --cores $(CORES) --configfile config/smoke.yaml
 
-test: $(STAMP) ## unit and workflow tests
-	$(RUN) python -m pytest
+test: $(STAMP) ## unit and workflow tests, by two workers (tests/conftest.py)
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench); trains the first pair if need be
 	$(RUN) snakemake bench --cores $(CORES)

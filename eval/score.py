@@ -32,9 +32,9 @@ from datasets import Dataset
 import tasks
 from study import job
 from study.job import settings_class
+from tasks import TaskSettings
 from tasks.rewards import labeller
 from tasks.rewards.learned import LearnedReward
-from tasks.settings import TaskSettings
 
 METRICS = Path(__file__).resolve().parent / "metrics"
 OWN_METRICS = ("token_length", "sequence_kl", "repetition")

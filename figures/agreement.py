@@ -28,9 +28,9 @@ would also lie within the margin.
 """
 
 COLORS = {
-    "the interval lies within the margin": "#BFE3D5",
-    "it crosses the margin": "#FBE9B7",
-    "it lies beyond the margin": "#F4C7B0",
+    "within the margin": "#BFE3D5",
+    "across the margin": "#FBE9B7",
+    "beyond the margin": "#F4C7B0",
     "the reference would pass, too": "#EEEEEE",
 }
 WITHIN, ACROSS, BEYOND, UNINFORMATIVE = COLORS

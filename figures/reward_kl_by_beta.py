@@ -35,14 +35,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     pairs = sorted(pairs, key=lambda pair: (order.index(pair[0]), pair[1]))
     figure, columns = panels.columns_of_panels(len(pairs), 2, 3.9)
 
-    shared = selection.share_one_reward(policies)
+    # Axes are shared before anything is drawn, so that they fit what all of them show.
+    if selection.share_one_reward(policies):
+        for column in columns[1:]:
+            column[0].sharey(columns[0][0])
     for column, (objective, anchor) in zip(columns, pairs, strict=True):
         of_objective = policies[policies["objective"] == objective]
         _column(column, of_objective, mean[mean["objective"] == objective], anchor)
         column[0].set_title(f"{style.objective_name(objective)}, anchor β₀ = {anchor:g}")
         column[1].set_ylim(-0.03, 1.5 * max(mean["kl_high"].max(), 0.1))
-        if shared:
-            column[0].sharey(columns[0][0])
     panels.label_rows(columns, [style.QUANTITIES[quantity] for quantity in QUANTITIES])
     handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

@@ -8,6 +8,7 @@ Comments, docstrings and blank lines are not in it; an edited helper is.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import platform
 from importlib import metadata
@@ -55,26 +56,43 @@ def source_digest(*modules: str) -> str:
         module = waiting.pop()
         if module in trees:
             continue
-        tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
-        _remove_docstrings(tree)
-        trees[module] = ast.dump(tree)
-        waiting += [name for name in _imports(tree) if name.split(".")[0] in PACKAGES]
+        tree, imports = _parsed(file_of(module).read_text(encoding="utf-8"))
+        trees[module] = tree
+        waiting += [name for name in _modules_of(imports) if name.split(".")[0] in PACKAGES]
     text = "\n".join(f"{name} {trees[name]}" for name in sorted(trees))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _imports(tree: ast.AST) -> list[str]:
-    """The modules of this project that a module imports."""
-    imported = []
+@functools.cache
+def _parsed(source: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """A module's syntax tree without docstrings, as text, and its imports.
+
+    A hundred jobs import the same few modules, and parsing one takes a hundredth of a second.
+
+    Returns:
+        The tree, and each import as the imported module and the name that may be a module in it;
+        for `import x`, both are x.
+    """
+    tree = ast.parse(source)
+    _remove_docstrings(tree)
+    imports = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
+            imports += [(alias.name, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from dera import x` depends on the module x if there is one, else on the package.
-            for alias in node.names:
-                member = f"{node.module}.{alias.name}"
-                imported.append(member if file_of(member).is_file() else node.module)
-    return [name for name in imported if file_of(name).is_file()]
+            imports += [(node.module, f"{node.module}.{alias.name}") for alias in node.names]
+    return ast.dump(tree), tuple(imports)
+
+
+def _modules_of(imports: tuple[tuple[str, str], ...]) -> list[str]:
+    """The modules of this project among the imports."""
+    modules = []
+    for package, member in imports:
+        # `from dera import x` depends on the module x if there is one, else on the package.
+        name = member if file_of(member).is_file() else package
+        if file_of(name).is_file():
+            modules.append(name)
+    return modules
 
 
 def _remove_docstrings(tree: ast.Module) -> None:

@@ -96,7 +96,10 @@ class HallucinationTask:
             _verdict(prompt, completion)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-        return {measure: [verdict[measure] for verdict in verdicts] for measure in MEASURES}
+        measures: dict[str, list[float]] = {}
+        for name in MEASURES:
+            measures[name] = [verdict[name] for verdict in verdicts]
+        return measures
 
     def pair(self, prompt: str, rng: random.Random) -> tuple[str, str]:
         """Write a pair that teaches a judge to see inventions.

@@ -144,7 +144,10 @@ class SafetyTask:
             _verdict(parse(prompt), completion)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-        return {name: [row[name] for row in rows] for name in _MEASURES}
+        measures: dict[str, list[float]] = {}
+        for name in _MEASURES:
+            measures[name] = [row[name] for row in rows]
+        return measures
 
 
 @functools.cache

@@ -107,7 +107,10 @@ class SummarizationTask:
             self._verdict(read_post(prompt), summary)
             for prompt, summary in zip(prompts, completions, strict=True)
         ]
-        return {name: [row[name] for row in rows] for name in MEASURES}
+        measures: dict[str, list[float]] = {}
+        for name in MEASURES:
+            measures[name] = [row[name] for row in rows]
+        return measures
 
     def _verdict(self, post: Post, summary: str) -> dict[str, float]:
         """Return the measures of one summary."""

@@ -60,8 +60,8 @@ def _about_the_chosen_lam(curve: Curve, kl_curve: Curve, best: int, limit: float
         )
     if kl_curve.high[best] > limit:
         texts.append(
-            f"the KL at lam = {lam:g} may be above the limit {limit:g}, because its interval ends "
-            f"at {kl_curve.high[best]:.3g}: give more prompts or samples, or choose a smaller lam"
+            f"the KL at lam = {lam:g} may be above the limit {limit:g}: "
+            f"its interval ends at {kl_curve.high[best]:.3g}"
         )
     return texts
 

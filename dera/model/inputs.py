@@ -45,6 +45,17 @@ class PartInputs:
         return values if self.columns is None else put_back(values, self.columns.to(values.device))
 
 
+def decoder_only_tokens(input_ids: Tensor | None) -> Tensor:
+    """Return the tokens that decoder-only models read, shape (batch, time).
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if input_ids is None:
+        raise ValueError("forward needs input_ids, and got none: pass the tokens to continue")
+    return input_ids
+
+
 def decoder_tokens(
     decoder_input_ids: Tensor | None, labels: Tensor | None, reference: Part
 ) -> Tensor:

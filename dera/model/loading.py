@@ -17,7 +17,7 @@ from transformers import (
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from dera.model.adapters import check_adapter, with_adapters
-from dera.model.parts import named
+from dera.model.assembly import named
 from dera.model.vocabulary import check_same_tokenizer
 
 #: The arguments that say where on the Hub to look, and as whom. Tokenizers, configurations and

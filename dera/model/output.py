@@ -33,7 +33,7 @@ class RealignedOutput(ModelOutput):
 
 
 def aligned_output(logits: Sequence[Tensor | None]) -> Any:
-    """Return the logits of the aligned models: of the only one, or a tuple of those of several.
+    """Return the logits of the aligned model, or a tuple of them if there are several such models.
 
     Args:
         logits: the logits of the reference, then of the aligned models; all of them were run.

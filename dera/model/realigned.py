@@ -13,6 +13,7 @@ from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.mixing import mix_present, parts_with_share
+from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import batch_size_of, completion_start_of
@@ -20,13 +21,13 @@ from dera.model.inputs import (
     PartInputs,
     check_known,
     decoder_inputs,
+    decoder_only_tokens,
     decoder_tokens,
     encoder_decoder_inputs,
     known_arguments,
 )
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
-from dera.model.parts import check_one_kind, parts_of
 from dera.model.reader import PartsReader
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
@@ -261,12 +262,11 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam = self.strength(lam, beta)
 
         # Step 1, tokens: find those that logits are computed after, and the cache of earlier ones.
-        if self.config.is_encoder_decoder:
+        is_seq2seq = self.config.is_encoder_decoder
+        if is_seq2seq:
             tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
-        elif input_ids is None:
-            raise ValueError("forward needs input_ids, and got none: pass the tokens to continue")
         else:
-            tokens = input_ids
+            tokens = decoder_only_tokens(input_ids)
         cache = realigned_cache(past_key_values, use_cache, self.parts)
         past = 0 if cache is None else cache.get_seq_length()
 
@@ -281,7 +281,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 3, inputs: arrange the arguments of the parts, and run the encoders if there are any.
         options = dict(kwargs, logits_to_keep=logits_to_keep, use_cache=cache is not None)
-        if self.config.is_encoder_decoder:
+        if is_seq2seq:
             encoder = self.get_encoder()
             joined = encoder_outputs or encoder(input_ids, attention_mask, run=run)
             inputs = encoder_decoder_inputs(
@@ -297,7 +297,6 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 5, output: mix the logits, and score the labels.
         mixed = mix_present(logits, weights)
-        is_seq2seq = self.config.is_encoder_decoder
         return RealignedOutput(
             loss=None if labels is None else loss_of(mixed, labels, is_seq2seq),
             logits=mixed,

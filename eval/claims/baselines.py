@@ -111,10 +111,10 @@ def _against(
         ),
         source=f"ours: the notes ask how DeRa compares with {baseline.TITLE}; {baseline.PAPER}",
         criterion=(
-            f"The knob is {baseline.KNOB}. At every knob whose KL DeRa reaches, DeRa's reward at "
-            "the same KL (interpolated between its two neighbouring lams) less the reward of the "
-            f"baseline is taken, and {keeps_up}. The claim is partly reproduced if this holds at "
-            "half of the knobs."
+            f"The baseline's knob is its {baseline.KNOB}. At every knob whose KL DeRa reaches, "
+            "DeRa's reward at the same KL (interpolated between its two neighbouring lams) less "
+            f"the reward of the baseline is taken, and {keeps_up}. The claim is partly reproduced "
+            "if this holds for at least half of the knobs."
         ),
         figure=f"{evidence.task}/baselines",
     )

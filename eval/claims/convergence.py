@@ -54,10 +54,10 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
         source="ours: a check of the training, not of the paper",
         criterion=(
             f"At every trained beta {near_optimum}. The claim is partly reproduced if this holds "
-            "at half of the beta. A beta does not count where the reference's samples do not reach "
-            f"the optimum: where there are fewer than {MIN_EFFECTIVE_SAMPLES:g} effective samples "
-            "a prompt, or where the KL of the retrained model is above the log of the number of "
-            "samples."
+            "for at least half of the betas. A beta does not count where the reference's samples "
+            f"do not reach the optimum: where there are fewer than {MIN_EFFECTIVE_SAMPLES:g} "
+            "effective samples a prompt, or where the KL of the retrained model is above the log "
+            "of the number of samples."
         ),
         figure=f"{evidence.task}/reward_kl_by_beta",
     )

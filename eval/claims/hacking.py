@@ -16,7 +16,7 @@ MIN_BETAS = 3
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Return one claim for each objective of another reward than gold and of enough strengths."""
+    """Return one claim for each objective of a reward other than gold and of enough betas."""
     claims = []
     for name, objective in evidence.objectives.items():
         if objective.reward != "gold" and len(objective.betas) >= MIN_BETAS:

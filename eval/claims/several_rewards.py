@@ -52,7 +52,7 @@ def _agrees(evidence: Evidence) -> Claim:
         criterion=(
             "At every pair of weights where the reference itself would not pass, "
             f"{' or '.join(sentences)} (the margin of the joint model). The claim is partly "
-            "reproduced if this holds at half of the pairs."
+            "reproduced if this holds for at least half of the pairs."
         ),
         figure=f"{evidence.task}/several_rewards",
     )

@@ -26,7 +26,7 @@ REACHES_THE_PAPER = Check(
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Return two claims for each objective of another reward than gold and of several strengths."""
+    """Return two claims for each objective of a reward other than gold and of two or more betas."""
     claims = []
     for name, objective in evidence.objectives.items():
         if objective.reward != "gold" and len(objective.betas) > 1:

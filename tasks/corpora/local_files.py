@@ -43,7 +43,8 @@ def _read(path: Path, settings: Mapping[str, Any]) -> Dataset:
             )
 
     max_words = settings.get("max_prompt_words")
-    prompts, completions = [], []
+    prompts: list[str] = []
+    completions: list[str] = []
     for prompt, completion in zip(
         rows[columns["prompt"]], rows[columns["completion"]], strict=True
     ):

@@ -33,7 +33,7 @@ _BART = dict(
     encoder_attention_heads=2,
     decoder_attention_heads=2,
 )
-_BART_REST = dict(
+_BART_FEED_FORWARD = dict(
     encoder_ffn_dim=24,
     decoder_ffn_dim=24,
     decoder_start_token_id=PAD,
@@ -60,14 +60,17 @@ CONFIGS = {
         attn_logit_softcapping=5.0,
     ),
     "t5": lambda: tf.T5Config(**_COMMON, **_T5),
-    "bart": lambda: tf.BartConfig(**_COMMON, **_BART, **_BART_REST),
+    "bart": lambda: tf.BartConfig(**_COMMON, **_BART, **_BART_FEED_FORWARD),
 }
 DECODERS = ["llama", "qwen", "mistral", "mixtral", "gpt2", "gemma"]
 ENCODER_DECODERS = ["t5", "bart"]
 
 
 def tiny(architecture: str, seed: int, **changes) -> PreTrainedModel:
-    """A random model of that architecture, without dropout; the same seed gives the same weights."""
+    """Return a random model of that architecture, without dropout.
+
+    The same seed gives the same weights. `changes` are attributes of the configuration.
+    """
     torch.manual_seed(seed)
     config = CONFIGS[architecture]()
     for name, value in changes.items():
@@ -77,7 +80,10 @@ def tiny(architecture: str, seed: int, **changes) -> PreTrainedModel:
 
 
 def tiny_adapter(base: PreTrainedModel, seed: int, **changes) -> PeftModel:
-    """A PEFT model on a decoder-only `base` whose adapter changes the logits visibly."""
+    """Return a PEFT model on a decoder-only `base` whose adapter changes the logits visibly.
+
+    `changes` are arguments of `LoraConfig`.
+    """
     torch.manual_seed(seed)
     options = dict(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, LoraConfig(**(options | changes)))

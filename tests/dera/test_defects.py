@@ -1,4 +1,7 @@
-"""Each limit of the authors' notebook: code with that limit fails a check that ours passes, and passes once repaired."""
+"""Each limit of the authors' notebook matters.
+
+Code with the limit fails a check that our code passes, and it passes the check once repaired.
+"""
 
 import itertools
 from contextlib import contextmanager
@@ -27,19 +30,18 @@ GREEDY = dict(do_sample=False, max_new_tokens=8, eos_token_id=None)
 
 
 class ReferenceInTheProcessor(LogitsProcessor):
-    """Runs the reference inside the aligned model's `generate`: the notebook's design, with its limits.
+    """Runs the reference inside the aligned model's `generate`, as the notebook does.
 
-    Each of `repaired` takes one limit away, which shows that a failure is due to that limit and nothing else.
+    Each of `repaired` takes one limit away. This shows that a failure is due to that limit.
     """
 
     def __init__(self, reference, lam, repaired=frozenset()):
-        self.reference, self.lam, self.repaired, self.cache = (
-            reference,
-            lam,
-            repaired,
-            DynamicCache(),
-        )
-        self.source, self.in_beams = None, False
+        self.reference = reference
+        self.lam = lam
+        self.repaired = repaired
+        self.cache = DynamicCache()
+        self.source = None
+        self.in_beams = False
 
     def __call__(self, input_ids, scores):
         logits = self.reference_logits(input_ids)
@@ -47,42 +49,39 @@ class ReferenceInTheProcessor(LogitsProcessor):
         mixed = (1 - self.lam) * logits.to(dtype) + self.lam * scores.to(dtype)
         if "exclusion" in self.repaired:
             mixed = mixed.masked_fill(scores.isneginf(), -torch.inf)
-        return (
-            mixed.float().log_softmax(-1) if self.in_beams else mixed.float()
-        )  # beams add up log-probabilities
+        # beams add up log-probabilities
+        return mixed.float().log_softmax(-1) if self.in_beams else mixed.float()
 
     def reference_logits(self, input_ids):
         if "encoder" in self.repaired:
-            return self.reference(
+            output = self.reference(
                 input_ids=self.source, decoder_input_ids=input_ids, use_cache=False
-            ).logits[:, -1]
-        mask, more = torch.ones_like(input_ids), {}
+            )
+            return output.logits[:, -1]
+        mask = torch.ones_like(input_ids)
+        more = {}
         if "padding" in self.repaired:
             mask = (input_ids != PAD).long().cummax(-1).values
             more["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         if "beams" in self.repaired:
-            return self.reference(input_ids, attention_mask=mask, use_cache=False, **more).logits[
-                :, -1
-            ]
+            output = self.reference(input_ids, attention_mask=mask, use_cache=False, **more)
+            return output.logits[:, -1]
         new = input_ids[:, self.cache.get_seq_length() :]
         more = {name: value[:, -new.shape[1] :] for name, value in more.items()}
-        return self.reference(new, attention_mask=mask, past_key_values=self.cache, **more).logits[
-            :, -1
-        ]
+        output = self.reference(new, attention_mask=mask, past_key_values=self.cache, **more)
+        return output.logits[:, -1]
 
 
 def naive(parts, *repaired):
-    """A function like `RealignedModel.generate`, of one processor a lam."""
+    """A function like `RealignedModel.generate`, which keeps a processor for each lam."""
     kept = {}
 
     def generate(lam, **kwargs):
-        fresh = ReferenceInTheProcessor(parts[0], lam, set(repaired))
-        processor = (
-            fresh
-            if "state" in repaired or isinstance(lam, torch.Tensor)
-            else kept.setdefault(lam, fresh)
-        )
-        processor.source, processor.in_beams = kwargs["input_ids"], "num_beams" in kwargs
+        processor = ReferenceInTheProcessor(parts[0], lam, set(repaired))
+        if "state" not in repaired and not isinstance(lam, torch.Tensor):
+            processor = kept.setdefault(lam, processor)
+        processor.source = kwargs["input_ids"]
+        processor.in_beams = "num_beams" in kwargs
         return parts[1].generate(**kwargs, logits_processor=[processor])
 
     return generate
@@ -93,6 +92,12 @@ def pair(architecture="llama"):
     return tiny(architecture, 1), tiny(architecture, 2)
 
 
+@lru_cache
+def oracle_of(parts):
+    """One oracle for each pair, which remembers what it has computed."""
+    return Oracle(parts)
+
+
 def ours(parts):
     return RealignedModel(*parts).generate
 
@@ -100,7 +105,7 @@ def ours(parts):
 def truth(parts, lam, **kwargs):
     rows = len(kwargs["input_ids"])
     lam = torch.as_tensor(lam, dtype=torch.double).expand(rows).reshape(rows, 1)
-    return Oracle(parts).generate(**kwargs, lam=lam, use_cache=False)
+    return oracle_of(parts).generate(**kwargs, lam=lam, use_cache=False)
 
 
 def agrees(generate, lam, parts=None, **kwargs):
@@ -118,8 +123,8 @@ def test_the_naive_code_is_right_for_one_unpadded_prompt(lam):
     agrees(naive(pair()), lam, **ALONE, **(GREEDY | dict(do_sample=True, top_k=0)))
 
 
-def test_padding_on_the_left():
-    """A mask of ones and no position ids: the reference reads the padding."""
+def test_padding_on_the_left_needs_a_mask_and_positions():
+    """With a mask of ones and no position ids the reference reads the padding."""
 
     def check(generate):
         for lam in (0.0, 0.4, 3.0):
@@ -131,8 +136,8 @@ def test_padding_on_the_left():
         check(naive(pair()))
 
 
-def test_a_second_call():
-    """The reference's cache survives the call: the next prompt is read as the first one's continuation."""
+def test_a_second_call_needs_a_new_cache():
+    """The reference's cache survives the call, so the next prompt continues the first one."""
     longer = dict(
         input_ids=ALONE["input_ids"].flip(1).repeat(1, 4),
         attention_mask=torch.ones(1, 20, dtype=torch.long),
@@ -148,8 +153,8 @@ def test_a_second_call():
         check(naive(pair()))
 
 
-def test_beams():
-    """The reference's cache stays in the order of beams that have moved."""
+def test_beams_need_the_reference_s_cache_reordered():
+    """The reference's cache stays in the old order when beams have moved."""
 
     def check(generate):
         for lam in (-0.5, 0.4, 3.0):
@@ -162,8 +167,11 @@ def test_beams():
 
 
 @pytest.mark.parametrize(("lam", "wrong"), [(0.0, "is nan"), (-0.5, "is infinite")])
-def test_processors_that_exclude_tokens(lam, wrong):
-    """They run before the mixing, which makes 0 * -inf = NaN, and +inf of the token that was to be excluded."""
+def test_tokens_must_be_excluded_after_the_mixing(lam, wrong):
+    """Other processors run before the mixing.
+
+    It makes NaN of an excluded token's -inf at lam = 0, and +inf at negative lam.
+    """
     arguments = GREEDY | dict(
         bad_words_ids=[[4], [5], [6]],
         max_new_tokens=6,
@@ -174,12 +182,12 @@ def test_processors_that_exclude_tokens(lam, wrong):
     def check(generate):
         got = generate(lam=lam, **ALONE, **arguments)
         expected = truth(pair(), lam, **ALONE, **arguments)
-        for mine, theirs in zip(got.scores, expected.scores, strict=True):
-            assert not mine.isnan().any(), "a score is nan"
-            assert not mine.isposinf().any(), "a score is infinite"
-            torch.testing.assert_close(
-                mine.log_softmax(-1), theirs.float().log_softmax(-1), atol=1e-4, rtol=1e-4
-            )
+        for scores, true_scores in zip(got.scores, expected.scores, strict=True):
+            assert not scores.isnan().any(), "a score is nan"
+            assert not scores.isposinf().any(), "a score is infinite"
+            logs = scores.log_softmax(-1)
+            true_logs = true_scores.float().log_softmax(-1)
+            torch.testing.assert_close(logs, true_logs, atol=1e-4, rtol=1e-4)
         assert torch.equal(got.sequences, expected.sequences)
 
     check(ours(pair()))
@@ -189,7 +197,7 @@ def test_processors_that_exclude_tokens(lam, wrong):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision(dtype):
+def test_half_precision_logits_must_be_mixed_in_float32(dtype):
     """At lam = 8 the sum 8 * h_aligned - 7 * h_ref loses what half precision cannot hold."""
     halves = [tiny("llama", seed).to(dtype) for seed in (1, 2)]
     arguments = GREEDY | dict(max_new_tokens=1, output_scores=True, return_dict_in_generate=True)
@@ -197,13 +205,11 @@ def test_half_precision(dtype):
     def check(generate):
         for first in range(2, VOCABULARY):
             ids = torch.tensor([[first, 4]])
-            scores = generate(
-                lam=8.0, input_ids=ids, attention_mask=torch.ones_like(ids), **arguments
-            ).scores
+            mask = torch.ones_like(ids)
+            scores = generate(lam=8.0, input_ids=ids, attention_mask=mask, **arguments).scores
+            logs = scores[0][0].double().log_softmax(-1)
             expected = next_logits(halves, [8.0], ids)[-1].log_softmax(-1)
-            torch.testing.assert_close(
-                scores[0][0].double().log_softmax(-1), expected, atol=1e-3, rtol=1e-4
-            )
+            torch.testing.assert_close(logs, expected, atol=1e-3, rtol=1e-4)
 
     check(ours(halves))
     check(naive(halves, "precision", "state"))
@@ -211,8 +217,8 @@ def test_half_precision(dtype):
         check(naive(halves, "state"))
 
 
-def test_a_lam_for_each_row():
-    """A number multiplies a batch of logits; a row of numbers meets the vocabulary axis instead of the batch axis."""
+def test_a_batch_may_have_a_lam_for_each_row():
+    """The naive code multiplies logits by lam: a lam for each row meets the vocabulary's axis."""
     same_length = torch.arange(2 * VOCABULARY).reshape(VOCABULARY, 2) % (VOCABULARY - 2) + 2
     arguments = dict(input_ids=same_length, attention_mask=torch.ones_like(same_length), **GREEDY)
 
@@ -222,13 +228,16 @@ def test_a_lam_for_each_row():
     check(ours(pair()))
     with pytest.raises(AssertionError, match="not the realigned"):
         check(naive(pair()))
-    for lam in (-1.0, 4.0):  # the batch is none of the reasons
+    # the naive code decodes the same batch correctly at one lam
+    for lam in (-1.0, 4.0):
         agrees(naive(pair()), lam, **arguments)
 
 
 @contextmanager
 def counted(parts):
-    calls, hooks = [0] * len(parts), []
+    """How often each part is called while in the context."""
+    calls = [0] * len(parts)
+    hooks = []
     for i, part in enumerate(parts):
 
         def count(*_, i=i):
@@ -241,7 +250,7 @@ def counted(parts):
 
 
 @pytest.mark.parametrize(("lam", "unused"), [(0.0, 1), (1.0, 0)])
-def test_what_is_not_needed_does_not_run(lam, unused):
+def test_a_model_without_a_share_does_not_run(lam, unused):
     def check(generate):
         with counted(pair()) as calls:
             generate(lam=lam, **ALONE, **GREEDY)
@@ -256,8 +265,11 @@ def test_what_is_not_needed_does_not_run(lam, unused):
 @pytest.mark.parametrize(
     ("architecture", "wrong"), [("t5", "input_ids"), ("bart", "not the realigned")]
 )
-def test_encoder_decoders(architecture, wrong):
-    """The processor sees the decoder's tokens only, and the reference gets no source: T5 says so, BART makes one up."""
+def test_encoder_decoders_need_the_source(architecture, wrong):
+    """The processor sees the decoder's tokens only, so the reference gets no source.
+
+    T5 raises an error, and BART makes up a source.
+    """
     parts = pair(architecture)
 
     def check(generate):
@@ -265,7 +277,6 @@ def test_encoder_decoders(architecture, wrong):
 
     check(ours(parts))
     check(naive(parts, "encoder"))
+    # "beams" takes the naive code's cache away, which does not work for encoder-decoders either
     with pytest.raises((AssertionError, ValueError), match=wrong):
-        check(
-            naive(parts, "beams")
-        )  # without its cache, which is not one for encoder-decoders either
+        check(naive(parts, "beams"))

@@ -21,25 +21,29 @@ def drawn(samples: int, prompts: int, seed: int = 0) -> np.ndarray:
 
 
 def test_every_outcome_once_gives_the_exact_answer():
-    """A sample that is the distribution itself leaves only the jackknife's correction, of order one over its 2000 draws."""
+    """A sample that is the distribution itself leaves only the jackknife's correction.
+
+    That is of order one over its 2000 draws.
+    """
     outcomes = np.repeat([0] * 4 + [1] * 3 + [2] * 2 + [3], 200)[None]
     log_weights = REWARD[outcomes] / BETA
-    assert estimators.reweighted_mean(REWARD[outcomes], log_weights)[0] == pytest.approx(
-        optimum() @ REWARD, abs=1e-3
-    )
-    expected_kl = optimum() @ np.log(optimum() / REFERENCE)
-    assert estimators.kl_to_reference(log_weights, log_weights)[0] == pytest.approx(
-        expected_kl, abs=1e-3
-    )
-    assert estimators.log_normalizer(log_weights)[0] == pytest.approx(
-        np.log(REFERENCE @ np.exp(REWARD / BETA)), abs=1e-3
-    )
+    mean = optimum() @ REWARD
+    kl = optimum() @ np.log(optimum() / REFERENCE)
+    log_normalizer = np.log(REFERENCE @ np.exp(REWARD / BETA))
+    close = dict(abs=1e-3)
+    assert estimators.reweighted_mean(REWARD[outcomes], log_weights) == pytest.approx(mean, **close)
+    assert estimators.kl_to_reference(log_weights, log_weights) == pytest.approx(kl, **close)
+    assert estimators.log_normalizer(log_weights) == pytest.approx(log_normalizer, **close)
 
 
 def test_the_jackknife_removes_most_of_the_bias_of_few_samples():
-    """Over 20000 prompts the error of a mean is near 0.002; the plain estimator of 8 samples is off by more than ten times that."""
+    """Over 20000 prompts a mean errs by about 0.002.
+
+    The plain estimator from 8 samples is off by more than ten times that.
+    """
     outcomes = drawn(samples=8, prompts=20_000)
-    values, log_weights = REWARD[outcomes], REWARD[outcomes] / BETA
+    values = REWARD[outcomes]
+    log_weights = values / BETA
     truth = optimum() @ REWARD
     plain = (special.softmax(log_weights, -1) * values).sum(-1).mean() - truth
     jackknifed = estimators.reweighted_mean(values, log_weights).mean() - truth
@@ -47,14 +51,14 @@ def test_the_jackknife_removes_most_of_the_bias_of_few_samples():
     assert abs(jackknifed) < abs(plain) / 3
 
 
-def test_effective_sample_size_of_known_weights():
+def test_the_effective_sample_size_of_known_weights_is_kish_s():
     assert estimators.effective_sample_size(np.log([[2.0, 2.0, 2.0]]))[0] == pytest.approx(3)
     assert estimators.effective_sample_size(np.log([[1.0, 1e-12, 1e-12]]))[0] == pytest.approx(1)
     assert estimators.effective_sample_size(np.log([[3.0, 1.0]]))[0] == pytest.approx(16 / 10)
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
-    """95% intervals from 200 data sets: fewer than 178 or all covering has probability below 1e-3."""
+    """Of 200 intervals at 95%, fewer than 178 or all cover with probability below 1e-3."""
     rng = np.random.default_rng(1)
     covered = 0
     for seed in range(200):
@@ -64,12 +68,15 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_the_interval_is_scipy_s(confidence):
-    """Two bootstraps of 20000 resamples: a quantile of one errs by 0.019 standard errors of the mean, their difference by 0.027."""
+def test_the_interval_is_that_of_scipy(confidence):
+    """Both bootstraps take 20000 resamples.
+
+    A quantile of one errs by 0.019 standard errors of the mean, and their difference by 0.027.
+    """
     values = np.random.default_rng(4).exponential(size=60)
     error = values.std() / 60**0.5
     ours = estimators.bootstrap_mean(values, resamples=20_000, seed=5, confidence=confidence)
-    theirs = stats.bootstrap(
+    expected = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=20_000,
@@ -79,23 +86,24 @@ def test_the_interval_is_scipy_s(confidence):
         batch=1000,
     ).confidence_interval
     assert ours.value == pytest.approx(values.mean())
-    assert abs(ours.low - theirs.low) < 0.135 * error
-    assert abs(ours.high - theirs.high) < 0.135 * error
+    assert abs(ours.low - expected.low) < 0.135 * error
+    assert abs(ours.high - expected.high) < 0.135 * error
 
 
-def test_the_interval_of_many_prompts_is_that_of_the_normal_approximation():
-    """Of 2000 uniform values; the quantile of 10000 resamples errs by 0.027 standard errors of the mean, and five times that is allowed."""
+def test_the_interval_of_many_prompts_is_the_normal_approximation_s():
+    """The quantile of 10000 resamples errs by 0.027 standard errors of the mean.
+
+    Five times that is allowed. There are 2000 uniform values.
+    """
     values = np.random.default_rng(7).uniform(size=2000)
-    estimate, error = (
-        estimators.bootstrap_mean(values, resamples=10_000, seed=8),
-        values.std() / 2000**0.5,
-    )
+    estimate = estimators.bootstrap_mean(values, resamples=10_000, seed=8)
+    error = values.std() / 2000**0.5
     assert abs(estimate.low - (values.mean() - 1.959964 * error)) < 0.135 * error
     assert abs(estimate.high - (values.mean() + 1.959964 * error)) < 0.135 * error
 
 
 def test_the_seed_decides_the_interval_and_values_do_not_leak_between_calls():
-    """Resamples are kept between calls: the same of equal values, others of other seeds, sizes and numbers of resamples."""
+    """Resamples are kept between calls, one set for each seed, size and number of resamples."""
     values = np.random.default_rng(9).normal(size=30)
     first = estimators.bootstrap_mean(values, 200, 0)
     assert estimators.bootstrap_mean(2 * values, 200, 0).low == pytest.approx(2 * first.low)
@@ -105,7 +113,7 @@ def test_the_seed_decides_the_interval_and_values_do_not_leak_between_calls():
     assert estimators.bootstrap_mean(values[:29], 200, 0) != first
 
 
-def test_no_interval_from_one_prompt_and_no_weights_from_one_sample():
+def test_one_prompt_gives_no_interval_and_one_sample_no_weights():
     with pytest.raises(ValueError, match="two prompts"):
         estimators.bootstrap_mean(np.array([1.0]), 100, 0)
     with pytest.raises(ValueError, match="two samples"):

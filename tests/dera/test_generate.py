@@ -1,4 +1,7 @@
-"""Everything `generate` offers equals the slow truth of `tests.dera.oracle`, whatever the architecture, the cache or the padding."""
+"""Everything that `generate` offers equals the slow truth of `tests.dera.oracle`.
+
+This holds for all architectures, caches and kinds of padding.
+"""
 
 import copy
 import math
@@ -47,7 +50,16 @@ def parts(architecture, count=2):
 
 @lru_cache
 def pair(architecture):
+    """The realigned model of two models, and its oracle, which remembers what it has computed."""
     return RealignedModel(*parts(architecture)), Oracle(parts(architecture))
+
+
+@lru_cache
+def triple(architecture):
+    """The realigned model of two aligned models, "kind" and "brief", and its oracle."""
+    reference, kind, brief = parts(architecture, 3)
+    ours = RealignedModel(reference, {"kind": kind, "brief": brief})
+    return ours, Oracle(parts(architecture, 3))
 
 
 def padded(rows, side="left"):
@@ -69,17 +81,23 @@ def seeded(model, *args, **kwargs):
 
 
 def truth(oracle, batch, lam, **kwargs):
-    """What `generate` makes of the oracle's logits; `lam` has one row a row, one column an aligned model."""
+    """What `generate` makes of the oracle's logits.
+
+    Args:
+        oracle: the oracle.
+        batch: the prompts.
+        lam: for each row one number, or a list with a number for each aligned model.
+        **kwargs: arguments of `generate`; those that only change its speed are left out.
+    """
     kwargs = {"use_cache": False, "max_new_tokens": 8, **kwargs}
     for only_speed in ("cache_implementation", "past_key_values", "prompt_lookup_num_tokens"):
         kwargs.pop(only_speed, None)
-    return seeded(
-        oracle, **batch, lam=torch.tensor(lam).reshape(len(batch["input_ids"]), -1), **kwargs
-    )
+    weights = torch.tensor(lam).reshape(len(batch["input_ids"]), -1)
+    return seeded(oracle, **batch, lam=weights, **kwargs)
 
 
 def assert_same(mode, models, lams, got, expected):
-    """Token for token; beams that tie may stand for each other."""
+    """Check that the texts are the same token for token. Beams that tie may replace each other."""
     if MODES[mode].get("num_beams") and not MODES[mode]["do_sample"]:
         assert same_beams(models, lams, padded(PROMPTS), got, expected)
     else:
@@ -88,6 +106,7 @@ def assert_same(mode, models, lams, got, expected):
 
 @contextmanager
 def hooked(module, hook):
+    """A context in which the module has a forward hook."""
     handle = module.register_forward_hook(hook)
     yield
     handle.remove()
@@ -104,9 +123,9 @@ def counted(**modules):
 
         return hook
 
-    with ExitStack() as stack:
+    with ExitStack() as contexts:
         for name, module in modules.items():
-            stack.enter_context(hooked(module, counter(name)))
+            contexts.enter_context(hooked(module, counter(name)))
         yield calls
 
 
@@ -115,25 +134,21 @@ def counted(**modules):
 def test_generate_equals_the_oracle(architecture, mode):
     ours, oracle = pair(architecture)
     got = seeded(ours, **padded(PROMPTS), lam=LAMS, max_new_tokens=8, **MODES[mode])
-    assert_same(
-        mode,
-        parts(architecture),
-        [[lam] for lam in LAMS],
-        got,
-        truth(oracle, padded(PROMPTS), LAMS, **MODES[mode]),
-    )
+    expected = truth(oracle, padded(PROMPTS), LAMS, **MODES[mode])
+    assert_same(mode, parts(architecture), [[lam] for lam in LAMS], got, expected)
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_prompt_lookup_accepts_drafts_and_changes_nothing(architecture):
-    """Guesses are drawn from the text so far; accepted ones save calls, refused ones are cropped from every cache."""
+    """Drafts are taken from the text so far.
+
+    Accepted ones save calls, and refused ones are cropped from every cache.
+    """
     ours, oracle = pair(architecture)
+    batch = padded([[3, 4, 5, 3, 4]])
+    arguments = dict(do_sample=False, prompt_lookup_num_tokens=3)
     steps = calls = 0
     for lam in LAMS:
-        batch, arguments = (
-            padded([[3, 4, 5, 3, 4]]),
-            dict(do_sample=False, prompt_lookup_num_tokens=3),
-        )
         with counted(aligned=ours.aligned) as count:
             got = ours.generate(**batch, lam=lam, max_new_tokens=16, **arguments)
         assert torch.equal(got, truth(oracle, batch, [lam], max_new_tokens=16, **arguments))
@@ -144,7 +159,7 @@ def test_prompt_lookup_accepts_drafts_and_changes_nothing(architecture):
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_drafts_of_an_assistant_change_nothing(architecture):
-    """The assistant is a plain model, which knows no lam."""
+    """The assistant is a plain model, which does not know lam."""
     ours, oracle = pair(architecture)
     for lam in LAMS:
         got = ours.generate(
@@ -161,20 +176,19 @@ def test_drafts_of_an_assistant_change_nothing(architecture):
 @pytest.mark.parametrize("architecture", KINDS)
 def test_scores_are_those_of_the_oracle(architecture, mode):
     ours, oracle = pair(architecture)
-    lams = (
-        [-1.0, 0.4, 1.0, 2.5] if mode == "beams" else LAMS
-    )  # at 8 the best beams have probability 1 in float32: ties
-    wanted = dict(MODES[mode], output_scores=True, return_dict_in_generate=True)
-    got = ours.generate(**padded(PROMPTS), lam=lams, max_new_tokens=8, **wanted)
-    expected = truth(oracle, padded(PROMPTS), lams, **wanted)
+    # at lam = 8 the best beams tie, for they have probability 1 in float32
+    lams = [-1.0, 0.4, 1.0, 2.5] if mode == "beams" else LAMS
+    arguments = dict(MODES[mode], output_scores=True, return_dict_in_generate=True)
+    got = ours.generate(**padded(PROMPTS), lam=lams, max_new_tokens=8, **arguments)
+    expected = truth(oracle, padded(PROMPTS), lams, **arguments)
     assert len(got.scores) == len(expected.scores) > 3
-    for step, (mine, theirs) in enumerate(zip(got.scores, expected.scores, strict=True)):
-        assert mine.dtype == torch.float32
-        assert not (mine.isnan() | mine.isposinf()).any()
-        assert not mine.requires_grad
+    for step, (scores, true_scores) in enumerate(zip(got.scores, expected.scores, strict=True)):
+        assert scores.dtype == torch.float32
+        assert not (scores.isnan() | scores.isposinf()).any()
+        assert not scores.requires_grad
         torch.testing.assert_close(
-            mine,
-            theirs.float(),
+            scores,
+            true_scores.float(),
             atol=1e-3,
             rtol=1e-5,
             msg=lambda text, step=step: f"{step}: {text}",
@@ -192,21 +206,21 @@ class StopAt(tf.StoppingCriteria):
 
 
 @pytest.mark.parametrize("architecture", KINDS)
-def test_a_stopping_criterion_of_the_callers(architecture):
+def test_a_stopping_criterion_of_the_caller_s_stops_rows(architecture):
     ours, oracle = pair(architecture)
     arguments = dict(stopping_criteria=[StopAt([3, 7, 9, 12])], do_sample=False)
     got = ours.generate(**padded(PROMPTS), lam=LAMS, max_new_tokens=8, **arguments)
     assert torch.equal(got, truth(oracle, padded(PROMPTS), LAMS, **arguments))
-    assert not torch.equal(
-        got, truth(oracle, padded(PROMPTS), LAMS, do_sample=False)[:, : got.shape[1]]
-    )
+    without = truth(oracle, padded(PROMPTS), LAMS, do_sample=False)
+    assert not torch.equal(got, without[:, : got.shape[1]])
 
 
 class Collected(BaseStreamer):
     """Keeps what is streamed."""
 
     def __init__(self):
-        self.tokens, self.ended = [], 0
+        self.tokens = []
+        self.ended = 0
 
     def put(self, value):
         self.tokens += value.reshape(-1).tolist()
@@ -237,35 +251,31 @@ def own_cache(kind, config):
     """An empty cache as a caller makes it."""
     decoder = config.get_text_config(decoder=True)
 
-    def one(room):
-        return (
-            tf.DynamicCache()
-            if kind == "dynamic"
-            else tf.StaticCache(config=decoder, max_cache_len=room)
-        )
+    def cache(length):
+        if kind == "dynamic":
+            return tf.DynamicCache()
+        return tf.StaticCache(config=decoder, max_cache_len=length)
 
-    return tf.EncoderDecoderCache(one(9), one(5)) if config.is_encoder_decoder else one(20)
+    return tf.EncoderDecoderCache(cache(9), cache(5)) if config.is_encoder_decoder else cache(20)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
 @pytest.mark.parametrize("architecture", KINDS)
-def test_a_cache_of_the_callers(architecture, kind):
+def test_a_cache_of_the_caller_s_says_which_kind_each_part_gets(architecture, kind):
     ours, oracle = pair(architecture)
     cache = own_cache(kind, ours.config)
     arguments = dict(do_sample=False, past_key_values=cache, return_dict_in_generate=True)
     got = ours.generate(**padded(PROMPTS), lam=LAMS, max_new_tokens=8, **arguments)
     assert torch.equal(got.sequences, truth(oracle, padded(PROMPTS), LAMS, do_sample=False))
-    assert (
-        cache.get_seq_length() == 0
-    )  # a template: each part has a cache of its own, of the same kind
-    own = [getattr(used, "self_attention_cache", used) for used in got.past_key_values.parts]
-    assert [type(used) for used in own] == [
-        tf.DynamicCache if kind == "dynamic" else tf.StaticCache
-    ] * 2
+    # the caller's cache stays empty: each part has a cache of its own, of the same kind
+    assert cache.get_seq_length() == 0
+    used = [getattr(part, "self_attention_cache", part) for part in got.past_key_values.parts]
+    expected = tf.DynamicCache if kind == "dynamic" else tf.StaticCache
+    assert [type(part) for part in used] == [expected] * 2
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral"])
-def test_a_returned_cache_is_gone_on_with(architecture):
+def test_generate_goes_on_from_the_cache_that_it_returned(architecture):
     """The second turn of a conversation: the cache of the first holds all tokens but the last."""
     ours, oracle = pair(architecture)
     arguments = dict(do_sample=False, eos_token_id=None, max_new_tokens=4)
@@ -279,12 +289,8 @@ def test_a_returned_cache_is_gone_on_with(architecture):
             **batch, lam=LAMS, past_key_values=first.past_key_values, **arguments
         )
     assert torch.equal(second, truth(oracle, batch, LAMS, **arguments))
-    assert seen == [
-        3,
-        1,
-        1,
-        1,
-    ]  # the last token of the first turn and the two new ones, then one at a time
+    # first the last token of the first turn and two new ones, then one at a time
+    assert seen == [3, 1, 1, 1]
 
 
 WEIGHTS = {
@@ -298,23 +304,23 @@ WEIGHTS = {
 @pytest.mark.parametrize("mode", ["greedy", "beams", "sampling"])
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
-def test_several_aligned_models(architecture, weights, mode):
-    reference, kind, brief = parts(architecture, 3)
+def test_several_aligned_models_equal_the_oracle(architecture, weights, mode):
+    ours, oracle = triple(architecture)
     lam, rows = WEIGHTS[weights]
     lam = torch.tensor(lam) if weights == "rows" else lam
-    ours = RealignedModel(reference, {"kind": kind, "brief": brief})
     got = seeded(ours, **padded(PROMPTS), lam=lam, max_new_tokens=8, **MODES[mode])
-    expected = truth(Oracle([reference, kind, brief]), padded(PROMPTS), rows, **MODES[mode])
-    assert_same(mode, [reference, kind, brief], rows, got, expected)
+    expected = truth(oracle, padded(PROMPTS), rows, **MODES[mode])
+    assert_same(mode, parts(architecture, 3), rows, got, expected)
 
 
-def test_one_aligned_model_by_its_name():
-    ours, oracle = RealignedModel(parts("llama")[0], {"kind": parts("llama")[1]}), pair("llama")[1]
+def test_one_aligned_model_gets_its_lam_by_name():
+    reference, aligned = parts("llama")
+    ours = RealignedModel(reference, {"kind": aligned})
+    _, oracle = pair("llama")
     for lam in ({"kind": 2.0}, {}):
         got = ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=8, do_sample=False)
-        assert torch.equal(
-            got, truth(oracle, padded(PROMPTS), [lam.get("kind", 0.0)] * 4, do_sample=False)
-        )
+        rows = [lam.get("kind", 0.0)] * 4
+        assert torch.equal(got, truth(oracle, padded(PROMPTS), rows, do_sample=False))
 
 
 def adapted(architecture, names):
@@ -328,7 +334,7 @@ def adapted(architecture, names):
 
 
 def randomise(model):
-    """Fresh adapters change nothing: make these do."""
+    """Let fresh adapters change the logits, which they do not do before training."""
     torch.manual_seed(8)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -344,30 +350,38 @@ def merged(model: PeftModel, name):
 
 
 def size(*modules):
-    return sum(
-        p.numel() * p.element_size()
-        for p in {id(p): p for m in modules for p in m.parameters()}.values()
-    )
+    """The bytes of the modules' parameters, each counted once."""
+    parameters = {}
+    for module in modules:
+        parameters |= {id(p): p for p in module.parameters()}
+    return sum(p.numel() * p.element_size() for p in parameters.values())
+
+
+@lru_cache
+def two_of_three_adapters(architecture):
+    """A PEFT model, its realigned model, and the oracle of whole models with merged adapters."""
+    model = adapted(architecture, ["kind", "unused", "brief"])
+    whole = [tiny(architecture, 1), merged(model, "kind"), merged(model, "brief")]
+    ours = RealignedModel(None, model, adapters=["kind", "brief"])
+    return model, ours, Oracle(whole)
 
 
 @pytest.mark.parametrize("mode", ["greedy", "beams"])
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
-def test_several_adapters_on_one_base(architecture, mode):
-    model = adapted(architecture, ["kind", "unused", "brief"])
-    whole = [tiny(architecture, 1), merged(model, "kind"), merged(model, "brief")]
-    ours = RealignedModel(None, model, adapters=["kind", "brief"])
+def test_several_adapters_on_one_base_equal_the_oracle(architecture, mode):
+    model, ours, oracle = two_of_three_adapters(architecture)
     for lam, rows in (WEIGHTS["rows"], WEIGHTS["one name"]):
         lam = torch.tensor(lam) if lam is rows else lam
         got = ours.generate(**padded(PROMPTS), lam=lam, max_new_tokens=8, **MODES[mode])
-        assert_same(
-            mode, whole, rows, got, truth(Oracle(whole), padded(PROMPTS), rows, **MODES[mode])
-        )
-    added = sum(
-        p.numel() * p.element_size() for name, p in model.named_parameters() if "lora_" in name
-    )
+        expected = truth(oracle, padded(PROMPTS), rows, **MODES[mode])
+        assert_same(mode, oracle.parts, rows, got, expected)
+
+    # the base is held once, and the PEFT model's active adapter is the first as before
+    lora = [p for name, p in model.named_parameters() if "lora_" in name]
+    added = sum(p.numel() * p.element_size() for p in lora)
     assert size(ours) == size(tiny(architecture, 1)) + added
-    assert size(ours) < 0.6 * size(*whole)
-    assert model.active_adapter == "kind"  # as it was before
+    assert size(ours) < 0.6 * size(*oracle.parts)
+    assert model.active_adapter == "kind"
 
 
 SCHEDULES = {
@@ -380,25 +394,21 @@ SCHEDULES = {
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("architecture", [*KINDS, "bart"])
-def test_a_schedule_of_lam_over_the_completion(architecture, name, use_cache):
+def test_a_schedule_changes_lam_over_the_completion(architecture, name, use_cache):
     schedule, at = SCHEDULES[name]
     ours, _ = pair(architecture)
     got = ours.generate(
         **padded(PROMPTS), lam=schedule, max_new_tokens=8, do_sample=False, use_cache=use_cache
     )
     completions = got[:, 1 if ours.config.is_encoder_decoder else 5 :].tolist()
-    rows = zip(PROMPTS, completions, strict=True)
-    assert (
-        sum(
-            compare(parts(architecture), lambda step: [at(step)], prompt, completion)
-            for prompt, completion in rows
-        )
-        > 12
-    )
+    compared = 0
+    for prompt, completion in zip(PROMPTS, completions, strict=True):
+        compared += compare(parts(architecture), lambda step: [at(step)], prompt, completion)
+    assert compared > 12
 
 
 def compare(models, lam, prompt, completion, steps=8):
-    """How many tokens of a greedy completion were compared with the truth."""
+    """Compare a greedy completion with the truth; return how many tokens were compared."""
     start, source = ([PAD], prompt) if models[0].config.is_encoder_decoder else (prompt, None)
     expected = greedy(models, lam, start, steps, EOS, source)
     assert completion[: len(expected)] == expected
@@ -407,38 +417,34 @@ def compare(models, lam, prompt, completion, steps=8):
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_a_schedule_scores_a_text_that_is_given(architecture):
-    """Rows whose completions start at different columns; lam before the completion is that of its first token."""
+    """The completions of the rows start at different columns.
+
+    Before a completion lam is that of its first token.
+    """
     ours, _ = pair(architecture)
     starts = torch.tensor([3, 4, 5, 2])
     with torch.no_grad():
-        got = ours(
-            **padded(PROMPTS), lam=linear_schedule(-1, 4, over=3), completion_start=starts
-        ).logits
+        schedule = linear_schedule(-1, 4, over=3)
+        got = ours(**padded(PROMPTS), lam=schedule, completion_start=starts).logits
     for row, (ids, start) in enumerate(zip(PROMPTS, starts.tolist(), strict=True)):
         pad = 5 - len(ids)
         for t in range(len(ids)):
             lam = -1 + 5 * min(max(pad + t + 1 - start, 0) / 3, 1)
-            torch.testing.assert_close(
-                got[row, pad + t].double(),
-                next_logits(parts(architecture), [lam], ids)[t],
-                atol=1e-3,
-                rtol=1e-4,
-            )
+            expected = next_logits(parts(architecture), [lam], ids)[t]
+            torch.testing.assert_close(got[row, pad + t].double(), expected, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", KINDS)
-@pytest.mark.parametrize(("lam", "running"), [(0, "reference"), (1, "aligned")])
-def test_a_model_without_a_share_never_runs(architecture, lam, running):
+@pytest.mark.parametrize(("lam", "name_of_part"), [(0, "reference"), (1, "aligned")])
+def test_a_model_without_a_share_never_runs(architecture, lam, name_of_part):
     ours, oracle = pair(architecture)
     modules = dict(reference=ours.reference, aligned=ours.aligned)
     if ours.config.is_encoder_decoder:
         modules |= {f"encoder of {name}": module.get_encoder() for name, module in modules.items()}
     batch = padded(PROMPTS)
-    inputs = (
-        dict(batch, decoder_input_ids=torch.full((4, 1), PAD))
-        if ours.config.is_encoder_decoder
-        else batch
-    )
+    inputs = dict(batch)
+    if ours.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = torch.full((4, 1), PAD)
     for call in (
         lambda lam: ours(**inputs, lam=lam),
         lambda lam: ours.generate(**batch, lam=lam, max_new_tokens=3, do_sample=False),
@@ -446,9 +452,8 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
     ):
         with counted(**modules) as calls:
             call(lam)
-        assert {name for name, count in calls.items() if count} == {
-            name for name in modules if running in name
-        }
+        called = {name for name, count in calls.items() if count}
+        assert called == {name for name in modules if name_of_part in name}
         with counted(**modules) as calls:
             call([lam] * 3 + [0.5])
         assert all(calls.values())
@@ -459,7 +464,7 @@ def test_a_model_without_a_share_never_runs(architecture, lam, running):
 @pytest.mark.parametrize("lam", [0, 1, 0.5])
 def test_one_base_with_an_adapter_runs_once_a_token(lam):
     ours = RealignedModel(None, adapted("llama", ["only"]))
-    assert ours.one_pass.ready  # which is tried once
+    assert ours.one_pass.ready  # this runs the trial, which is not counted
     with counted(base=ours.aligned.get_base_model()) as calls:
         ours.generate(
             **padded(PROMPTS), lam=lam, max_new_tokens=3, min_new_tokens=3, do_sample=False
@@ -470,32 +475,29 @@ def test_one_base_with_an_adapter_runs_once_a_token(lam):
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
 def test_a_cache_begun_without_a_model_is_refused_when_it_gets_a_share(architecture):
     ours, _ = pair(architecture)
-    seq2seq = ours.config.is_encoder_decoder
-    ids, (first, second) = (
-        torch.tensor([PROMPTS[0]]),
-        (torch.tensor([[PAD if seq2seq else 3]]), torch.tensor([[4]])),
-    )
-    source = dict(input_ids=ids) if seq2seq else {}
-    key = "decoder_input_ids" if seq2seq else "input_ids"
+    is_seq2seq = ours.config.is_encoder_decoder
+    ids = torch.tensor([PROMPTS[0]])
+    first = torch.tensor([[PAD if is_seq2seq else 3]])
+    second = torch.tensor([[4]])
+    source = dict(input_ids=ids) if is_seq2seq else {}
+    key = "decoder_input_ids" if is_seq2seq else "input_ids"
     with torch.no_grad():
         begun = ours(**source, **{key: first}, lam=0, use_cache=True)
         with pytest.raises(ValueError, match="lam has changed"):
             ours(**source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values)
         begun = ours(**source, **{key: first}, lam=0, use_cache=True, output_parts=True)
-        got = ours(
-            **source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values
-        ).logits[0, -1]
-    expected = next_logits(
-        parts(architecture), [0.5], torch.cat([first, second], 1), ids if seq2seq else None
-    )[-1]
-    torch.testing.assert_close(got.double(), expected, atol=1e-4, rtol=1e-4)
+        got = ours(**source, **{key: second}, lam=0.5, past_key_values=begun.past_key_values)
+    both = torch.cat([first, second], 1)
+    expected = next_logits(parts(architecture), [0.5], both, ids if is_seq2seq else None)
+    torch.testing.assert_close(got.logits[0, -1].double(), expected[-1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("architecture", ["llama", "gemma", "t5", "bart"])
 def test_half_precision_models_are_mixed_in_float32(architecture, dtype):
     halves = [copy.deepcopy(part).to(dtype) for part in parts(architecture)]
-    ours, lam = RealignedModel(*halves), 8.0
+    ours = RealignedModel(*halves)
+    lam = 8.0
     inputs = dict(input_ids=torch.tensor([PROMPTS[0]]))
     if ours.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = torch.tensor([[PAD, 4, 9, 2]])
@@ -506,14 +508,16 @@ def test_half_precision_models_are_mixed_in_float32(architecture, dtype):
     expected = (1 - lam) * reference.double() + lam * aligned.double()
     torch.testing.assert_close(got.double(), expected, atol=1e-4, rtol=1e-6)
     in_half_precision = ((1 - lam) * reference + lam * aligned).double()
-    assert (in_half_precision - expected).abs().max() > 100 * (got.double() - expected).abs().max()
+    error = (got.double() - expected).abs().max()
+    assert (in_half_precision - expected).abs().max() > 100 * error
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_padding_changes_nothing(architecture, side):
     ours, oracle = pair(architecture)
-    batch, inputs = padded(PROMPTS, side), {}
+    batch = padded(PROMPTS, side)
+    inputs = {}
     if ours.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = torch.tensor([[PAD, 4, 9, 2]] * 4)
         arguments = dict(do_sample=False, num_beams=2)
@@ -523,21 +527,18 @@ def test_padding_changes_nothing(architecture, side):
         logits = ours(**batch, **inputs, lam=LAMS).logits.double()
     for row, (ids, lam) in enumerate(zip(PROMPTS, LAMS, strict=True)):
         if inputs:
-            expected, got = (
-                next_logits(parts(architecture), [lam], inputs["decoder_input_ids"][row], ids),
-                logits[row],
-            )
+            text = inputs["decoder_input_ids"][row]
+            expected = next_logits(parts(architecture), [lam], text, ids)
+            got = logits[row]
         else:
-            expected, got = (
-                next_logits(parts(architecture), [lam], ids),
-                logits[row, batch["attention_mask"][row].bool()],
-            )
+            expected = next_logits(parts(architecture), [lam], ids)
+            got = logits[row, batch["attention_mask"][row].bool()]
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("architecture", ENCODER_DECODERS)
-def test_padding_of_the_decoders_text_changes_nothing(architecture, side):
+def test_padding_of_the_decoder_s_text_changes_nothing(architecture, side):
     ours, _ = pair(architecture)
     decoded = padded([[PAD, 4, 9], [PAD], [PAD, 7, 7, 3], [PAD, 2]], side)
     with torch.no_grad():
@@ -554,34 +555,31 @@ def test_padding_of_the_decoders_text_changes_nothing(architecture, side):
 
 
 def saved(folder, **named):
-    """Save models with the tokenizer; the folders, as text."""
+    """Save models with the tokenizer; return the folders as text."""
     for name, model in named.items():
         model.save_pretrained(folder / name)
         word_tokenizer().save_pretrained(folder / name)
     return [str(folder / name) for name in named]
 
 
-DEVICES = dict.fromkeys(
-    [
-        "model.embed_tokens",
-        "model.layers.0",
-        "model.layers.1",
-        "model.norm",
-        "model.rotary_emb",
-        "lm_head",
-    ],
-    "cpu",
-)
+ALL_ON_CPU = {
+    "model.embed_tokens": "cpu",
+    "model.layers.0": "cpu",
+    "model.layers.1": "cpu",
+    "model.norm": "cpu",
+    "model.rotary_emb": "cpu",
+    "lm_head": "cpu",
+}
+LAYER_ON_DISK = ALL_ON_CPU | {"model.layers.1": "disk"}
 DEVICE_MAPS = {
     "all on one device": {"": "cpu"},
-    "a layer on disk": DEVICES | {"model.layers.1": "disk"},
-    "embeddings and a layer on disk": DEVICES
-    | {"model.embed_tokens": "disk", "model.layers.1": "disk"},
+    "a layer on disk": LAYER_ON_DISK,
+    "embeddings and a layer on disk": LAYER_ON_DISK | {"model.embed_tokens": "disk"},
 }
 
 
 @pytest.mark.parametrize("where", DEVICE_MAPS)
-def test_a_device_map(tmp_path, where):
+def test_a_device_map_reaches_every_part(tmp_path, where):
     paths = saved(tmp_path, reference=parts("llama")[0], aligned=parts("llama")[1])
     loaded = RealignedModel.from_pretrained(
         *paths, device_map=DEVICE_MAPS[where], offload_folder=tmp_path / "offloaded"
@@ -597,12 +595,11 @@ def test_a_device_map(tmp_path, where):
 
 @pytest.mark.parametrize("kind", ["two models", "adapter"])
 @pytest.mark.parametrize("bits", [8, 4])
-def test_quantised_models(tmp_path, bits, kind):
-    """bitsandbytes decides what the parts' logits are; the mixture must be of these."""
+def test_quantised_models_are_mixed_as_they_are(tmp_path, bits, kind):
+    """bitsandbytes decides what the parts' logits are, and these must be mixed."""
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    wide = dict(
-        hidden_size=64, intermediate_size=64, head_dim=32, num_key_value_heads=2
-    )  # it wants multiples of 32
+    # bitsandbytes needs sizes that are multiples of 32
+    wide = dict(hidden_size=64, intermediate_size=64, head_dim=32, num_key_value_heads=2)
     reference, aligned = tiny("llama", 1, **wide), tiny("llama", 2, **wide)
     if kind == "adapter":
         aligned = get_peft_model(
@@ -612,7 +609,8 @@ def test_quantised_models(tmp_path, bits, kind):
         randomise(aligned)
     paths = saved(tmp_path, reference=reference, aligned=aligned)
     config = tf.BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
-    batch, lams = padded(PROMPTS), torch.tensor(LAMS, dtype=torch.double)[:, None]
+    batch = padded(PROMPTS)
+    lams = torch.tensor(LAMS, dtype=torch.double)[:, None]
     positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     whole = (0, 0) if kind == "adapter" else (0, 1)
     try:
@@ -637,9 +635,9 @@ def test_quantised_models(tmp_path, bits, kind):
     torch.testing.assert_close(
         got.double(), (1 - lams) * first + lams * second, atol=1e-3, rtol=1e-4
     )
-    assert (
-        first - logits_of(reference, **batch, position_ids=positions)[:, -1]
-    ).abs().max() > 0.01  # quantised indeed
+    # the logits show that the model was quantised
+    unquantised = logits_of(reference, **batch, position_ids=positions)[:, -1]
+    assert (first - unquantised).abs().max() > 0.01
     assert ours.generate(**batch, lam=LAMS, max_new_tokens=3, min_new_tokens=3).shape == (4, 8)
 
 
@@ -649,19 +647,20 @@ def logits_of(part, **inputs):
 
 
 def mean_nll(architecture, lams, rows):
-    """Of rows of (tokens, how many of them are given, source)."""
-    total, count = 0.0, 0
+    """The mean negative log-likelihood of rows of (tokens, how many of them are given, source)."""
+    total = 0.0
+    count = 0
     for lam, (ids, start, source) in zip(lams, rows, strict=True):
         logs = next_logits(parts(architecture), [lam], ids, source).log_softmax(-1)
         for t in range(start, len(ids)):
-            total, count = total - logs[t - 1, ids[t]].item(), count + 1
+            total -= logs[t - 1, ids[t]].item()
+            count += 1
     return total / count
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("architecture", DECODERS)
-def test_the_loss_of_a_decoder(architecture, side):
-    """Prompts and padding are ignored."""
+def test_the_loss_of_a_decoder_ignores_prompts_and_padding(architecture, side):
     ours, _ = pair(architecture)
     given = [2, 1, 1, 3]
     batch = padded(PROMPTS, side)
@@ -671,14 +670,12 @@ def test_the_loss_of_a_decoder(architecture, side):
         labels[row, first : first + count] = -100
     with torch.no_grad():
         loss = ours(**batch, labels=labels, lam=LAMS).loss.item()
-    expected = mean_nll(
-        architecture, LAMS, [(ids, count, None) for ids, count in zip(PROMPTS, given, strict=True)]
-    )
-    assert math.isclose(loss, expected, rel_tol=1e-5)
+    rows = [(ids, count, None) for ids, count in zip(PROMPTS, given, strict=True)]
+    assert math.isclose(loss, mean_nll(architecture, LAMS, rows), rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ENCODER_DECODERS)
-def test_the_loss_of_an_encoder_decoder(architecture):
+def test_the_loss_of_an_encoder_decoder_is_the_oracle_s(architecture):
     ours, _ = pair(architecture)
     targets = [[4, 9, EOS], [6, EOS], [7, 7, 3, EOS], [EOS]]
     labels = padded(targets, "right")
@@ -695,7 +692,7 @@ def random_pair(architecture, seed):
     return models, RealignedModel(*models)
 
 
-def test_greedy_decoding_of_any_ragged_batch():
+def test_greedy_decoding_of_any_ragged_batch_is_the_oracle_s():
     compared = []
     prompt = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=6)
     row = st.tuples(prompt, st.floats(-2, 8, width=32))
@@ -708,7 +705,8 @@ def test_greedy_decoding_of_any_ragged_batch():
     )
     def agrees(architecture, seed, rows):
         models, ours = random_pair(architecture, seed)
-        prompts, lams = [ids for ids, _ in rows], [lam for _, lam in rows]
+        prompts = [ids for ids, _ in rows]
+        lams = [lam for _, lam in rows]
         batch = padded(prompts)
         output = ours.generate(**batch, lam=lams, max_new_tokens=6, do_sample=False)
         first = 1 if ours.config.is_encoder_decoder else batch["input_ids"].shape[1]

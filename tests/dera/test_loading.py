@@ -1,6 +1,10 @@
-"""What does not belong together is refused, with the reason, before anything is decoded; what does loads from folders."""
+"""Models that do not belong together are refused before anything is decoded, with the reason.
+
+Models that belong together load from folders.
+"""
 
 import json
+import shutil
 import warnings
 
 import pytest
@@ -24,19 +28,16 @@ TASK = {"llama": "CAUSAL_LM", "t5": "SEQ_2_SEQ_LM"}
 
 
 def save(model, folder, tokenizer=None):
-    """The folder as text, with a tokenizer beside the model."""
+    """Save a model with a tokenizer beside it; return the folder as text."""
     model.save_pretrained(folder)
     (tokenizer or word_tokenizer()).save_pretrained(folder)
     return str(folder)
 
 
 def adapter_on(path, folder, seed=3, **settings):
-    """Save an adapter trained on the model at `path`; return its folder and a whole model, the adapter merged."""
-    auto = (
-        tf.AutoModelForSeq2SeqLM
-        if tf.AutoConfig.from_pretrained(path).is_encoder_decoder
-        else tf.AutoModelForCausalLM
-    )
+    """Save an adapter on the model at `path`; return its folder and the model with it merged."""
+    is_seq2seq = tf.AutoConfig.from_pretrained(path).is_encoder_decoder
+    auto = tf.AutoModelForSeq2SeqLM if is_seq2seq else tf.AutoModelForCausalLM
     settings = dict(r=2, target_modules="all-linear", task_type="CAUSAL_LM") | settings
     model = get_peft_model(auto.from_pretrained(path), LoraConfig(**settings))
     torch.manual_seed(seed)
@@ -48,21 +49,37 @@ def adapter_on(path, folder, seed=3, **settings):
 
 
 def decodes_as(model, whole, lam, rows):
-    """`whole` are plain models of which nothing was loaded by us; `rows` is lam for each row and aligned model."""
+    """Whether a model decodes as the oracle of plain models that were not loaded by us.
+
+    Args:
+        whole: the plain models.
+        lam: what `generate` gets.
+        rows: what `lam` means: a list for each row, with a number for each aligned model.
+    """
     got = model.generate(**BATCH, lam=lam, **GREEDY)
+    oracle = Oracle(whole)
     return torch.equal(
-        got, Oracle(whole).generate(**BATCH, lam=torch.tensor(rows), use_cache=False, **GREEDY)
+        got, oracle.generate(**BATCH, lam=torch.tensor(rows), use_cache=False, **GREEDY)
     )
 
 
-@pytest.fixture
-def reference(tmp_path):
-    return save(tiny("llama", 1), tmp_path / "reference")
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory):
+    """A folder with a reference and an aligned model, which tests copy."""
+    folder = tmp_path_factory.mktemp("saved")
+    save(tiny("llama", 1), folder / "reference")
+    save(tiny("llama", 2), folder / "aligned")
+    return folder
 
 
 @pytest.fixture
-def aligned(tmp_path):
-    return save(tiny("llama", 2), tmp_path / "aligned")
+def reference(saved_once, tmp_path):
+    return str(shutil.copytree(saved_once / "reference", tmp_path / "reference"))
+
+
+@pytest.fixture
+def aligned(saved_once, tmp_path):
+    return str(shutil.copytree(saved_once / "aligned", tmp_path / "aligned"))
 
 
 @pytest.fixture
@@ -70,10 +87,10 @@ def built():
     return RealignedModel(tiny("llama", 1), tiny("llama", 2))
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------------
+# --- Models and arguments that are refused ---
 
 
-def test_tokenizers_that_swap_two_tokens(reference, tmp_path):
+def test_tokenizers_that_swap_two_tokens_are_refused(reference, tmp_path):
     content = json.loads(word_tokenizer().backend_tokenizer.to_str())
     ids = content["model"]["vocab"]
     ids["w2"], ids["w3"] = ids["w3"], ids["w2"]
@@ -87,7 +104,7 @@ def test_tokenizers_that_swap_two_tokens(reference, tmp_path):
         RealignedModel.from_pretrained(reference, other)
 
 
-def test_a_tokenizer_with_one_more_token(reference, tmp_path):
+def test_a_tokenizer_with_one_more_token_is_refused(reference, tmp_path):
     more = word_tokenizer()
     more.add_tokens(["w99"])
     other = save(tiny("llama", 2, vocab_size=VOCABULARY + 1), tmp_path / "other", more)
@@ -97,7 +114,7 @@ def test_a_tokenizer_with_one_more_token(reference, tmp_path):
         RealignedModel.from_pretrained(other, [reference])
 
 
-def test_a_tokenizer_with_more_tokens_than_a_table_has_rows(tmp_path):
+def test_a_tokenizer_with_more_tokens_than_a_table_has_rows_is_refused(tmp_path):
     paths = [
         save(tiny("llama", i, vocab_size=size), tmp_path / f"{i}")
         for i, size in ((1, VOCABULARY - 1), (2, VOCABULARY))
@@ -106,22 +123,22 @@ def test_a_tokenizer_with_more_tokens_than_a_table_has_rows(tmp_path):
         RealignedModel.from_pretrained(*paths)
 
 
-def test_tables_that_differ_by_more_than_padding():
+def test_tables_that_differ_by_more_than_padding_are_refused():
     small, large = tiny("llama", 1), tiny("llama", 2, vocab_size=VOCABULARY + 513)
     with pytest.raises(ValueError, match="differ by more than padding"):
         RealignedModel(small, large)
     with pytest.raises(ValueError, match="differ by more than padding"):
         RealignedModel(large, small)
-    RealignedModel(small, large, tokenizer=word_tokenizer())  # which says that the rows are unused
+    # the tokenizer says that the rows are unused
+    RealignedModel(small, large, tokenizer=word_tokenizer())
 
 
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
 def test_unused_rows_of_the_larger_table_are_never_chosen(architecture):
     reference, aligned = tiny(architecture, 1), tiny(architecture, 2, vocab_size=VOCABULARY + 3)
     head = aligned.get_output_embeddings()
-    head.weight.data[VOCABULARY:] = 50 * torch.randn(
-        3, head.weight.shape[1]
-    )  # likely, as untrained rows may be
+    # the unused rows get a large probability, as untrained rows may have
+    head.weight.data[VOCABULARY:] = 50 * torch.randn(3, head.weight.shape[1])
     arguments = dict(do_sample=True, top_k=0, max_new_tokens=8, num_return_sequences=10)
     assert (aligned.generate(**BATCH, **arguments) >= VOCABULARY).any()
     for model in (RealignedModel(reference, aligned), RealignedModel(aligned, reference)):
@@ -131,7 +148,7 @@ def test_unused_rows_of_the_larger_table_are_never_chosen(architecture):
             assert model.generate(**BATCH, lam=lam, **arguments).max() < VOCABULARY
 
 
-def test_an_encoder_decoder_with_a_decoder(reference, tmp_path):
+def test_an_encoder_decoder_with_a_decoder_only_model_is_refused(reference, tmp_path):
     other = save(tiny("t5", 2), tmp_path / "other")
     with pytest.raises(ValueError, match="of one kind.*decoder-only.*encoder-decoder"):
         RealignedModel.from_pretrained(reference, other)
@@ -142,7 +159,7 @@ def test_an_encoder_decoder_with_a_decoder(reference, tmp_path):
 
 
 @pytest.mark.parametrize("lam", [float("nan"), float("inf"), [1.0, float("-inf")]])
-def test_lam_that_is_not_finite(lam):
+def test_lam_that_is_not_finite_is_refused(lam):
     models = tiny("llama", 1), [tiny("llama", 2)] * (2 if isinstance(lam, list) else 1)
     with pytest.raises(ValueError, match="lam must be finite"):
         RealignedModel(*models, lam=lam)
@@ -150,7 +167,7 @@ def test_lam_that_is_not_finite(lam):
         RealignedModel(*models).generate(**BATCH, **GREEDY, lam=lam)
 
 
-def test_lam_of_a_wrong_length_or_name(built):
+def test_lam_of_a_wrong_length_or_name_is_refused_before_a_model_runs(built):
     two = RealignedModel(tiny("llama", 1), {"kind": tiny("llama", 2), "brief": tiny("llama", 3)})
     calls = []
     for model in (built, two):
@@ -171,18 +188,17 @@ def test_lam_of_a_wrong_length_or_name(built):
         two.generate(**BATCH, **GREEDY)
     with pytest.raises(ValueError, match="one number for each of the 2 aligned models"):
         RealignedModel(tiny("llama", 1), [tiny("llama", 2)] * 2, lam=[1.0])
-    assert not calls  # refused before any model ran
+    assert not calls
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, float("nan"), float("inf")])
-def test_beta_that_is_no_strength(beta):
+def test_beta_that_is_no_strength_is_refused(beta):
+    model = RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1)
     with pytest.raises(ValueError, match="beta must be a positive finite number"):
-        RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1).generate(
-            **BATCH, beta=beta
-        )
+        model.generate(**BATCH, beta=beta)
 
 
-def test_beta_that_means_nothing(built):
+def test_beta_is_refused_where_it_names_no_single_lam(built):
     with pytest.raises(ValueError, match="pass aligned_beta="):
         built.generate(**BATCH, beta=0.1)
     with pytest.raises(ValueError, match="not both"):
@@ -202,11 +218,11 @@ OTHER_BASES = {
 
 @pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.parametrize("other", OTHER_BASES)
-def test_an_adapter_of_another_base(reference, tmp_path, other, merge):
+def test_an_adapter_of_another_base_is_refused(reference, tmp_path, other, merge):
     architecture, changes = OTHER_BASES[other]
-    # a folder of the same name, so that nothing but the weights tells them apart
+    # the folder has the same name, so that only the weights tell the two apart
     base = save(tiny(architecture, 5, **changes), tmp_path / "elsewhere" / "reference")
-    # module names without their layer: else PEFT writes down the modules of the layers there were, and leaves others alone
+    # module names without their layer stand for modules of all layers, however many
     modules = ["c_attn", "c_fc"] if architecture == "gpt2" else ["q_proj", "up_proj"]
     adapter, _ = adapter_on(base, tmp_path / "adapter", target_modules=modules)
     with pytest.raises(
@@ -216,18 +232,12 @@ def test_an_adapter_of_another_base(reference, tmp_path, other, merge):
 
 
 @pytest.mark.parametrize("change", ["biases", "embeddings"])
-def test_an_adapter_that_changes_its_base(tmp_path, change):
-    """Switched off it would not give back the reference, so it is refused unless the reference is kept beside it."""
+def test_an_adapter_that_changes_its_base_must_be_merged(tmp_path, change):
+    """The base with such an adapter off is not the reference, which must be kept beside it."""
     base = save(tiny("gpt2", 1), tmp_path / "reference")
-    model = get_peft_model(
-        tf.AutoModelForCausalLM.from_pretrained(base),
-        LoraConfig(
-            r=2,
-            target_modules=["c_attn"],
-            task_type="CAUSAL_LM",
-            bias="all" if change == "biases" else "none",
-        ),
-    )
+    bias = "all" if change == "biases" else "none"
+    config = LoraConfig(r=2, target_modules=["c_attn"], task_type="CAUSAL_LM", bias=bias)
+    model = get_peft_model(tf.AutoModelForCausalLM.from_pretrained(base), config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("c_attn.base_layer.bias" if change == "biases" else "wte.weight"):
@@ -237,14 +247,16 @@ def test_an_adapter_that_changes_its_base(tmp_path, change):
         RealignedModel.from_pretrained(base, tmp_path / "adapter")
     merged = RealignedModel.from_pretrained(base, tmp_path / "adapter", merge_adapter=True)
     with torch.no_grad():
-        assert torch.equal(merged(**BATCH, lam=0).logits, tiny("gpt2", 1)(**merged_inputs()).logits)
+        expected = tiny("gpt2", 1)(**with_positions()).logits
+        assert torch.equal(merged(**BATCH, lam=0).logits, expected)
 
 
-def merged_inputs():
+def with_positions():
+    """The batch for a plain model, which does not count positions from the mask."""
     return BATCH | {"position_ids": (BATCH["attention_mask"].cumsum(-1) - 1).clamp(min=0)}
 
 
-def test_an_adapter_with_a_tokenizer_of_its_own(reference, tmp_path):
+def test_an_adapter_s_own_tokenizer_must_be_the_reference_s(reference, tmp_path):
     adapter, _ = adapter_on(reference, tmp_path / "adapter")
     word_tokenizer().save_pretrained(adapter)
     RealignedModel.from_pretrained(reference, adapter)
@@ -255,20 +267,27 @@ def test_an_adapter_with_a_tokenizer_of_its_own(reference, tmp_path):
         RealignedModel.from_pretrained(reference, adapter)
 
 
-def test_a_peft_model_on_the_reference_itself():
-    """PEFT writes the adapter into the model it is given: a lone one is taken for what it is, among others it is refused."""
+def test_a_peft_model_on_the_reference_itself_is_taken_alone_only():
+    """PEFT writes the adapter into the model that it is given, which is then no plain reference.
+
+    A single such model is taken for a base with an adapter. Among several models it is refused.
+    """
     base = tiny("llama", 1)
     adapted = tiny_adapter(base, 2)
     model = RealignedModel(base, adapted)
     with torch.no_grad():
-        assert torch.equal(model(**BATCH, lam=0).logits, tiny("llama", 1)(**merged_inputs()).logits)
+        expected = tiny("llama", 1)(**with_positions()).logits
+        assert torch.equal(model(**BATCH, lam=0).logits, expected)
         assert not torch.equal(model(**BATCH, lam=0).logits, model(**BATCH, lam=1).logits)
     with pytest.raises(ValueError, match="'0' is a PEFT model on the reference itself"):
         RealignedModel(base, [adapted, tiny("llama", 3)])
 
 
-def test_an_added_token_that_no_table_has_only_warns(tmp_path):
-    """Some text models keep a special token of a larger family; a word of the vocabulary without a row is another matter."""
+def test_an_added_token_without_a_row_in_any_table_only_causes_a_warning(tmp_path):
+    """Some text models keep a special token of a larger family.
+
+    A token without a row in one of the tables is refused.
+    """
     tokenizer = word_tokenizer()
     tokenizer.add_tokens(["<image>"], special_tokens=True)
     with pytest.warns(UserWarning, match="no row for the added tokens.*<image>"):
@@ -277,13 +296,13 @@ def test_an_added_token_that_no_table_has_only_warns(tmp_path):
         RealignedModel(tiny("llama", 1), tiny("llama", 2, vocab_size=12), tokenizer=tokenizer)
 
 
-def test_a_model_without_attention():
+def test_a_model_without_attention_is_refused():
     config = tf.MambaConfig(vocab_size=13, hidden_size=16, num_hidden_layers=1)
     with pytest.raises(ValueError, match="only models with attention"):
         RealignedModel(tiny("llama", 1), tf.MambaForCausalLM(config))
 
 
-def test_arguments_that_nobody_knows(built):
+def test_unknown_and_bad_arguments_are_refused(built):
     with pytest.raises(TypeError, match="lamb"):
         built(**BATCH, lamb=0.3)
     strong = RealignedModel(tiny("llama", 1), tiny("llama", 2), aligned_beta=0.1)
@@ -295,7 +314,7 @@ def test_arguments_that_nobody_knows(built):
         built(**BATCH, lam="0.5")
 
 
-def test_a_base_of_another_name_only_warns(reference, tmp_path):
+def test_an_adapter_s_base_of_another_name_only_causes_a_warning(reference, tmp_path):
     elsewhere = save(tiny("llama", 1), tmp_path / "moved")
     adapter, merged = adapter_on(elsewhere, tmp_path / "adapter")
     with pytest.warns(UserWarning, match=f"was trained on {elsewhere}, and is put on {reference}"):
@@ -307,7 +326,7 @@ def test_a_base_of_another_name_only_warns(reference, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["reference", "aligned", "second"])
-def test_a_path_that_does_not_exist(reference, aligned, tmp_path, missing):
+def test_a_path_that_does_not_exist_is_refused(reference, aligned, tmp_path, missing):
     nowhere = str(tmp_path / "nowhere")
     arguments = dict(
         reference=(nowhere, aligned),
@@ -319,52 +338,45 @@ def test_a_path_that_does_not_exist(reference, aligned, tmp_path, missing):
 
 
 @pytest.mark.parametrize("which", ["reference", "aligned"])
-def test_pickled_weights_of_a_model(reference, aligned, tmp_path, which):
+def test_pickled_weights_of_a_model_are_refused(reference, aligned, tmp_path, which):
     folder = tmp_path / which
     (folder / "model.safetensors").unlink()
     torch.save(tiny("llama", 1).state_dict(), folder / "pytorch_model.bin")
-    assert (
-        tf.AutoModelForCausalLM.from_pretrained(folder) is not None
-    )  # transformers alone would read it
+    # transformers alone would read them
+    assert tf.AutoModelForCausalLM.from_pretrained(folder) is not None
     with pytest.raises(ValueError, match=f"{folder} has no safetensors weights"):
         RealignedModel.from_pretrained(reference, aligned)
 
 
-def test_pickled_weights_of_an_adapter(reference, tmp_path):
+def test_pickled_weights_of_an_adapter_are_refused(reference, tmp_path):
     adapter, _ = adapter_on(reference, tmp_path / "adapter")
     weights = PeftModel.from_pretrained(tiny("llama", 1), adapter).state_dict()
-    torch.save(
-        {
-            name.replace(".default", ""): tensor
-            for name, tensor in weights.items()
-            if "lora_" in name
-        },
-        tmp_path / "adapter" / "adapter_model.bin",
-    )
+    lora = {name: tensor for name, tensor in weights.items() if "lora_" in name}
+    pickled = {name.replace(".default", ""): tensor for name, tensor in lora.items()}
+    torch.save(pickled, tmp_path / "adapter" / "adapter_model.bin")
     (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
-    PeftModel.from_pretrained(tiny("llama", 1), adapter)  # PEFT alone would read it
+    PeftModel.from_pretrained(tiny("llama", 1), adapter)  # PEFT alone would read them
     with pytest.raises(ValueError, match=f"{adapter} has no adapter_model.safetensors"):
         RealignedModel.from_pretrained(reference, adapter)
 
 
 @pytest.mark.parametrize("which", ["reference", "aligned"])
-def test_a_model_without_a_tokenizer(reference, aligned, tmp_path, which):
+def test_a_model_without_a_tokenizer_is_refused(reference, aligned, tmp_path, which):
     for file in (tmp_path / which).glob("tokenizer*"):
         file.unlink()
     with pytest.raises(ValueError, match=f"{tmp_path / which} has no tokenizer to compare"):
         RealignedModel.from_pretrained(reference, aligned)
 
 
-def test_remote_code(reference, aligned):
+def test_remote_code_is_refused(reference, aligned):
     with pytest.raises(ValueError, match="trust_remote_code is not supported"):
         RealignedModel.from_pretrained(reference, aligned, trust_remote_code=True)
     RealignedModel.from_pretrained(reference, aligned, trust_remote_code=False)
 
 
-def test_adapters_that_are_not_there_or_not_named():
-    model = get_peft_model(
-        tiny("llama", 1), LoraConfig(target_modules="all-linear"), adapter_name="kind"
-    )
+def test_adapters_that_do_not_exist_or_are_not_named_are_refused():
+    config = LoraConfig(target_modules="all-linear")
+    model = get_peft_model(tiny("llama", 1), config, adapter_name="kind")
     model.add_adapter("brief", LoraConfig(target_modules="all-linear"))
     with pytest.raises(ValueError, match=r"no adapter \['terse'\]: it has \['kind', 'brief'\]"):
         RealignedModel(None, model, adapters=["kind", "terse"])
@@ -374,14 +386,14 @@ def test_adapters_that_are_not_there_or_not_named():
         RealignedModel(tiny("llama", 1), tiny("llama", 2), adapters=["kind"])
 
 
-def test_a_name_no_adapter_can_have(reference, tmp_path):
-    """PEFT makes module names of them, which hold no dot."""
+def test_a_name_that_no_adapter_can_have_is_refused(reference, tmp_path):
+    """PEFT makes module names of adapters' names, and these hold no dot."""
     adapter, _ = adapter_on(reference, tmp_path / "adapter")
     with pytest.raises(ValueError, match="v1.0"):
         RealignedModel.from_pretrained(reference, {"v1.0": adapter})
 
 
-def test_nothing_to_realign():
+def test_a_model_without_an_aligned_model_is_refused():
     with pytest.raises(ValueError, match="only when aligned is a PEFT model"):
         RealignedModel(None, tiny("llama", 2))
     for nothing in ([], {}):
@@ -390,22 +402,22 @@ def test_nothing_to_realign():
 
 
 @pytest.mark.parametrize("nothing", [[], {}])
-def test_nothing_to_load(reference, nothing):
+def test_loading_no_aligned_model_is_refused(reference, nothing):
     with pytest.raises(ValueError, match="at least one aligned model"):
         RealignedModel.from_pretrained(reference, nothing)
 
 
-def test_saving_the_mixture(built, tmp_path):
+def test_saving_the_realigned_model_is_refused(built, tmp_path):
     with pytest.raises(NotImplementedError, match="by themselves"):
         built.save_pretrained(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
 
 
-# --- what loads --------------------------------------------------------------------------------------------------------------
+# --- Models that load ---
 
 
 @pytest.mark.parametrize("architecture", ["llama", "t5", "bart"])
-def test_a_pair_of_folders(tmp_path, architecture):
+def test_a_pair_of_folders_loads(tmp_path, architecture):
     whole = tiny(architecture, 1), tiny(architecture, 2)
     paths = [save(model, tmp_path / str(i)) for i, model in enumerate(whole)]
     model = RealignedModel.from_pretrained(*paths, aligned_beta=0.1)
@@ -416,22 +428,18 @@ def test_a_pair_of_folders(tmp_path, architecture):
 
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
 @pytest.mark.parametrize("merge", [False, True])
-def test_an_adapter_and_a_whole_model_in_a_list(tmp_path, architecture, merge):
+def test_an_adapter_and_a_whole_model_load_from_a_list(tmp_path, architecture, merge):
     reference, aligned = (save(tiny(architecture, i), tmp_path / str(i)) for i in (1, 2))
     adapter, merged = adapter_on(reference, tmp_path / "adapter", task_type=TASK[architecture])
     model = RealignedModel.from_pretrained(reference, [adapter, aligned], merge_adapter=merge)
     assert model.names == ["0", "1"]
-    assert decodes_as(
-        model,
-        [tiny(architecture, 1), merged, tiny(architecture, 2)],
-        [0.7, -0.4],
-        [[0.7, -0.4]] * 3,
-    )
+    whole = [tiny(architecture, 1), merged, tiny(architecture, 2)]
+    assert decodes_as(model, whole, [0.7, -0.4], [[0.7, -0.4]] * 3)
 
 
 @pytest.mark.parametrize("architecture", TASK)
 @pytest.mark.parametrize("merge", [False, True])
-def test_a_mapping_of_two_adapters(tmp_path, architecture, merge):
+def test_two_adapters_load_from_a_mapping(tmp_path, architecture, merge):
     reference = save(tiny(architecture, 1), tmp_path / "reference")
     kind, first = adapter_on(reference, tmp_path / "a", seed=3, task_type=TASK[architecture])
     brief, second = adapter_on(reference, tmp_path / "b", seed=4, task_type=TASK[architecture], r=3)
@@ -440,7 +448,8 @@ def test_a_mapping_of_two_adapters(tmp_path, architecture, merge):
     )
     whole = [tiny(architecture, 1), first, second]
     assert decodes_as(model, whole, {"brief": -0.4, "kind": 0.7}, [[0.7, -0.4]] * 3)
-    assert decodes_as(model, whole, None, [[0.0, 1.0]] * 3)  # what it was loaded with
+    # without lam= the model uses the lam that it was loaded with
+    assert decodes_as(model, whole, None, [[0.0, 1.0]] * 3)
     bases = sum(p.numel() for p in model.parameters()) / tiny(architecture, 1).num_parameters()
     assert (2.99 < bases < 3.01) if merge else (1 < bases < 2)
     assert isinstance(model.aligned, PeftModel) != merge
@@ -452,7 +461,7 @@ def test_dtype_reaches_every_part(reference, aligned):
     assert not model.training
 
 
-def test_the_generation_settings_are_the_aligned_models(reference, tmp_path):
+def test_the_generation_settings_are_those_of_the_aligned_model(reference, tmp_path):
     aligned = tiny("llama", 2)
     aligned.generation_config.max_new_tokens = 3
     model = RealignedModel.from_pretrained(reference, save(aligned, tmp_path / "aligned"))

@@ -1,4 +1,4 @@
-"""Mixing against the definition, in float64: normalised products of powers of probabilities."""
+"""Mixing agrees with its definition in float64: normalised products of powers of probabilities."""
 
 import math
 from fractions import Fraction
@@ -18,7 +18,7 @@ LAMS = st.floats(-2, 8)
 
 
 def geometric(reference: np.ndarray, aligned: np.ndarray, lam: float) -> np.ndarray:
-    """Unnormalised geometric mixture of two distributions given by logits, as probabilities."""
+    """The unnormalised geometric mixture of two distributions that are given by logits."""
     p, q = (np.exp(x - x.max()) / np.exp(x - x.max()).sum() for x in (reference, aligned))
     return p ** (1 - lam) * q**lam
 
@@ -26,25 +26,23 @@ def geometric(reference: np.ndarray, aligned: np.ndarray, lam: float) -> np.ndar
 @given(LOGITS, LAMS)
 def test_mixture_is_the_normalised_geometric_mixture(logits, lam):
     expected = geometric(logits[0], logits[1], lam)
-    mixed = mix_logits(
-        torch.tensor(logits[:1]), torch.tensor(logits[1:]), torch.tensor([lam])
-    ).softmax(-1)[0]
+    reference, aligned = torch.tensor(logits[:1]), torch.tensor(logits[1:])
+    mixed = mix_logits(reference, aligned, torch.tensor([lam])).softmax(-1)[0]
     # float32 logits of up to 20 * (1 + 2 * 8) carry an error near 2e-5
     np.testing.assert_allclose(mixed, expected / expected.sum(), atol=1e-4)
 
 
 @given(LOGITS, LAMS)
-def test_log_normalizer_is_the_log_of_the_mass(logits, lam):
+def test_log_normalizer_is_the_log_of_the_mixture_s_mass(logits, lam):
     reference, aligned = (torch.tensor(row)[None, None] for row in logits)
     got = log_normalizers(reference, aligned, torch.tensor([lam])).item()
-    assert got == pytest.approx(
-        math.log(geometric(logits[0], logits[1], lam).sum()), abs=2e-4, rel=1e-5
-    )
+    mass = geometric(logits[0], logits[1], lam).sum()
+    assert got == pytest.approx(math.log(mass), abs=2e-4, rel=1e-5)
     if 0 <= lam <= 1:
         assert got <= 1e-5  # Hoelder's inequality
 
 
-def test_both_ends_are_returned_bit_for_bit():
+def test_lam_0_and_1_return_the_logits_of_the_models_bit_for_bit():
     torch.manual_seed(0)
     reference, aligned = torch.randn(2, 3, 50), 30 * torch.randn(2, 3, 50)
     assert torch.equal(mix_logits(reference, aligned, torch.zeros(2)), reference)
@@ -76,7 +74,7 @@ def test_half_precision_inputs_are_mixed_in_float32():
     torch.testing.assert_close(mixed, reference + 8 * (aligned - reference), atol=1e-5, rtol=0)
 
 
-def test_lam_is_one_number_or_one_a_row():
+def test_lam_is_one_number_or_a_number_for_each_row():
     assert as_lam(Fraction(1, 3), 2)[:, 0].tolist() == pytest.approx([1 / 3, 1 / 3])
     assert as_lam([0, 2], 2)[:, 0].tolist() == [0, 2]
     with pytest.raises(ValueError, match="batch has 3 rows"):
@@ -86,7 +84,7 @@ def test_lam_is_one_number_or_one_a_row():
             as_lam(bad, 2)
 
 
-def test_lam_follows_from_beta():
+def test_lam_is_aligned_beta_over_beta():
     assert lam_from_beta(0.2, 0.1) == 0.5
     with pytest.raises(ValueError, match="aligned_beta="):
         lam_from_beta(0.2, None)

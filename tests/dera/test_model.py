@@ -1,4 +1,7 @@
-"""What holds for a pair however it is made, of two models or of one base with an adapter; the oracle runs each model by itself."""
+"""What holds for a pair of two models, and for a pair of one base with an adapter.
+
+The oracle runs each model by itself.
+"""
 
 import numpy as np
 import pytest
@@ -24,36 +27,44 @@ BATCH = {
 @pytest.mark.parametrize("lams", [[-0.5, 0.0, 1.0, 2.5], [0.4, 2.5, 1.0, 0.0]])
 def test_a_ragged_batch_with_mixed_lam_equals_the_oracle(pair, mode, lams):
     reference, aligned, copy = pair
+    models = [copy, aligned]
     arguments = {**BATCH, **mode, "max_new_tokens": 8, "do_sample": False}
     got = RealignedModel(reference, aligned).generate(**arguments, lam=lams)
-    expected = oracle.Oracle([copy, aligned]).generate(
+    expected = oracle.Oracle(models).generate(
         **arguments, lam=torch.tensor(lams)[:, None], use_cache=False
     )
-    assert torch.equal(got, expected) or (
-        "num_beams" in mode
-        and oracle.same_beams([copy, aligned], [[x] for x in lams], BATCH, got, expected)
-    )
+    if "num_beams" in mode:
+        assert oracle.same_beams(models, [[lam] for lam in lams], BATCH, got, expected)
+    else:
+        assert torch.equal(got, expected)
 
 
-def test_each_row_is_what_it_is_alone(pair):
+def test_a_row_of_a_batch_is_decoded_as_it_is_alone(pair):
     reference, aligned, _ = pair
-    model, lams = RealignedModel(reference, aligned), [0.0, 0.4, 1.0, 2.5]
+    model = RealignedModel(reference, aligned)
+    lams = [0.0, 0.4, 1.0, 2.5]
     arguments = dict(max_new_tokens=4, num_beams=3, num_return_sequences=3, do_sample=False)
     together = model.generate(**BATCH, lam=lams, **arguments)[:, 5:]
     for row, lam in enumerate(lams):
         ids = torch.tensor([PROMPTS[row]])
-        alone = model.generate(
+        texts = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), lam=lam, **arguments
-        )[:, ids.shape[1] :]
+        )
+        alone = texts[:, ids.shape[1] :]
         rows = together[3 * row : 3 * row + 3]
         assert torch.equal(rows[:, : alone.shape[1]], alone)
         assert (rows[:, alone.shape[1] :] == PAD).all()
 
 
 def test_sampled_sequences_follow_the_enumerated_distribution(pair):
-    """Chi-square test at level 1e-4 (for each kind of pair), over all completions expected five times of 6000."""
+    """A chi-square test at level 1e-4 for each kind of pair.
+
+    The outcomes are the completions that are expected at least five times among 6000.
+    """
     reference, aligned, copy = pair
-    prompt, lam, draws = [3, 4], 0.5, 6000
+    prompt = [3, 4]
+    lam = 0.5
+    draws = 6000
     space = Space(copy, aligned, prompt, 2, EOS)
     ids = torch.tensor([prompt])
     torch.manual_seed(0)
@@ -67,13 +78,12 @@ def test_sampled_sequences_follow_the_enumerated_distribution(pair):
         num_return_sequences=draws,
     )
     drawn = [(EOS,) if row[0] == EOS else tuple(row) for row in output[:, 2:].tolist()]
-    counts = np.bincount(
-        [space.index[sequence] for sequence in drawn], minlength=len(space.sequences)
-    )
+    places = [space.index[sequence] for sequence in drawn]
+    counts = np.bincount(places, minlength=len(space.sequences))
     assert p_value(counts, space.sampler(lam)) > 1e-4
 
 
-def test_the_ends_are_the_parts_bit_for_bit(pair):
+def test_lam_0_and_1_give_the_logits_of_the_parts_bit_for_bit(pair):
     reference, aligned, copy = pair
     model = RealignedModel(reference, aligned)
     positions = (BATCH["attention_mask"].cumsum(-1) - 1).clamp(min=0)
@@ -96,9 +106,10 @@ def test_beta_means_aligned_beta_over_lam(pair):
         model.generate(**BATCH, beta=0.05, lam=2.0, **arguments)
 
 
-def test_a_pipeline_takes_the_model(pair):
+def test_a_text_generation_pipeline_takes_the_model_and_lam(pair):
     reference, aligned, _ = pair
-    model, tokenizer = RealignedModel(reference, aligned), word_tokenizer()
+    model = RealignedModel(reference, aligned)
+    tokenizer = word_tokenizer()
     write = pipeline("text-generation", model=model, tokenizer=tokenizer)
     ids = torch.tensor([[3, 4, 5]])
     expected = model.generate(
@@ -108,13 +119,14 @@ def test_a_pipeline_takes_the_model(pair):
         max_new_tokens=5,
         do_sample=False,
     )
-    written = write("w3 w4 w5", lam=0.4, max_new_tokens=5, do_sample=False, return_full_text=False)[
-        0
-    ]["generated_text"]
-    assert written == tokenizer.decode(expected[0, 3:], skip_special_tokens=True)
+    [written] = write(
+        "w3 w4 w5", lam=0.4, max_new_tokens=5, do_sample=False, return_full_text=False
+    )
+    text = tokenizer.decode(expected[0, 3:], skip_special_tokens=True)
+    assert written["generated_text"] == text
 
 
-def test_an_adapter_pair_holds_the_base_once():
+def test_a_pair_of_base_and_adapter_holds_the_base_once():
     base = tiny("llama", 1)
     before = base.num_parameters()
     model = RealignedModel(None, tiny_adapter(base, 2))

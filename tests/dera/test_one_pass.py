@@ -1,4 +1,4 @@
-"""A base and its adapters read in one pass give what PEFT gives with one adapter switched on at a time."""
+"""A base and its adapters in one pass give what PEFT gives with one adapter on at a time."""
 
 import copy
 
@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import BloomConfig, BloomForCausalLM
 
 from dera import RealignedModel
-from dera.one_pass.layers import AdaptedLinear
 from dera.one_pass.conditions import can_run_in_one_pass
+from dera.one_pass.layers import AdaptedLinear
 from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.oracle import Oracle
 from tests.dera.test_generate import LAMS, PROMPTS, counted, padded
@@ -28,7 +28,7 @@ def targets(architecture):
 
 
 def adapted(architecture, upper=False, names=("first",), seed=1, **changes):
-    """A PEFT model with adapters of these names, in all layers or in the upper one of two."""
+    """A PEFT model with adapters "default" and `names`, in both layers or in the upper layer."""
     layers = dict(layers_to_transform=[1]) if upper else {}
     options = dict(target_modules=targets(architecture), **layers, **changes)
     model = tiny_adapter(tiny(architecture, seed), 2, **options)
@@ -42,42 +42,49 @@ def adapted(architecture, upper=False, names=("first",), seed=1, **changes):
 
 
 def switched(model, adapters, rows=PROMPTS):
-    """The logits of the base and of each adapter, as PEFT has them, one prompt after another in float64; shape (tokens, vocabulary)."""
-    model, found = copy.deepcopy(model).double(), []
+    """PEFT's logits of the base and of each adapter, one prompt after another in float64.
+
+    Each has shape (tokens, vocabulary).
+    """
+    model = copy.deepcopy(model).double()
+    logits = []
 
     def read():
         return torch.cat([model(input_ids=torch.tensor([row])).logits[0] for row in rows])
 
     with torch.no_grad():
         with model.disable_adapter():
-            found.append(read())
+            logits.append(read())
         for adapter in adapters:
             model.set_adapter(adapter)
-            found.append(read())
-    return found
+            logits.append(read())
+    return logits
 
 
 def agrees(ours, model, adapters=("default",)):
-    """Both models' logits, of prompts of different length in one batch, are within float32 rounding of PEFT's."""
+    """Check that the logits of all parts are PEFT's, within float32 rounding.
+
+    The prompts have different lengths and are in one batch.
+    """
     batch = padded(PROMPTS)
     with torch.no_grad():
         got = ours(**batch, lam=[[0.2] * len(adapters)] * 4, output_parts=True)
     aligned = [got.aligned_logits] if len(adapters) == 1 else got.aligned_logits
-    for mine, theirs in zip(
-        [got.reference_logits, *aligned], switched(model, adapters), strict=True
-    ):
-        mine = mine[batch["attention_mask"].bool()].float()
-        torch.testing.assert_close(mine, theirs.float(), rtol=1e-4, atol=1e-4)
+    real = batch["attention_mask"].bool()
+    parts = [got.reference_logits, *aligned]
+    for logits, expected in zip(parts, switched(model, adapters), strict=True):
+        torch.testing.assert_close(logits[real].float(), expected.float(), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(got.reference_logits, aligned[0], atol=0.1)
 
 
 @pytest.mark.parametrize("upper", [False, True], ids=["all layers", "upper layers"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_pass_gives_the_logits_of_every_part(architecture, upper):
-    """Of two adapters of different rank."""
-    model, adapters = adapted(architecture, upper), ["first", "default"]
+    """The two adapters have different ranks."""
+    model = adapted(architecture, upper)
+    adapters = ["first", "default"]
     ours = RealignedModel(None, model, adapters=adapters)
-    assert ours.one_pass.ready  # which is tried once
+    assert ours.one_pass.ready  # this runs the trial, which is not counted
     assert ours.one_pass.first_wide_layer == upper
     with counted(base=model.get_base_model()) as calls:
         ours(**padded(PROMPTS), lam=[0.2, 0.5])
@@ -91,7 +98,10 @@ def test_one_pass_gives_the_logits_of_every_part(architecture, upper):
 )
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_generate_equals_two_models_without_a_cache(architecture, mode, upper):
-    """Greedy and beams, whose cached rows are repeated and reordered; the oracle merges the adapter into a copy."""
+    """Greedy decoding, and beams, whose cached rows are repeated and reordered.
+
+    The oracle has a copy with the adapter merged.
+    """
     model = adapted(architecture, upper, names=())
     both = [tiny(architecture, 1), copy.deepcopy(model).merge_and_unload()]
     arguments = dict(**padded(PROMPTS), **mode, do_sample=False, max_new_tokens=9)
@@ -101,18 +111,15 @@ def test_generate_equals_two_models_without_a_cache(architecture, mode, upper):
 
 
 @pytest.mark.parametrize("upper", [False, True], ids=["all layers", "upper layers"])
-def test_weights_are_read_once_and_lower_layers_for_one_part(upper):
-    """The rows that each layer sees, for two adapters and three prompts."""
+def test_each_layer_runs_once_and_lower_layers_run_for_one_part(upper):
+    """The rows that a linear layer of each block sees, for two adapters and three prompts."""
     model = adapted("llama", upper)
-    ours, seen = RealignedModel(None, model, adapters=["first", "default"]), {}
-    base = model.get_base_model()
+    ours = RealignedModel(None, model, adapters=["first", "default"])
     assert ours.one_pass.ready
-    for i, layer in enumerate(
-        base.model.layers
-    ):  # a linear layer, whose weights are shared with the PEFT model
-        linear = layer.self_attn.k_proj
-        linear.register_forward_hook(
-            lambda module, inputs, output, i=i: seen.setdefault(i, []).append(len(inputs[0]))
+    seen = {0: [], 1: []}
+    for i, layer in enumerate(model.get_base_model().model.layers):
+        layer.self_attn.k_proj.register_forward_hook(
+            lambda module, inputs, output, i=i: seen[i].append(len(inputs[0]))
         )
     ours.generate(
         **padded(PROMPTS[:3]), lam=[0.2, 0.5], do_sample=False, max_new_tokens=4, eos_token_id=None
@@ -120,23 +127,23 @@ def test_weights_are_read_once_and_lower_layers_for_one_part(upper):
     assert seen == {0: [3 if upper else 9] * 4, 1: [9] * 4}
 
 
-def test_only_models_with_a_share_have_rows():
+def test_only_parts_with_a_share_have_rows_in_the_batch():
     model = adapted("llama")
-    ours, rows = RealignedModel(None, model, adapters=["first", "default"]), []
+    ours = RealignedModel(None, model, adapters=["first", "default"])
+    rows = []
     assert ours.one_pass.ready
     model.get_base_model().lm_head.register_forward_hook(
         lambda module, inputs, output: rows.append(len(inputs[0]))
     )
-    for lam, parts in (
-        ([0.5, 0.0], 2),
-        ([0.0, 0.0], 1),
-        ([0.0, 1.0], 1),
-        ([0.5, 0.5], 2),
-        ([0.5, 0.6], 3),
-    ):
+    parts_with_share = {(0.5, 0.0): 2, (0.0, 0.0): 1, (0.0, 1.0): 1, (0.5, 0.5): 2, (0.5, 0.6): 3}
+    for lam, parts in parts_with_share.items():
         rows.clear()
         ours.generate(
-            **padded(PROMPTS[:2]), lam=lam, do_sample=False, max_new_tokens=3, eos_token_id=None
+            **padded(PROMPTS[:2]),
+            lam=list(lam),
+            do_sample=False,
+            max_new_tokens=3,
+            eos_token_id=None,
         )
         assert rows == [2 * parts] * 3
 
@@ -144,18 +151,22 @@ def test_only_models_with_a_share_have_rows():
 def test_the_peft_model_is_left_as_it_was():
     model = adapted("llama")
     model.set_adapter("first")
-    names, before = list(model.state_dict()), copy.deepcopy(model.state_dict())
+    before = copy.deepcopy(model.state_dict())
     ours = RealignedModel(None, model, adapters=["default"])
     ours.generate(**padded(PROMPTS), lam=0.5, max_new_tokens=3)
     assert model.active_adapter == "first"
-    assert list(model.state_dict()) == names
+    assert list(model.state_dict()) == list(before)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in model.parameters())
 
 
 def test_weights_that_change_or_move_are_seen():
-    """Trained on, converted, merged into the base and taken out again: at each time what PEFT has."""
-    model, batch = adapted("llama", names=()), padded(PROMPTS)
+    """After each change of the PEFT model one pass gives what PEFT gives.
+
+    The adapter is trained on, scaled, converted, and merged into the base.
+    """
+    model = adapted("llama", names=())
+    batch = padded(PROMPTS)
     ours = RealignedModel(None, model)
     agrees(ours, model)
     for name, weight in model.named_parameters():
@@ -174,7 +185,8 @@ def test_weights_that_change_or_move_are_seen():
 
 
 def test_a_cache_may_be_reset_and_used_again():
-    ours, ids = RealignedModel(None, adapted("llama", names=())), torch.tensor([PROMPTS[0]])
+    ours = RealignedModel(None, adapted("llama", names=()))
+    ids = torch.tensor([PROMPTS[0]])
     with torch.no_grad():
         first = ours(input_ids=ids, lam=0.5, use_cache=True)
         cache = first.past_key_values
@@ -182,27 +194,31 @@ def test_a_cache_may_be_reset_and_used_again():
         again = ours(input_ids=ids, lam=0.5, past_key_values=cache)
         assert torch.equal(first.logits, again.logits)
         step = ours(input_ids=torch.tensor([[5]]), lam=0.5, past_key_values=cache).logits
-        torch.testing.assert_close(
-            step[0, -1], ours(input_ids=torch.tensor([[*PROMPTS[0], 5]]), lam=0.5).logits[0, -1]
-        )
+        whole = ours(input_ids=torch.tensor([[*PROMPTS[0], 5]]), lam=0.5).logits
+        torch.testing.assert_close(step[0, -1], whole[0, -1])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_under_autocast_and_as_weights(dtype):
-    """Weights of half precision, and weights of float32 under autocast; within a few steps of that precision of float32."""
-    model, batch = adapted("llama", names=()), padded(PROMPTS)
-    ours, real = RealignedModel(None, model), batch["attention_mask"].bool()
+def test_half_precision_weights_and_autocast_give_the_float32_logits_within_rounding(dtype):
+    """The weights are of half precision, or of float32 under autocast."""
+    model = adapted("llama", names=())
+    batch = padded(PROMPTS)
+    real = batch["attention_mask"].bool()
+    ours = RealignedModel(None, model)
     with torch.no_grad():
         exact = ours(**batch, lam=0.5).logits[real]
         with torch.autocast("cpu", dtype=dtype):
             cast = ours(**batch, lam=0.5).logits[real]
-        half = RealignedModel(None, copy.deepcopy(model).to(dtype))(**batch, lam=0.5).logits[real]
+        halved = RealignedModel(None, copy.deepcopy(model).to(dtype))
+        half = halved(**batch, lam=0.5).logits[real]
+    tolerance = 30 * torch.finfo(dtype).eps * exact.abs().mean()
     for got in (cast, half):
-        assert (got.float() - exact).abs().mean() < 30 * torch.finfo(dtype).eps * exact.abs().mean()
+        assert (got.float() - exact).abs().mean() < tolerance
 
 
 def test_gradients_are_those_of_the_parts():
-    model, batch = adapted("llama", names=()), padded(PROMPTS)
+    model = adapted("llama", names=())
+    batch = padded(PROMPTS)
     for name, weight in model.named_parameters():
         weight.requires_grad_("lora" in name)
 
@@ -219,70 +235,58 @@ def test_gradients_are_those_of_the_parts():
     positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with model.disable_adapter():
         reference = model(**batch, position_ids=positions).logits
-    theirs = gradients(0.5 * reference + 0.5 * model(**batch, position_ids=positions).logits)
-    assert len(theirs) == 2 * 2 * len(targets("llama"))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
+    expected = gradients(0.5 * reference + 0.5 * model(**batch, position_ids=positions).logits)
+    assert len(expected) == 2 * 2 * len(targets("llama"))
+    assert ours.keys() == expected.keys()
+    assert all(torch.allclose(ours[name], expected[name], atol=1e-5) for name in expected)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
-def test_few_rows_of_large_layers(rows):
-    """Two to four rows are multiplied the other way about; layers here are large enough for it."""
-    base = tiny(
-        "llama", 1, hidden_size=256, intermediate_size=512, head_dim=128, initializer_range=0.1
-    )
+def test_few_rows_of_large_layers_are_multiplied_correctly(rows):
+    """Two to four rows are multiplied the other way round; the layers are large enough for it."""
+    size = dict(hidden_size=256, intermediate_size=512, head_dim=128, initializer_range=0.1)
+    base = tiny("llama", 1, **size)
     model = tiny_adapter(base, 2, target_modules=["q_proj", "up_proj", "down_proj"])
-    ours, batch = RealignedModel(None, model), padded(PROMPTS[:rows])
-    arguments = dict(do_sample=False, max_new_tokens=6, lam=0.5)
-    both = [
-        tiny(
-            "llama", 1, hidden_size=256, intermediate_size=512, head_dim=128, initializer_range=0.1
-        )
-    ]
-    both.append(copy.deepcopy(model).merge_and_unload())
     assert max(p.numel() for p in base.parameters()) >= 2**16
-    assert torch.equal(
-        ours.generate(**batch, **arguments),
-        Oracle(both).generate(
-            **batch, **(arguments | dict(lam=torch.full((rows, 1), 0.5))), use_cache=False
-        ),
-    )
+    both = [tiny("llama", 1, **size), copy.deepcopy(model).merge_and_unload()]
+    arguments = dict(padded(PROMPTS[:rows]), do_sample=False, max_new_tokens=6)
+    got = RealignedModel(None, model).generate(**arguments, lam=0.5)
+    lam = torch.full((rows, 1), 0.5)
+    assert torch.equal(got, Oracle(both).generate(**arguments, lam=lam, use_cache=False))
 
 
-def twice(base):
-    """What a caller may have put into a module in place of its forward."""
+def with_a_forward_put_in(base):
+    """A model into one of whose modules a caller has put a forward, as tools for offloading do."""
     base.model.norm.forward = base.model.norm.forward
     return base
 
 
-OTHERS = {
+UNSUPPORTED = {
     "dora": lambda: tiny_adapter(tiny("llama", 1), 2, use_dora=True),
     "bias": lambda: tiny_adapter(tiny("llama", 1), 2, lora_bias=True),
     "a layer trained whole": lambda: tiny_adapter(tiny("llama", 1), 2, modules_to_save=["lm_head"]),
     "embeddings": lambda: tiny_adapter(
         tiny("llama", 1), 2, target_modules=["embed_tokens", "q_proj"]
     ),
-    "a forward of the caller's": lambda: tiny_adapter(twice(tiny("llama", 1)), 2),
+    "a forward of the caller's": lambda: tiny_adapter(with_a_forward_put_in(tiny("llama", 1)), 2),
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_what_cannot_be_stacked_is_run_part_by_part(kind):
-    model = OTHERS[kind]()
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_unsupported_adapters_run_part_by_part(kind):
+    model = UNSUPPORTED[kind]()
     ours = RealignedModel(None, model)
     assert not can_run_in_one_pass(ours.parts)
     agrees(ours, model)
 
 
-def test_blocks_that_take_more_than_rows_run_for_all_parts():
+def test_all_blocks_run_for_all_parts_where_rows_cannot_be_told():
     """Bloom hands its blocks biases of rows times heads, which cannot be told from rows."""
     torch.manual_seed(1)
-    base = BloomForCausalLM(
-        BloomConfig(vocab_size=13, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.6)
-    ).eval()
-    model = tiny_adapter(
-        base, 2, target_modules=["query_key_value", "dense_h_to_4h"], layers_to_transform=[1]
-    )
+    config = BloomConfig(vocab_size=13, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.6)
+    base = BloomForCausalLM(config).eval()
+    modules = ["query_key_value", "dense_h_to_4h"]
+    model = tiny_adapter(base, 2, target_modules=modules, layers_to_transform=[1])
     ours = RealignedModel(None, model)
     assert ours.one_pass.first_wide_layer == 1
     agrees(ours, model)
@@ -291,17 +295,17 @@ def test_blocks_that_take_more_than_rows_run_for_all_parts():
 
 
 @pytest.mark.parametrize("fault", ["wrong rows", "an error"])
-def test_a_stack_whose_trial_fails_is_not_used(fault, monkeypatch):
-    def run(layer, running):
+def test_one_pass_is_not_used_where_its_trial_fails(fault, monkeypatch):
+    def select_wrong_rows(layer, indices):
         layer.present = [
-            (len(running) - 1 - place, layer.adapters[part])
-            for place, part in enumerate(running)
+            (len(indices) - 1 - place, layer.adapters[part])
+            for place, part in enumerate(indices)
             if part in layer.adapters
         ]
         if fault == "an error":
             raise RuntimeError("shapes")
 
-    monkeypatch.setattr(AdaptedLinear, "select_parts", run)
+    monkeypatch.setattr(AdaptedLinear, "select_parts", select_wrong_rows)
     model = adapted("llama", names=())
     ours = RealignedModel(None, model)
     assert can_run_in_one_pass(ours.parts)
@@ -309,5 +313,5 @@ def test_a_stack_whose_trial_fails_is_not_used(fault, monkeypatch):
     agrees(ours, model)
 
 
-def test_two_models_are_not_a_stack():
+def test_two_models_do_not_run_in_one_pass():
     assert RealignedModel(tiny("llama", 1), tiny("llama", 2)).one_pass is None

@@ -9,6 +9,7 @@ from tests.dera.architectures import EOS, PAD, VOCABULARY
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the tokenizer, which splits at white space."""
     vocabulary = {"<eos>": EOS, "<pad>": PAD, **{f"w{i}": i for i in range(2, VOCABULARY)}}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()

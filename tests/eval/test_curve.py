@@ -1,4 +1,4 @@
-"""The curve's table and its trial, on a coin whose expectation at every lam is known in closed form."""
+"""The curve's table and its trial, on a coin whose expectation at every lam is known."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ def heads(lam: float) -> float:
 
 def test_rows_say_where_completions_were_sampled_and_how_many():
     samples, values = COIN.roll((0.0, 1.0), (0.0, 0.5, 1.0), PROMPTS, 4)
-    table = curve.rows(samples, {"gold": reweight(samples, values)}, {"objective": "rloo"})
+    table = curve.table_of(samples, {"gold": reweight(samples, values)}, {"objective": "rloo"})
     assert table["lam"].tolist() == [0, 0.5, 1]
     assert table["sampled"].tolist() == [True, False, True]
     assert (table["completions"] == 2 * 4 * PROMPTS).all()
-    # With two outcomes the known mean weight determines the answer, so the control variates leave no error at all.
+    # With two outcomes the known mean weight determines the answer, so the control variates leave
+    # no error at all.
     assert table["gold"].tolist() == pytest.approx([heads(0.0), heads(0.5), heads(1.0)], abs=1e-9)
 
 
 def test_the_trial_measures_the_errors_that_theory_predicts():
-    """Brute force with k completions of each of P prompts errs by sqrt(p (1 - p) / (k P)) at each lam; the curve not at all."""
+    """Brute force with k completions of P prompts errs by sqrt(p (1 - p) / (k P)) at each lam.
+
+    The curve does not err at all.
+    """
     samples, values = COIN.roll(
-        curve_trial.ANCHORS, curve_trial.LAMS, PROMPTS, curve_trial.ANCHOR_SAMPLES
+        curve_trial.SAMPLED_LAMS, curve_trial.LAMS, PROMPTS, curve_trial.CURVE_SAMPLES
     )
     rng = np.random.default_rng(1)
-    truth = np.stack(
-        [rng.random((PROMPTS, curve_trial.TRUTH_SAMPLES)) < heads(lam) for lam in curve_trial.LAMS],
-        1,
-    ).astype(float)
-    table = curve_trial.compare(truth, samples, values).set_index(
-        ["method", "completions a prompt"]
-    )["error"]
-    variance = np.mean([heads(lam) * (1 - heads(lam)) for lam in curve_trial.LAMS])
+    shape = (PROMPTS, curve_trial.TRUTH_SAMPLES)
+    truth = [rng.random(shape) < heads(lam) for lam in curve_trial.LAMS]
+    table = curve_trial.compare(np.stack(truth, 1).astype(float), samples, values)
+    errors = table.set_index(["estimator", "completions a prompt"])["error"]
+
+    variance = np.mean([heads(lam) * (1 - heads(lam)) for lam in curve_trial.LAMS]) / PROMPTS
     for size in (1, 4):
-        theory = np.sqrt(variance / PROMPTS * (1 / size + 1 / (curve_trial.TRUTH_SAMPLES - size)))
-        assert table["brute force", len(curve_trial.LAMS) * size] == pytest.approx(theory, rel=0.15)
-    truth_alone = np.sqrt(
-        variance / PROMPTS / curve_trial.TRUTH_SAMPLES
-    )  # the truth's own error is in every comparison
-    assert table["curve", 84] == pytest.approx(truth_alone, rel=0.4)
+        rest = curve_trial.TRUTH_SAMPLES - size
+        theory = np.sqrt(variance * (1 / size + 1 / rest))
+        error = errors["brute force", len(curve_trial.LAMS) * size]
+        assert error == pytest.approx(theory, rel=0.15)
+    # The truth's own error is in every comparison.
+    error_of_the_truth = np.sqrt(variance / curve_trial.TRUTH_SAMPLES)
+    assert errors["curve", 84] == pytest.approx(error_of_the_truth, rel=0.4)

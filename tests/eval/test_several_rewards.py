@@ -1,4 +1,7 @@
-"""Two rewards at once: points where theory has them, and verdicts, on a study made on paper; five standard errors are allowed."""
+"""Two rewards at once, on a study made on paper: the points in their plane, and the verdicts.
+
+Points must be where theory has them, within five standard errors.
+"""
 
 from fractions import Fraction
 
@@ -11,9 +14,9 @@ from eval.policies import find, from_completions
 from eval.several_rewards import at, points, rows
 from eval.summarize import length_distributions
 from tests.eval import synthetic, two_rewards
-from tests.eval.two_rewards import CONFLICT, HARMONY, SECTION, evidence, mixture
+from tests.eval.two_rewards import CONFLICT, ENDS, HARMONY, SECTION, evidence, mixture
 
-PAIRS = [*SECTION["joint"].values(), [1, 0], [0, 1], [0, 0], *SECTION["beyond"]]
+PAIRS = [*SECTION.joint.values(), *ENDS, *SECTION.beyond]
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +25,8 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def found(table):
-    return points(table, SECTION, two_rewards.objectives())
+def plane(table):
+    return points(table, two_rewards.judging())
 
 
 def pair(first: float, second: float) -> tuple[Fraction, Fraction]:
@@ -34,16 +37,16 @@ def close(values: np.ndarray, truth: float) -> bool:
     return abs(values.mean() - truth) < 5 * values.std() / len(values) ** 0.5 + 1e-9
 
 
-@pytest.mark.parametrize("lams", PAIRS, ids=str)
-def test_dera_and_the_mixture_are_where_the_closed_form_has_them(found, lams):
-    exact = mixture(CONFLICT, *lams)
+@pytest.mark.parametrize("lams", PAIRS, ids=lambda lams: "{:g},{:g}".format(*map(float, lams)))
+def test_dera_and_the_mixture_are_where_the_closed_form_has_them(plane, lams):
+    exact = mixture(CONFLICT, *map(float, lams))
     truth = {
         "reward_1": CONFLICT.mean(exact, "kindness"),
         "reward_2": -0.1 * CONFLICT.mean(exact, "words"),
     }
     truth["kl"] = exact @ np.log(exact / CONFLICT.reference)
     for kind in ("dera", "mixture"):
-        point = at(found, kind, pair(*lams))
+        point = at(plane, kind, lams)
         for quantity, value in truth.items():
             assert close(point.per_prompt[quantity], value), (kind, quantity)
         assert close(point.reward(pair(3, 2)), 3 * truth["reward_1"] + 2 * truth["reward_2"])
@@ -53,60 +56,57 @@ def test_a_sampler_that_is_off_is_reweighted_to_the_exact_mixture():
     table = two_rewards.completions(
         CONFLICT, sampler=lambda world, first, second: mixture(world, 0.6 * first, 0.6 * second)
     )
-    found = points(table, SECTION, two_rewards.objectives())
+    plane = points(table, two_rewards.judging())
     exact = mixture(CONFLICT, 2, 0)
-    dera, reached = (at(found, kind, pair(2, 0)) for kind in ("dera", "mixture"))
+    dera = at(plane, "dera", pair(2, 0))
+    reached = at(plane, "mixture", pair(2, 0))
     assert not close(dera.per_prompt["reward_1"], CONFLICT.mean(exact, "kindness"))
     assert close(reached.per_prompt["reward_1"], CONFLICT.mean(exact, "kindness"))
     assert close(reached.per_prompt["kl"], exact @ np.log(exact / CONFLICT.reference))
     assert 2 < reached.ess < dera.ess == 32
 
 
-def test_seeds_are_averaged_within_each_prompt(table, found):
-    alone = [
-        points(
-            table[table["seed"].isna() | (table["seed"] == seed)], SECTION, two_rewards.objectives()
-        )
-        for seed in (0, 1)
-    ]
+def test_seeds_are_averaged_within_each_prompt(table, plane):
+    by_seed = []
+    for seed in (0, 1):
+        of_seed = table[table["seed"].isna() | (table["seed"] == seed)]
+        by_seed.append(points(of_seed, two_rewards.judging()))
     for kind, lams in (("joint", pair(0.5, 0.5)), ("dera", pair(1, 1)), ("mixture", pair(1, 1))):
-        one, other, both = (at(of, kind, lams).per_prompt["reward_1"] for of in (*alone, found))
-        np.testing.assert_allclose(both, (one + other) / 2)
-        assert not np.allclose(one, other)
+        first = at(by_seed[0], kind, lams).per_prompt["reward_1"]
+        second = at(by_seed[1], kind, lams).per_prompt["reward_1"]
+        averaged = at(plane, kind, lams).per_prompt["reward_1"]
+        np.testing.assert_allclose(averaged, (first + second) / 2)
+        assert not np.allclose(first, second)
 
 
-def test_the_table_has_a_row_for_each_point_and_a_gain_where_the_weights_are_known(found):
-    lines = pd.DataFrame(rows(found, resamples=100, seed=0))
+def test_the_table_has_a_row_for_each_point_and_a_gain_where_the_weights_are_known(plane):
+    lines = pd.DataFrame(rows(plane, resamples=100, seed=0))
     assert len(lines) == 1 + 2 + 3 + 2 * len(PAIRS)
-    assert set(lines["part_1"]) == {"rloo-kind"}
+    assert set(lines["objective_1"]) == {"rloo-kind"}
+    assert set(lines["objective_2"]) == {"rloo-brief"}
     assert list(lines["gain"].notna()) == list(np.isclose(lines["lam_1"] + lines["lam_2"], 1))
     for name in ("reward_1", "reward_2", "kl", "broken"):
         assert (lines[f"{name}_low"] <= lines[name]).all()
         assert (lines[name] <= lines[f"{name}_high"]).all()
     half = lines[(lines["kind"] == "dera") & (lines["lam_1"] == 0.5)].iloc[0]
     reference = lines[lines["kind"] == "reference"].iloc[0]
-    assert half["gain"] == pytest.approx(
-        sum(0.5 * (half[r] - reference[r]) for r in ("reward_1", "reward_2"))
-    )
+    gains = [0.5 * (half[reward] - reference[reward]) for reward in ("reward_1", "reward_2")]
+    assert half["gain"] == pytest.approx(sum(gains))
 
 
 def test_rows_of_several_models_are_no_policies_of_one(table):
-    settings = two_rewards.objectives()
-    alone = table[table["policy"] != "several_rewards"].drop(columns="lams")
-    with_them, without = (from_completions(rows, settings) for rows in (table, alone))
-    assert [(p.kind, p.objective, p.seed) for p in with_them] == [
-        (p.kind, p.objective, p.seed) for p in without
-    ]
-    assert set(find(with_them, "reference", objective="rloo-1-1")[0].per_prompt) == {
-        *synthetic_measures(),
-        "reward",
-        "kl",
-    }
-    assert set(length_distributions(table)["policy"]) == {"reference", "retrained"}
+    judging = two_rewards.judging()
+    alone = table[table["kind"] != "several_rewards"].drop(columns="lams")
+    with_them = from_completions(table, judging)
+    without = from_completions(alone, judging)
+    assert _identities(with_them) == _identities(without)
+    (reference,) = find(with_them, "reference", objective="rloo-1-1")
+    assert set(reference.per_prompt) == {*CONFLICT.all_measures(), "reward", "kl"}
+    assert set(length_distributions(table)["kind"]) == {"reference", "retrained"}
 
 
-def synthetic_measures() -> set[str]:
-    return set(CONFLICT.all_measures())
+def _identities(policies) -> list[tuple]:
+    return [(policy.kind, policy.objective, policy.seed) for policy in policies]
 
 
 def verdicts(**more) -> list[str]:
@@ -117,38 +117,34 @@ def test_both_claims_are_reproduced_where_training_and_sampling_are_perfect():
     agrees, trades = several_rewards.decide(evidence(CONFLICT))
     assert (agrees.verdict, trades.verdict) == (REPRODUCED, REPRODUCED)
     assert agrees.evidence["equivalent"] == "equivalent at 3 of 3 informative weights"
-    assert [row["weights"] for row in agrees.evidence["by weights"]] == [
-        "0.25, 0.75",
-        "0.5, 0.5",
-        "0.75, 0.25",
-    ]
+    weights = [row["weights"] for row in agrees.evidence["by weights"]]
+    assert weights == ["0.25, 0.75", "0.5, 0.5", "0.75, 0.25"]
+
     where = {row["lam"]: row["where"] for row in trades.evidence["by mixing weights"]}
     path = ["0, 1", "0.25, 0.75", "0.5, 0.5", "0.75, 0.25", "1, 0"]
-    assert where == dict.fromkeys(path, "between the ends") | dict.fromkeys(
-        ["1, 1", "1.5, -0.5", "2, 0"], "beyond"
-    )
+    beyond = ["1, 1", "1.5, -0.5", "2, 0"]
+    assert where == dict.fromkeys(path, "between the ends") | dict.fromkeys(beyond, "beyond")
     assert list(where)[:5] == path
-    assert all(
-        cost["high"] < 0
-        for cost in trades.evidence["other's reward, each part - reference"].values()
-    )
+    costs = trades.evidence["the other reward, each model of one reward - reference"]
+    assert set(costs) == {"rloo-kind", "rloo-brief"}
+    assert all(cost["high"] < 0 for cost in costs.values())
     assert trades.evidence["Spearman"] == [pytest.approx(1), pytest.approx(-1)]
 
 
 def test_agreement_fails_and_training_is_blamed_where_joint_models_are_off():
-    (agrees, trades) = several_rewards.decide(
+    agrees, trades = several_rewards.decide(
         evidence(CONFLICT, joint=lambda world, first, second: mixture(world, 5 * first, 5 * second))
     )
     assert (agrees.verdict, trades.verdict) == (FAILED, REPRODUCED)
     for row in agrees.evidence["by weights"]:
-        assert row["difference"]["value"] == pytest.approx(
-            row["training"]["value"] + row["approximation"]["value"], abs=1e-9
-        )
-        assert row["training"]["value"] > 3 * abs(row["approximation"]["value"])
+        training = row["training"]["value"]
+        approximation = row["approximation"]["value"]
+        assert row["difference"]["value"] == pytest.approx(training + approximation, abs=1e-9)
+        assert training > 3 * abs(approximation)
 
 
 def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_off():
-    (agrees, _) = several_rewards.decide(
+    agrees, _ = several_rewards.decide(
         evidence(
             CONFLICT, sampler=lambda world, first, second: mixture(world, first / 5, second / 5)
         )
@@ -159,7 +155,7 @@ def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_of
 
 
 def test_weights_where_the_reference_itself_would_pass_do_not_count():
-    (agrees, _) = several_rewards.decide(
+    agrees, _ = several_rewards.decide(
         evidence(CONFLICT, joint=lambda world, first, second: world.reference)
     )
     assert agrees.verdict == UNTESTED

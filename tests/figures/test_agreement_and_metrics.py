@@ -1,4 +1,4 @@
-"""The matrix of agreement says of each cell what its interval says; the user's own metrics are drawn against lam."""
+"""Each cell of the matrix of agreement says what its interval says; metrics follow lam."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_each_cell_has_its_numbers_and_the_colour_of_what_they_say(table):
             "4",
         ]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["SLiC, β₀ = 1 (±0.1)"]
-        found = {round(patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
+        faces = {round(patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
         places = {beta: [0.25, 0.5, 1, 2, 4].index(beta) for beta in CELLS}
-        assert found == {
+        assert faces == {
             places[beta]: colors.to_rgba(agreement.COLORS[cell[-1]]) for beta, cell in CELLS.items()
         }
         written = {round(text.get_position()[0]): text.get_text() for text in axes.texts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -80,7 +81,10 @@ APART = {
 
 
 def completions() -> pd.DataFrame:
-    """Two objectives with rewards of their own, the second of one strength. Far outside [0, 1], completions are broken."""
+    """Return two objectives with rewards of their own, the second of one strength.
+
+    Completions are broken far outside [0, 1].
+    """
     lams = ["-2", "0", "2", "8"]
     table = synthetic.completions(BETAS, ANCHORS, lams, prompts=24, samples=4, baselines=BASELINES)
     # The second objective has the aligned model of the first one at beta = 1, and its DeRa.
@@ -103,7 +107,7 @@ def completions() -> pd.DataFrame:
 
 
 def with_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """The completions, and those of models that were trained to be compared with elsewhere."""
+    """Add models that were trained only to be compared with elsewhere."""
     of_rloo = table[(table["kind"] == "retrained") & (table["objective"] == "rloo")]
     retrained = of_rloo[of_rloo["beta"] == "1"]
     more = [retrained.assign(objective="rloo-joint", beta=beta) for beta in APART_BETAS]
@@ -119,30 +123,30 @@ def policy_table(table: pd.DataFrame, objectives: dict[str, Objective]) -> pd.Da
 
 def history() -> pd.DataFrame:
     steps = np.arange(1, 21)
-    parts = [("sft", None, None, 0, "loss"), ("sft", None, None, 0, "eval_loss")]
-    parts += [
+    series = [("sft", None, None, 0, "loss"), ("sft", None, None, 0, "eval_loss")]
+    series += [
         ("align", "rloo", float(beta), seed, name)
         for beta in BETAS
         for seed in (0, 1)
         for name in ("reward", "kl", "loss")
     ]
-    parts += [
+    series += [
         ("align", "dpo", 1.0, seed, name) for seed in (0, 1) for name in ("rewards/margins", "loss")
     ]
-    parts += [("align", "rloo-judge", 1.0, 0, name) for name in ("reward", "kl", "loss")]
+    series += [("align", "rloo-judge", 1.0, 0, name) for name in ("reward", "kl", "loss")]
     columns = ["stage", "objective", "beta", "seed", "name"]
     return pd.concat(
         [
             pd.DataFrame(
-                {**dict(zip(columns, part, strict=True)), "step": steps, "value": 1 / steps}
+                {**dict(zip(columns, labels, strict=True)), "step": steps, "value": 1 / steps}
             )
-            for part in parts
+            for labels in series
         ]
     )
 
 
 def curves() -> pd.DataFrame:
-    """Of two objectives; the far end is not supported."""
+    """Return the curves of two objectives, whose far ends are not supported."""
     lam = np.linspace(0, 2, 9)
     one = pd.DataFrame(
         {"lam": lam, "supported": lam < 1.9, "sampled": np.isin(lam, (0, 1)), "completions": 1000}
@@ -173,19 +177,20 @@ def gap_trial() -> pd.DataFrame:
 
 
 def costs() -> pd.DataFrame:
-    """Seven objectives; the last was not decoded by DeRa, and the one before trained one strength."""
-    rows = [
-        {"task": task, "objective": name, "seconds a run": 98.0, "runs per seed": 3, "retrained": 2.0, "dera": 4.0}
-        for task in ("length", "summarization", "hallucination", "safety") for name in ("rloo", "rloo-judge")
-    ][:7]  # fmt: skip
-    rows[-1]["dera"], rows[-2]["runs per seed"] = None, 1
+    """Return seven objectives; DeRa did not decode the last, the one before has one strength."""
+    measured = {"seconds a run": 98.0, "runs per seed": 3, "retrained": 2.0, "dera": 4.0}
+    tasks = ("length", "summarization", "hallucination", "safety")
+    pairs = list(itertools.product(tasks, ("rloo", "rloo-judge")))
+    rows = [{"task": task, "objective": name, **measured} for task, name in pairs[:7]]
+    rows[-1]["dera"] = None
+    rows[-2]["runs per seed"] = 1
     return pd.DataFrame(rows).assign(
         **{"model bytes": 100.0, "pair bytes": 200.0, "adapter bytes": 7.0}
     )
 
 
 def several_points() -> pd.DataFrame:
-    """Two rewards that conflict; the sampler is a little off."""
+    """Return policies for two rewards that conflict; the sampler is a little off."""
 
     def timid(world, first, second):
         return two_rewards.mixture(world, 0.9 * first, 0.9 * second)
@@ -198,9 +203,9 @@ def several_points() -> pd.DataFrame:
 
 
 def of_study(policies: pd.DataFrame) -> pd.DataFrame:
-    """Two tasks; the second has one objective."""
-    parts = [policies, policies[policies["objective"] == "rloo"]]
-    return pd.concat(parts, keys=["hallucination", "length"], names=["task"]).reset_index("task")
+    """Return a table of two tasks, of which the second has one objective."""
+    of_tasks = [policies, policies[policies["objective"] == "rloo"]]
+    return pd.concat(of_tasks, keys=["hallucination", "length"], names=["task"]).reset_index("task")
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +237,7 @@ OF_STUDY = [outside, approximation_gap, cost]
 
 
 def drawn(module, tables):
-    """The figure of a task, or of the study, whose table of policies names the task."""
+    """Draw the figure of a task, or of the study, whose table of policies names the task."""
     return module.draw({**tables, "policies": tables["study"]} if module in OF_STUDY else tables)
 
 
@@ -248,7 +253,7 @@ def bars_of(axes) -> list[ErrorbarContainer]:
 
 
 def ends_of(bars: ErrorbarContainer) -> np.ndarray:
-    """All ends of the vertical intervals."""
+    """Return all ends of the vertical intervals."""
     return np.concatenate(
         [np.ravel([s[:, 1] for s in lines.get_segments()]) for lines in bars.lines[2]]
     )
@@ -306,6 +311,25 @@ def test_every_policy_is_drawn_with_the_values_and_intervals_of_its_table(module
     plt.close(figure)
 
 
+def test_a_shared_axis_of_rewards_fits_what_every_panel_shows(tables):
+    of_rloo = tables["policies"].query("objective == 'rloo'")
+    reference = of_rloo.loc[of_rloo["kind"] == "reference", "reward"].iloc[0]
+    wider = of_rloo.assign(objective="dpo")
+    for column in ("reward", "reward_low", "reward_high"):
+        wider[column] = reference + 3 * (wider[column] - reference)
+    figure = reward_kl_by_beta.draw({"policies": pd.concat([of_rloo, wider])})
+    figure.canvas.draw()
+    shown = [axes for axes in figure.axes if axes.get_visible() and axes.get_yscale() == "linear"]
+    assert len(shown) == 4  # two objectives with two anchors each
+    for axes in shown:
+        bottom, top = axes.get_ylim()
+        assert (bottom, top) == shown[0].get_ylim()
+        ends = np.concatenate([ends_of(bars) for bars in bars_of(axes) if bars.lines[2]])
+        assert bottom <= ends.min()
+        assert ends.max() <= top
+    plt.close(figure)
+
+
 def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(tables):
     figure = frontier.draw(tables)
     color = style.POLICIES["dera"]["color"]
@@ -328,10 +352,11 @@ def test_the_frontier_runs_over_lam_from_the_reference_to_the_largest_readable(t
 def test_baselines_are_drawn_beside_the_dera_of_their_anchor_and_seed(tables):
     figure = baselines.draw(tables)
     curves = {bars.lines[0].get_color(): bars for bars in bars_of(figure.axes[0])}
-    mine = tables["policies"].query("objective == 'rloo'")
+    of_rloo = tables["policies"].query("objective == 'rloo'")
     for kind in ("dera", *BASELINES, "best-of-n"):
-        rows = mine[
-            (mine["kind"] == kind) & (mine["seed"] == ("mean" if kind == "best-of-n" else "0"))
+        rows = of_rloo[
+            (of_rloo["kind"] == kind)
+            & (of_rloo["seed"] == ("mean" if kind == "best-of-n" else "0"))
         ]
         if kind == "dera":
             rows = rows[
@@ -417,7 +442,7 @@ def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(module, tab
         "study": of_study(policies),
         "lengths": length_distributions(table),
     }
-    without, with_it = (drawn(module, found) for found in (tables, more))
+    without, with_it = (drawn(module, given) for given in (tables, more))
     for figure in (without, with_it):
         figure.canvas.draw()
     assert np.array_equal(without.canvas.buffer_rgba(), with_it.canvas.buffer_rgba())
@@ -442,14 +467,14 @@ def test_training_curves_of_many_objectives_stay_wide_enough_to_read(tables):
 def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_beside_it(tables):
     figure, table = several_rewards.draw(tables), tables["several_rewards"]
     plane, gains = figure.axes
-    found = {bars.get_label(): bars for bars in bars_of(plane)}
+    drawn_bars = {bars.get_label(): bars for bars in bars_of(plane)}
     dera = table.query("kind == 'dera'").sort_values("lam_1")
     between = dera[np.isclose(dera["lam_1"] + dera["lam_2"], 1) & dera["lam_1"].between(0, 1)]
-    path = found["DeRa, λ sums to 1"]
+    path = drawn_bars["DeRa, λ sums to 1"]
     assert path.lines[0].get_linestyle() == "-"
     np.testing.assert_array_equal(path.lines[0].get_xydata(), between[["reward_1", "reward_2"]])
     assert all(np.isclose(ends_of(path), end).any() for end in between["reward_2_high"])
-    others = found["DeRa, other λ"].lines[0]
+    others = drawn_bars["DeRa, other λ"].lines[0]
     assert (others.get_linestyle(), len(others.get_xydata())) == (
         "None",
         len(dera) - len(between) - 1,
@@ -461,7 +486,7 @@ def test_the_plane_has_deras_path_in_the_order_of_its_weights_and_all_else_besid
     ):
         rows = table[table["kind"] == kind].sort_values("lam_1")
         np.testing.assert_array_equal(
-            found[label].lines[0].get_xydata(), rows[["reward_1", "reward_2"]]
+            drawn_bars[label].lines[0].get_xydata(), rows[["reward_1", "reward_2"]]
         )
     written = {text.get_text() for text in plane.texts}
     assert (
@@ -524,23 +549,23 @@ def test_outside_draws_the_whole_grid_of_each_objective_and_shades_what_is_betwe
 
 
 def test_gap_is_trusted_below_half_the_log_of_one_seeds_completions_and_broken_is_deras(tables):
-    found = approximation_gap.gap_table(tables["study"])
-    assert list(found["trusted"]) == list(found["gap"] <= np.log(4) / 2)
-    assert found["trusted"].nunique() == 2
+    gaps = approximation_gap.gap_table(tables["study"])
+    assert list(gaps["trusted"]) == list(gaps["gap"] <= np.log(4) / 2)
+    assert gaps["trusted"].nunique() == 2
     dera = selection.of_default_anchor(tables["policies"], "rloo").set_index("lam")["broken"]
-    mine = found[(found["task"] == "length") & (found["objective"] == "rloo")].set_index("lam")[
+    broken = gaps[(gaps["task"] == "length") & (gaps["objective"] == "rloo")].set_index("lam")[
         "broken"
     ]
-    pd.testing.assert_series_equal(mine, dera)
+    pd.testing.assert_series_equal(broken, dera)
 
 
 def test_gap_beside_the_broken_share_is_of_lam_outside_only(tables):
     figure = drawn(approximation_gap, tables)
     trial, over_lam, foreseen = figure.axes
-    found = approximation_gap.gap_table(tables["study"])
+    gaps = approximation_gap.gap_table(tables["study"])
     points = [x for bars in bars_of(foreseen) for x in bars.lines[0].get_xdata()]
-    assert sorted(points) == sorted(found[~found["lam"].between(0, 1)]["broken"])
-    assert sum(len(bars.lines[0].get_xdata()) for bars in bars_of(over_lam)) == len(found)
+    assert sorted(points) == sorted(gaps[~gaps["lam"].between(0, 1)]["broken"])
+    assert sum(len(bars.lines[0].get_xdata()) for bars in bars_of(over_lam)) == len(gaps)
     assert list(trial.lines[0].get_ydata()) == [2.0, 0.5, 4.0]
     plt.close(figure)
 

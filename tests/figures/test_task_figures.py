@@ -31,7 +31,7 @@ MODULES = [win_rates, over_optimization, hallucination, safety, samples_over_lam
 
 
 def estimate(name: str, lam: float, shift: float) -> dict[str, float]:
-    """Of a measure, somewhere on a smooth curve over lam, no two measures or policies alike."""
+    """Return a measure on a smooth curve over lam; no two measures or policies are alike."""
     place = 1 / (1 + np.exp(-1.7 * lam + 0.3 * len(name) / 10)) + shift
     value = {
         "reward": 3 * place,
@@ -48,7 +48,7 @@ def estimate(name: str, lam: float, shift: float) -> dict[str, float]:
 
 
 def with_apart(rows: pd.DataFrame) -> pd.DataFrame:
-    """And an objective that DeRa does not start from, first and with most rows; the rest of a table is about policies of these."""
+    """Add an objective that DeRa does not start from, which comes first and has the most rows."""
     more = rows[(rows["kind"] != "dera") & (rows.get("against_kind", "") != "dera")]
     more = more.assign(objective="rloo-joint")
     if "default_beta" in more:
@@ -57,22 +57,25 @@ def with_apart(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def policies(size: str) -> pd.DataFrame:
-    """Of each objective: the reference, optima, retrained models and DeRa; of DeRa and retrained models two seeds and their mean."""
+    """Return the reference, optima, retrained models and DeRa of each objective.
+
+    DeRa and retrained models have two seeds and their mean.
+    """
     rows = []
     for objective, anchor in ANCHORS[size].items():
         matched = [anchor / beta for beta in BETAS[size]]
-        found = [("reference", None, None, 0.0, 0.01)]
-        found += [
+        shapes = [("reference", None, None, 0.0, 0.01)]
+        shapes += [
             ("optimum", None, beta, lam, 0.05)
             for lam, beta in zip(matched, BETAS[size], strict=True)
         ]
-        found += [
+        shapes += [
             ("retrained", None, beta, lam, 0.03)
             for lam, beta in zip(matched, BETAS[size], strict=True)
         ]
-        found += [("dera", anchor, None, lam, 0) for lam in sorted({*LAMS[size], *matched})]
-        found += [("dera", 99, None, 1.0, 0.5)]  # another anchor, with few lam
-        for kind, of, beta, lam, shift in found:
+        shapes += [("dera", anchor, None, lam, 0) for lam in sorted({*LAMS[size], *matched})]
+        shapes += [("dera", 99, None, 1.0, 0.5)]  # another anchor, with few lam
+        for kind, of, beta, lam, shift in shapes:
             for number, seed in enumerate(
                 ["mean"] if kind in ("reference", "optimum") else ["mean", "0", "1"]
             ):
@@ -94,17 +97,20 @@ def policies(size: str) -> pd.DataFrame:
 
 
 def rates(size: str) -> pd.DataFrame:
-    """Every policy against the reference and the default, and DeRa against DeRa; the rates know both policies' lam."""
+    """Return every policy against the reference and the default, and DeRa against DeRa.
+
+    A rate follows from the lam of both policies.
+    """
     rows = []
     for objective, anchor in ANCHORS[size].items():
         dera = [("dera", anchor, float(lam), None, float(lam)) for lam in LAMS[size]]
         retrained = [("retrained", None, None, beta, anchor / beta) for beta in BETAS[size]]
         reference = ("reference", None, None, None, 0.0)
-        baselines = [reference, *(policy for policy in retrained if policy[3] == anchor)]
+        opponents = [reference, *(policy for policy in retrained if policy[3] == anchor)]
         pairs = [
             (first, second)
             for first in [reference, *retrained, *dera, ("dera", 99, 1.0, None, 1.0)]
-            for second in baselines
+            for second in opponents
         ]
         for first, second in [*pairs, *((first, second) for first in dera for second in dera)]:
             rate = 0.5 + 0.4 * np.tanh((first[4] - second[4]) / 3)
@@ -126,7 +132,10 @@ def rates(size: str) -> pd.DataFrame:
 
 
 def samples(size: str) -> pd.DataFrame:
-    """Two prompts, of which the second alone is harmful; completions of any length, one of them nothing, one with dollars."""
+    """Return completions of any length for two prompts, of which only the second is harmful.
+
+    One completion is nothing, and one has dollars.
+    """
     rng, rows = np.random.default_rng(0), []
     for number, objective in enumerate(ANCHORS[size]):
         anchor = ANCHORS[size][objective]
@@ -166,25 +175,25 @@ def drawn(figure: Figure, rows: pd.DataFrame, name: str) -> bool:
     bars = [
         c.lines for axes in figure.axes for c in axes.containers if isinstance(c, ErrorbarContainer)
     ]
-    found = [
+    estimates = [
         (line.get_ydata(), [segment[:, 1] for segment in intervals[-1].get_segments()])
         for line, _, intervals in bars
     ]
     ends = rows[[f"{name}_low", f"{name}_high"]].to_numpy()
     return any(
         len(y) == len(rows) and np.allclose(y, rows[name]) and np.allclose(between, ends)
-        for y, between in found
+        for y, between in estimates
     )
 
 
 @pytest.fixture(scope="module", params=["few", "many"])
 def study(request) -> dict[str, object]:
     """All five figures of a study's tables, and the tables."""
-    found = tables(request.param)
+    given = tables(request.param)
     yield {
         "size": request.param,
-        **found,
-        "figures": {module: module.draw(found) for module in MODULES},
+        **given,
+        "figures": {module: module.draw(given) for module in MODULES},
     }
     plt.close("all")
 
@@ -208,12 +217,12 @@ def test_nothing_leaves_the_page_and_no_legend_or_label_covers_a_panel(study, mo
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(study, module):
-    found = {name: study[name] for name in ("policies", "win_rates", "samples")}
-    more = {name: with_apart(rows) for name, rows in found.items()}
+    given = {name: study[name] for name in ("policies", "win_rates", "samples")}
+    more = {name: with_apart(rows) for name, rows in given.items()}
     more["samples"] = more["samples"][
         (more["samples"]["kind"] != "reference") | more["samples"]["objective"].isna()
     ]
-    without, with_it = module.draw(found), module.draw(more)
+    without, with_it = module.draw(given), module.draw(more)
     for figure in (without, with_it):
         figure.canvas.draw()
     assert np.array_equal(without.canvas.buffer_rgba(), with_it.canvas.buffer_rgba())
@@ -224,13 +233,13 @@ def test_an_objective_that_dera_does_not_start_from_changes_no_pixel(study, modu
 def test_points_lie_at_the_win_rates_of_the_default_anchor(study):
     figure = study["figures"][win_rates]
     for objective, anchor in ANCHORS[study["size"]].items():
-        for baseline in ("retrained", "reference"):
-            mine = study["win_rates"].query(
-                f"objective == {objective!r} and against_kind == {baseline!r}"
+        for opponent in ("retrained", "reference"):
+            against = study["win_rates"].query(
+                f"objective == {objective!r} and against_kind == {opponent!r}"
             )
-            expected = mine.query(f"kind == 'dera' and anchor == {anchor!r}").sort_values("lam")
+            expected = against.query(f"kind == 'dera' and anchor == {anchor!r}").sort_values("lam")
             assert drawn(figure, expected, "win_rate")
-            retrained = mine.query("kind == 'retrained'").sort_values(
+            retrained = against.query("kind == 'retrained'").sort_values(
                 "beta", ascending=False
             )  # ascending lam
             assert drawn(figure, retrained, "win_rate")
@@ -278,12 +287,12 @@ def test_over_optimization_leaves_out_optima_that_samples_do_not_support(study):
         assert not drawn(figure, mean.query("kind == 'optimum'").sort_values("kl"), quantity)
 
 
-def test_over_optimization_rings_the_default_strength_and_leaves_out_an_objective_whose_reward_is_gold():
-    found = policies("many")
-    found.loc[found["objective"] == "rloo-judge", "reward"] = found["gold"]
-    figure = over_optimization.draw({"policies": found})
+def test_over_optimization_rings_the_default_and_leaves_out_an_objective_whose_reward_is_gold():
+    policy_table = policies("many")
+    policy_table.loc[policy_table["objective"] == "rloo-judge", "reward"] = policy_table["gold"]
+    figure = over_optimization.draw({"policies": policy_table})
     assert [axes.get_title() for axes in figure.axes] == ["RLOO, β₀ = 1", ""]
-    default = found.query(
+    default = policy_table.query(
         "kind == 'retrained' and objective == 'rloo' and beta == 1 and seed == 'mean'"
     ).iloc[0]
     for axes, quantity in zip(figure.axes, ("reward", "gold"), strict=True):
@@ -351,26 +360,29 @@ def test_every_sample_of_the_harmful_prompt_is_there_in_full_and_in_the_order_of
     texts = sorted(figure.axes[0].texts, key=lambda text: text.get_position()[::-1])
     words = " ".join(text.get_text() for text in texts if text.get_fontfamily() == ["monospace"])
     objective, anchor = next(iter(ANCHORS[study["size"]].items()))
-    mine = study["samples"].query(
+    of_objective = study["samples"].query(
         f"prompt_id == 4 and (kind == 'reference' or objective == {objective!r})"
     )
-    dera, reference = mine.query("kind == 'dera'"), mine.query("kind == 'reference'")
-    default = mine.query(f"kind == 'retrained' and beta == {anchor!r}")
-    parts = [
+    dera, reference = (
+        of_objective.query("kind == 'dera'"),
+        of_objective.query("kind == 'reference'"),
+    )
+    default = of_objective.query(f"kind == 'retrained' and beta == {anchor!r}")
+    ordered = [
         dera.query("lam < 0"),
         reference,
         dera.query("lam >= 0 and lam <= 1"),
         default,
         dera.query("lam > 1"),
     ]
-    shown = ["Passage 4 " * 30 + "Q?", *pd.concat(parts)["completion"].fillna("(nothing)")]
+    shown = ["Passage 4 " * 30 + "Q?", *pd.concat(ordered)["completion"].fillna("(nothing)")]
     assert words.split() == " ".join(shown).split()
     golds = [
         float(text.get_text())
         for text in texts
         if text.get_position()[0] > samples_over_lam.WIDTH - 30
     ]
-    assert golds == pytest.approx(pd.concat(parts)["gold"].to_list(), abs=0.0051)
+    assert golds == pytest.approx(pd.concat(ordered)["gold"].to_list(), abs=0.0051)
 
 
 def test_lines_of_samples_neither_overlap_nor_are_cut(study):
@@ -395,8 +407,8 @@ def test_control_characters_are_shown_and_lines_kept():
 
 
 def test_without_harmful_prompts_the_first_prompt_is_shown():
-    found = samples("few").drop(columns="refused_harmful")
-    figure = samples_over_lam.draw({"samples": found, "policies": policies("few")})
+    without_harmful = samples("few").drop(columns="refused_harmful")
+    figure = samples_over_lam.draw({"samples": without_harmful, "policies": policies("few")})
     assert any(text.get_text().startswith("Passage 3") for text in figure.axes[0].texts)
     assert not any(text.get_text().startswith("Passage 4") for text in figure.axes[0].texts)
     plt.close(figure)

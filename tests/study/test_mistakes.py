@@ -1,4 +1,4 @@
-"""Every config shipped is valid; every mistake is refused with its key, its value and what is allowed."""
+"""Shipped configs are valid. A mistake is refused with its key, its value and what is allowed."""
 
 import copy
 import math
@@ -59,78 +59,400 @@ LOCAL = {
 }
 # task, key, the wrong value, and what must be said; "@" stands for the task's section
 MISTAKES = {
-    "unknown key": ("length", ("sft", "stepz"), 3, r"@\.sft\.stepz = 3: unknown key; allowed here: .*steps"),
-    "unknown task key": ("length", ("modle",), 3, r"@\.modle = 3: unknown key; allowed here: module, settings, .*model"),
-    "unknown objective": ("length", ("alignment", "objectives", "ppo"), "rloo", r"@\.alignment\.objectives = 'ppo': .*allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
-    "unknown module": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), "rlo", r"@\.alignment\.objectives\.rloo-judge\.objective = 'rlo': there is no such module; allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
-    "module of another name": ("hallucination", ("alignment", "objectives", "rloo-judge", "objective"), REMOVED, r"@\.alignment\.objectives = 'rloo-judge': there is no such module; allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file"),
-    "no objective": ("length", ("alignment", "objectives"), {}, r"@\.alignment\.objectives = {}: must not be empty"),
-    "beta zero": ("length", (*RLOO, "betas"), [0.25, 0], r"rloo\.betas\[1\] = 0: must be a number greater than 0"),
-    "beta negative": ("length", (*RLOO, "betas"), [-1, 0.25], r"rloo\.betas\[0\] = -1: .*greater than 0"),
-    "beta not a number": ("length", (*RLOO, "betas"), ["x", 0.25], r"rloo\.betas\[0\] = 'x': must be of type number"),
-    "beta nan": ("length", (*RLOO, "betas"), [math.nan, 0.25], r"@\.alignment\.objectives\.rloo\.betas\[0\] = nan: must be a finite number"),
-    "beta infinite": ("length", (*RLOO, "betas"), [math.inf, 0.25], r"rloo\.betas\[0\] = inf: must be a finite"),
+    "unknown key": (
+        "length",
+        ("sft", "stepz"),
+        3,
+        r"@\.sft\.stepz = 3: unknown key; allowed here: .*steps",
+    ),
+    "unknown task key": (
+        "length",
+        ("modle",),
+        3,
+        r"@\.modle = 3: unknown key; allowed here: module, settings, .*model",
+    ),
+    "unknown objective": (
+        "length",
+        ("alignment", "objectives", "ppo"),
+        "rloo",
+        r"@\.alignment\.objectives = 'ppo': .*allowed: dpo, grpo, ipo, kto, rloo, slic, or the "
+        r"path of a file",
+    ),
+    "unknown module": (
+        "hallucination",
+        ("alignment", "objectives", "rloo-judge", "objective"),
+        "rlo",
+        r"@\.alignment\.objectives\.rloo-judge\.objective = 'rlo': there is no such module; "
+        r"allowed: dpo, grpo, ipo, kto, rloo, slic, or the path of a file",
+    ),
+    "module of another name": (
+        "hallucination",
+        ("alignment", "objectives", "rloo-judge", "objective"),
+        REMOVED,
+        r"@\.alignment\.objectives = 'rloo-judge': there is no such module; allowed: dpo, grpo, "
+        r"ipo, kto, rloo, slic, or the path of a file",
+    ),
+    "no objective": (
+        "length",
+        ("alignment", "objectives"),
+        {},
+        r"@\.alignment\.objectives = {}: must not be empty",
+    ),
+    "beta zero": (
+        "length",
+        (*RLOO, "betas"),
+        [0.25, 0],
+        r"rloo\.betas\[1\] = 0: must be a number greater than 0",
+    ),
+    "beta negative": (
+        "length",
+        (*RLOO, "betas"),
+        [-1, 0.25],
+        r"rloo\.betas\[0\] = -1: .*greater than 0",
+    ),
+    "beta not a number": (
+        "length",
+        (*RLOO, "betas"),
+        ["x", 0.25],
+        r"rloo\.betas\[0\] = 'x': must be of type number",
+    ),
+    "beta nan": (
+        "length",
+        (*RLOO, "betas"),
+        [math.nan, 0.25],
+        r"@\.alignment\.objectives\.rloo\.betas\[0\] = nan: must be a finite number",
+    ),
+    "beta infinite": (
+        "length",
+        (*RLOO, "betas"),
+        [math.inf, 0.25],
+        r"rloo\.betas\[0\] = inf: must be a finite",
+    ),
     "no beta": ("length", (*RLOO, "betas"), [], r"rloo\.betas = \[\]: must not be empty"),
-    "beta twice": ("length", (*RLOO, "betas"), [0.25, 0.25, 1], r"rloo\.betas = .*must not name a value twice"),
-    "lam infinite": ("length", ("dera", "lams"), [0, math.inf], r"@\.dera\.lams\[1\] = inf: must be a finite number"),
+    "beta twice": (
+        "length",
+        (*RLOO, "betas"),
+        [0.25, 0.25, 1],
+        r"rloo\.betas = .*must not name a value twice",
+    ),
+    "lam infinite": (
+        "length",
+        ("dera", "lams"),
+        [0, math.inf],
+        r"@\.dera\.lams\[1\] = inf: must be a finite number",
+    ),
     "no lam": ("length", ("dera", "lams"), [], r"@\.dera\.lams = \[\]: must not be empty"),
-    "anchor not trained": ("length", (*RLOO, "anchors"), [0.3], r"@\.alignment\.objectives\.rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]"),
-    "grid anchor": ("length", (*RLOO, "default_beta"), 1, r"rloo\.default_beta = 1: must be one of .*anchors = \[0\.25\]"),
-    "no default strength": ("length", RLOO, [0.25, 1], r"@\.alignment\.objectives\.rloo\.default_beta: missing, but there are 2 anchors; name the default strength, one of \[0\.25, 1\]"),
-    "main objective missing": ("length", ("alignment", "main_objective"), REMOVED, r"@\.alignment\.main_objective: missing, but several objectives have anchors \(rloo, dpo\); name the one"),
-    "main objective unknown": ("length", ("alignment", "main_objective"), "ppo", r"@\.alignment\.main_objective = 'ppo': must be an objective with an anchor; allowed: rloo, dpo"),
-    "seed not an integer": ("length", ("alignment", "seeds"), [0.5], r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer"),
-    "own seed negative": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [-1], r"rloo-judge\.seeds\[0\] = -1: must be at least 0"),
-    "no own seed": ("hallucination", ("alignment", "objectives", "rloo-judge", "seeds"), [], r"rloo-judge\.seeds = \[\]: must not be empty"),
-    "weights of a model itself": ("length", (*BASELINES, "weights"), [0.5, 1.0], r"@\.dera\.baselines\.weights\[1\] = 1\.0: must be none of \[0, 1\]"),
-    "a share of probabilities beyond both": ("length", (*BASELINES, "probabilities"), [0.5, 1], r"baselines\.probabilities\[1\] = 1: must be a number less than 1"),
-    "no share of probabilities": ("length", (*BASELINES, "probabilities"), [0, 0.5], r"baselines\.probabilities\[0\] = 0: must be a number greater than 0"),
-    "temperature zero": ("length", (*BASELINES, "temperature"), [0], r"baselines\.temperature\[0\] = 0: must be a number greater than 0"),
-    "top-k of nothing": ("length", (*BASELINES, "top_k"), {"k": 0, "knobs": [1]}, r"baselines\.top_k\.k = 0: must be at least 1"),
-    "top-k at no lam": ("length", (*BASELINES, "top_k"), {"k": 5}, r"@\.dera\.baselines\.top_k: 'knobs' is a required property"),
-    "best of one": ("length", (*BASELINES, "best_of_n"), [1], r"baselines\.best_of_n\[0\] = 1: must be at least 2"),
-    "best of too many": ("length", (*BASELINES, "best_of_n"), [2, 3], r"@\.dera\.baselines\.best_of_n\[1\] = 3: must be at most half of @\.evaluation\.reference_samples = 4"),
-    "unknown baseline": ("length", (*BASELINES, "beam"), [2], r"baselines\.beam = \[2\]: unknown key; allowed here: best_of_n, probabilities, temperature, top_k, weights"),
+    "anchor not trained": (
+        "length",
+        (*RLOO, "anchors"),
+        [0.3],
+        r"@\.alignment\.objectives\.rloo\.anchors = 0\.3: must be one of .*betas = \[0\.25, 1\]",
+    ),
+    "grid anchor": (
+        "length",
+        (*RLOO, "default_beta"),
+        1,
+        r"rloo\.default_beta = 1: must be one of .*anchors = \[0\.25\]",
+    ),
+    "no default strength": (
+        "length",
+        RLOO,
+        [0.25, 1],
+        r"@\.alignment\.objectives\.rloo\.default_beta: missing, but there are 2 anchors; name "
+        r"the default strength, one of \[0\.25, 1\]",
+    ),
+    "main objective missing": (
+        "length",
+        ("alignment", "main_objective"),
+        REMOVED,
+        r"@\.alignment\.main_objective: missing, but several objectives have anchors \(rloo, "
+        r"dpo\); name the one",
+    ),
+    "main objective unknown": (
+        "length",
+        ("alignment", "main_objective"),
+        "ppo",
+        r"@\.alignment\.main_objective = 'ppo': must be an objective with an anchor; allowed: "
+        r"rloo, dpo",
+    ),
+    "seed not an integer": (
+        "length",
+        ("alignment", "seeds"),
+        [0.5],
+        r"@\.alignment\.seeds\[0\] = 0\.5: must be of type integer",
+    ),
+    "own seed negative": (
+        "hallucination",
+        ("alignment", "objectives", "rloo-judge", "seeds"),
+        [-1],
+        r"rloo-judge\.seeds\[0\] = -1: must be at least 0",
+    ),
+    "no own seed": (
+        "hallucination",
+        ("alignment", "objectives", "rloo-judge", "seeds"),
+        [],
+        r"rloo-judge\.seeds = \[\]: must not be empty",
+    ),
+    "weights of a model itself": (
+        "length",
+        (*BASELINES, "weights"),
+        [0.5, 1.0],
+        r"@\.dera\.baselines\.weights\[1\] = 1\.0: must be none of \[0, 1\]",
+    ),
+    "a share of probabilities beyond both": (
+        "length",
+        (*BASELINES, "probabilities"),
+        [0.5, 1],
+        r"baselines\.probabilities\[1\] = 1: must be a number less than 1",
+    ),
+    "no share of probabilities": (
+        "length",
+        (*BASELINES, "probabilities"),
+        [0, 0.5],
+        r"baselines\.probabilities\[0\] = 0: must be a number greater than 0",
+    ),
+    "temperature zero": (
+        "length",
+        (*BASELINES, "temperature"),
+        [0],
+        r"baselines\.temperature\[0\] = 0: must be a number greater than 0",
+    ),
+    "top-k of nothing": (
+        "length",
+        (*BASELINES, "top_k"),
+        {"k": 0, "knobs": [1]},
+        r"baselines\.top_k\.k = 0: must be at least 1",
+    ),
+    "top-k at no lam": (
+        "length",
+        (*BASELINES, "top_k"),
+        {"k": 5},
+        r"@\.dera\.baselines\.top_k: 'knobs' is a required property",
+    ),
+    "best of one": (
+        "length",
+        (*BASELINES, "best_of_n"),
+        [1],
+        r"baselines\.best_of_n\[0\] = 1: must be at least 2",
+    ),
+    "best of too many": (
+        "length",
+        (*BASELINES, "best_of_n"),
+        [2, 3],
+        r"@\.dera\.baselines\.best_of_n\[1\] = 3: must be at most half of "
+        r"@\.evaluation\.reference_samples = 4",
+    ),
+    "unknown baseline": (
+        "length",
+        (*BASELINES, "beam"),
+        [2],
+        r"baselines\.beam = \[2\]: unknown key; allowed here: best_of_n, probabilities, "
+        r"temperature, top_k, weights",
+    ),
     "no baseline": ("length", BASELINES, {}, r"@\.dera\.baselines = {}: must not be empty"),
-    "no room": ("length", ("model", "max_new_tokens"), 12, r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12"),
-    "heads": ("safety", ("model", "heads"), 5, r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5"),
-    "too many prompts": ("safety", ("evaluation", "prompts"), 65, r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64"),
-    "corpus kind": ("length", ("corpus", "kind"), "made_wrld", r"@\.corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]"),
-    "corpus key": ("length", ("corpus", "docs"), 3, r"@\.corpus\.docs = 3: unknown key; allowed here: kind, documents"),
-    "corpus size": ("length", ("corpus", "documents", "test"), 0, r"@\.corpus\.documents\.test = 0: must be at least 1"),
-    "corpus of a task that draws its own": ("summarization", ("corpus",), LOCAL, r"@\.corpus\.kind = 'local_files': summarization draws its own documents; only 'made_world' is allowed"),
-    "groups": ("length", (*RLOO, "batch_size"), 36, r"rloo\.batch_size = 36: must be a multiple of samples_per_prompt = 8"),
-    "no groups": ("length", (*RLOO, "samples_per_prompt"), REMOVED, r"@\.alignment\.objectives\.rloo: 'samples_per_prompt' is a required property of an objective that samples"),
-    "no updates": ("length", (*RLOO, "updates_per_sample"), REMOVED, r"rloo: 'updates_per_sample' is a required property"),
-    "unknown reward": ("length", (*RLOO, "reward"), "golden", r"rloo\.reward = 'golden': must be one of \['gold', 'learned', 'labeller'\]"),
-    "sampling for the labeller": ("summarization", (*RLOO, "reward"), "labeller", r"@\.alignment\.objectives\.rloo\.reward = 'labeller': an objective that samples can maximise 'gold', 'learned' or measures of the task"),
-    "pairs for the reward model": ("summarization", (*DPO, "reward"), "learned", r"@\.alignment\.objectives\.dpo\.reward = 'learned': an objective that learns from preference pairs never sees the reward model"),
-    "pairs missing for dpo": ("safety", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.dpo needs preference pairs"),
-    "pairs missing for the reward model": ("hallucination", ("preferences",), REMOVED, r"@\.preferences: missing, but @\.alignment\.objectives\.rloo-judge needs preference pairs"),
-    "reward model missing": ("summarization", ("reward_model",), REMOVED, r"@\.reward_model: missing, but @\.alignment\.objectives\.rloo\.reward is 'learned'"),
-    "gold from a biased labeller": ("summarization", (*DPO, "reward"), "gold", r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias, so what the pairs teach is 'labeller'"),
-    "gold by default from a biased labeller": ("safety", ("preferences", "length_bias"), 0.1, r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias"),
-    "sharpness zero": ("safety", ("preferences", "sharpness"), 0, r"@\.preferences\.sharpness = 0: must be a number greater than 0"),
-    "no labeller": ("safety", ("preferences", "sharpness"), REMOVED, r"@\.preferences: 'sharpness' is a required property where the reference is the source"),
-    "unknown source": ("safety", ("preferences", "source"), "gold", r"@\.preferences\.source = 'gold': must be one of \['reference', 'task'\]"),
-    "a task that writes no pairs": ("safety", ("preferences", "source"), "task", r"@\.preferences\.source = 'task': this task writes no pairs .*allowed: 'reference'"),
-    "a labeller of what the task writes": ("hallucination", ("preferences", "sharpness"), 4, r"@\.preferences\.sharpness = 4: what the task writes needs no labeller; remove it"),
-    "dpo on what the task writes": ("hallucination", DPO, "dpo", r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, but @\.preferences\.source = 'task'"),
-    "own margin zero": ("hallucination", ("alignment", "objectives", "rloo-judge", "reward_margin"), 0, r"rloo-judge\.reward_margin = 0: must be a number greater than 0"),
-    "too few held out": ("summarization", ("reward_model", "held_out"), 10, r"@\.reward_model\.held_out = 10: must be at least 20"),
-    "more than a share": ("safety", ("sft", "minimum"), {"finished": 1.5}, r"@\.sft\.minimum\.finished = 1\.5: must be at most 1"),
-    "margin zero": ("safety", ("reward_margin",), 0, r"@\.reward_margin = 0: must be a number greater than 0"),
-}  # fmt: skip
+    "no room": (
+        "length",
+        ("model", "max_new_tokens"),
+        12,
+        r"@\.model\.max_new_tokens = 12: must be more than @\.settings\.max_tokens = 12",
+    ),
+    "heads": (
+        "safety",
+        ("model", "heads"),
+        5,
+        r"@\.model\.hidden_size = 64: must be a multiple of @\.model\.heads = 5",
+    ),
+    "too many prompts": (
+        "safety",
+        ("evaluation", "prompts"),
+        65,
+        r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64",
+    ),
+    "corpus kind": (
+        "length",
+        ("corpus", "kind"),
+        "made_wrld",
+        r"@\.corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]",
+    ),
+    "corpus key": (
+        "length",
+        ("corpus", "docs"),
+        3,
+        r"@\.corpus\.docs = 3: unknown key; allowed here: kind, documents",
+    ),
+    "corpus size": (
+        "length",
+        ("corpus", "documents", "test"),
+        0,
+        r"@\.corpus\.documents\.test = 0: must be at least 1",
+    ),
+    "corpus of a task that draws its own": (
+        "summarization",
+        ("corpus",),
+        LOCAL,
+        r"@\.corpus\.kind = 'local_files': summarization draws its own documents; only "
+        r"'made_world' is allowed",
+    ),
+    "groups": (
+        "length",
+        (*RLOO, "batch_size"),
+        36,
+        r"rloo\.batch_size = 36: must be a multiple of samples_per_prompt = 8",
+    ),
+    "no groups": (
+        "length",
+        (*RLOO, "samples_per_prompt"),
+        REMOVED,
+        r"@\.alignment\.objectives\.rloo: 'samples_per_prompt' is a required property of an "
+        r"objective that samples",
+    ),
+    "no updates": (
+        "length",
+        (*RLOO, "updates_per_sample"),
+        REMOVED,
+        r"rloo: 'updates_per_sample' is a required property",
+    ),
+    "unknown reward": (
+        "length",
+        (*RLOO, "reward"),
+        "golden",
+        r"rloo\.reward = 'golden': must be one of \['gold', 'learned', 'labeller'\]",
+    ),
+    "sampling for the labeller": (
+        "summarization",
+        (*RLOO, "reward"),
+        "labeller",
+        r"@\.alignment\.objectives\.rloo\.reward = 'labeller': an objective that samples can "
+        r"maximise 'gold', 'learned' or measures of the task",
+    ),
+    "pairs for the reward model": (
+        "summarization",
+        (*DPO, "reward"),
+        "learned",
+        r"@\.alignment\.objectives\.dpo\.reward = 'learned': an objective that learns from "
+        r"preference pairs never sees the reward model",
+    ),
+    "pairs missing for dpo": (
+        "safety",
+        ("preferences",),
+        REMOVED,
+        r"@\.preferences: missing, but @\.alignment\.objectives\.dpo needs preference pairs",
+    ),
+    "pairs missing for the reward model": (
+        "hallucination",
+        ("preferences",),
+        REMOVED,
+        r"@\.preferences: missing, but @\.alignment\.objectives\.rloo-judge needs preference "
+        r"pairs",
+    ),
+    "reward model missing": (
+        "summarization",
+        ("reward_model",),
+        REMOVED,
+        r"@\.reward_model: missing, but @\.alignment\.objectives\.rloo\.reward is 'learned'",
+    ),
+    "gold from a biased labeller": (
+        "summarization",
+        (*DPO, "reward"),
+        "gold",
+        r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias, so "
+        r"what the pairs teach is 'labeller'",
+    ),
+    "gold by default from a biased labeller": (
+        "safety",
+        ("preferences", "length_bias"),
+        0.1,
+        r"@\.alignment\.objectives\.dpo\.reward = 'gold': the labeller has a length_bias",
+    ),
+    "sharpness zero": (
+        "safety",
+        ("preferences", "sharpness"),
+        0,
+        r"@\.preferences\.sharpness = 0: must be a number greater than 0",
+    ),
+    "no labeller": (
+        "safety",
+        ("preferences", "sharpness"),
+        REMOVED,
+        r"@\.preferences: 'sharpness' is a required property where the reference is the source",
+    ),
+    "unknown source": (
+        "safety",
+        ("preferences", "source"),
+        "gold",
+        r"@\.preferences\.source = 'gold': must be one of \['reference', 'task'\]",
+    ),
+    "a task that writes no pairs": (
+        "safety",
+        ("preferences", "source"),
+        "task",
+        r"@\.preferences\.source = 'task': this task writes no pairs .*allowed: 'reference'",
+    ),
+    "a labeller of what the task writes": (
+        "hallucination",
+        ("preferences", "sharpness"),
+        4,
+        r"@\.preferences\.sharpness = 4: what the task writes needs no labeller; remove it",
+    ),
+    "dpo on what the task writes": (
+        "hallucination",
+        DPO,
+        "dpo",
+        r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, "
+        r"but @\.preferences\.source = 'task'",
+    ),
+    "own margin zero": (
+        "hallucination",
+        ("alignment", "objectives", "rloo-judge", "reward_margin"),
+        0,
+        r"rloo-judge\.reward_margin = 0: must be a number greater than 0",
+    ),
+    "too few held out": (
+        "summarization",
+        ("reward_model", "held_out"),
+        10,
+        r"@\.reward_model\.held_out = 10: must be at least 20",
+    ),
+    "more than a share": (
+        "safety",
+        ("sft", "minimum"),
+        {"finished": 1.5},
+        r"@\.sft\.minimum\.finished = 1\.5: must be at most 1",
+    ),
+    "margin zero": (
+        "safety",
+        ("reward_margin",),
+        0,
+        r"@\.reward_margin = 0: must be a number greater than 0",
+    ),
+}
 STUDY_MISTAKES = {
     "unknown top key": ("sedd", 3, r"sedd = 3: unknown key; allowed here: .*seed"),
     "study seed": ("seed", "one", r"seed = 'one': must be of type integer"),
     "no task": ("tasks", {}, r"tasks = {}: must not be empty"),
-    "main task missing": ("main_task", REMOVED, r"main_task: missing, but there are several tasks \(length, summarization, hallucination, safety\); name the one"),
-    "main task unknown": ("main_task", "lenght", r"main_task = 'lenght': there is no such task; allowed: length, summarization"),
+    "main task missing": (
+        "main_task",
+        REMOVED,
+        r"main_task: missing, but there are several tasks \(length, summarization, "
+        r"hallucination, safety\); name the one",
+    ),
+    "main task unknown": (
+        "main_task",
+        "lenght",
+        r"main_task = 'lenght': there is no such task; allowed: length, summarization",
+    ),
     "seed too large": ("seed", 2**32, r"seed = 4294967296: must be at most 4294967295"),
-    "old form": ("task", {"name": "length"}, r"task = {'name': 'length'}: unknown key; allowed here: .*tasks"),
-    "margin of the study": ("statistics", {"bootstrap_resamples": 200, "rank_correlation": 0.9, "reward_margin": 0.1}, r"statistics\.reward_margin = 0\.1: unknown key"),
-}  # fmt: skip
+    "old form": (
+        "task",
+        {"name": "length"},
+        r"task = {'name': 'length'}: unknown key; allowed here: .*tasks",
+    ),
+    "margin of the study": (
+        "statistics",
+        {"bootstrap_resamples": 200, "rank_correlation": 0.9, "reward_margin": 0.1},
+        r"statistics\.reward_margin = 0\.1: unknown key",
+    ),
+}
 
 
 def refused(config: dict, message: str) -> None:
@@ -194,7 +516,8 @@ def test_a_biased_labeller_is_no_mistake_for_who_maximises_his_taste(config):
 
 
 def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypatch):
-    corpus, key = shipped("local-text.yaml")["tasks"]["length"]["corpus"], "tasks.length.corpus"
+    key = "tasks.length.corpus"
+    corpus = shipped("local-text.yaml")["tasks"]["length"]["corpus"]
     for name in corpus["files"].values():
         (tmp_path / name).touch()
     monkeypatch.delenv(checks.CORPUS_VARIABLE, raising=False)
@@ -203,8 +526,8 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     ):
         checks.corpus_files(key, corpus)
     monkeypatch.setenv(checks.CORPUS_VARIABLE, str(tmp_path))
-    found = checks.corpus_files(key, corpus)
-    assert {split: Path(path).name for split, path in found.items()} == corpus["files"]
+    file_by_split = checks.corpus_files(key, corpus)
+    assert {split: Path(path).name for split, path in file_by_split.items()} == corpus["files"]
     corpus["folder"] = str(tmp_path / "elsewhere")
     message = r"tasks\.length\.corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"
     with pytest.raises(schema.ConfigError, match=message):
@@ -219,7 +542,8 @@ def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(
     with pytest.raises(SystemExit, match="1"):
         plan.resolve_or_exit(config)
     assert capsys.readouterr().err == (
-        "config error: tasks.safety.model.hidden_size = 64: must be a multiple of tasks.safety.model.heads = 5\n"
+        "config error: tasks.safety.model.hidden_size = 64: must be a multiple of "
+        "tasks.safety.model.heads = 5\n"
     )
 
 
@@ -249,21 +573,21 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
     refused(config, r"tasks\.mine\.settings = .*max_words = 0 must be at least 1")
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (("module",), "nowhere.py", r"tasks\.length\.module = 'nowhere\.py': there is no file"),
-        (("module",), "metric.py", r"tasks\.length\.module = 'metric\.py': metric\.py must define a function create"),
-        (("module",), "raises.py", r"tasks\.length\.module = 'raises\.py': raises\.py cannot be imported: ZeroDivisionError"),
-        (("metrics",), ["nowhere.py"], r"tasks\.length\.metrics = 'nowhere\.py': there is no file"),
-        (("metrics",), ["task.py"], r"tasks\.length\.metrics = 'task\.py': task\.py must define a class with a method _compute"),
-        (("metrics",), ["metric.py", "again/metric.py"], r"'metric\.py' and 'again/metric\.py' are both named 'metric'"),
-        (("metrics",), ["metric"], r"tasks\.length\.metrics\[0\] = 'metric'"),
-        ((*RLOO, "objective"), "nowhere.py", r"@\.rloo\.objective = 'nowhere\.py': there is no file"),
-        ((*RLOO, "objective"), "metric.py", r"@\.rloo\.objective = 'metric\.py': metric\.py must define a function make_trainer"),
-        ((*RLOO, "objective"), "undeclared.py", r"@\.rloo\.objective = .*undeclared\.py must declare DATA at its top"),
-    ],
-)  # fmt: skip
+WRONG_FILES = [
+    (("module",), "nowhere.py", "there is no file"),
+    (("module",), "metric.py", r"metric\.py must define a function create"),
+    (("module",), "raises.py", r"raises\.py cannot be imported: ZeroDivisionError"),
+    (("metrics",), ["nowhere.py"], "there is no file"),
+    (("metrics",), ["task.py"], r"task\.py must define a class with a method _compute"),
+    (("metrics",), ["metric.py", "again/metric.py"], ""),
+    (("metrics",), ["metric"], ""),
+    ((*RLOO, "objective"), "nowhere.py", "there is no file"),
+    ((*RLOO, "objective"), "metric.py", r"metric\.py must define a function make_trainer"),
+    ((*RLOO, "objective"), "undeclared.py", r"undeclared\.py must declare DATA at its top"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG_FILES)
 def test_a_wrong_file_is_refused_by_name(config, here, path, value, message):
     (here / "raises.py").write_text('CORPUS = "any"\n\n\ndef create(settings): ...\n\n\n1 / 0\n')
     (here / "undeclared.py").write_text("def make_trainer(inputs): ...\n")
@@ -273,7 +597,16 @@ def test_a_wrong_file_is_refused_by_name(config, here, path, value, message):
     for key in path[:-1]:
         section = section[key]
     section[path[-1]] = value
-    refused(config, message.replace("@", r"tasks\.length\.alignment\.objectives"))
+
+    # The message names the key and the file.
+    key = re.escape(".".join(("tasks", "length", *path)))
+    if value == ["metric.py", "again/metric.py"]:
+        refused(config, rf"{key}: 'metric\.py' and 'again/metric\.py' are both named 'metric'")
+    elif value == ["metric"]:
+        refused(config, rf"{key}\[0\] = 'metric'")
+    else:
+        file = value[0] if isinstance(value, list) else value
+        refused(config, rf"{key} = '{re.escape(file)}': {message}")
 
 
 def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config, here):
@@ -284,7 +617,8 @@ def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config
     del length["preferences"]
     refused(
         config,
-        r"tasks\.length\.preferences: missing, but tasks\.length\.alignment\.objectives\.mine needs preference pairs",
+        r"tasks\.length\.preferences: missing, but tasks\.length\.alignment\.objectives\.mine "
+        r"needs preference pairs",
     )
 
 
@@ -314,7 +648,10 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
     path.write_text(text.replace("        dpo:\n", "        rloo:\n", 1))
     with pytest.raises(SystemExit, match="1"):
         plan.resolve_or_exit(yaml.safe_load(path.read_text()), [path])
-    message = r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in .*, lines (\d+) and (\d+); rename one"
+    message = (
+        r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in "
+        r".*, lines (\d+) and (\d+); rename one"
+    )
     first, second = map(int, re.search(message, capsys.readouterr().err).groups())
     assert (
         path.read_text().splitlines()[first - 1]

@@ -1,4 +1,7 @@
-"""What a config names is found, in this project, in a file or among the entry points; what is wrong with it is said with the file's name."""
+"""Modules that a config names are found; a message about one names its file.
+
+They are modules of this project, files, and entry points.
+"""
 
 from __future__ import annotations
 

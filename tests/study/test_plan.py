@@ -1,4 +1,4 @@
-"""The plan says what a config means: which models are trained, which lams are decoded, with which seeds."""
+"""The plan says what a config means: which models are trained, which lams are decoded, and how."""
 
 import copy
 import zlib

@@ -1,4 +1,4 @@
-"""The digest of a job's code: comments and docstrings leave it alone, code does not, nor does a helper's code."""
+"""The digest of a job's code changes with the code of its helpers, and not with comments."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,10 @@ FILES = {
     "tasks/__init__.py": '"""Tasks."""\n',
     "tasks/helper.py": "def twice(x):\n    return 2 * x\n",
     "training/__init__.py": "",
-    "training/job.py": '"""A job."""\nfrom tasks.helper import twice\n\n\ndef main():\n    """Run."""\n    return twice(1)  # two\n',
+    "training/job.py": (
+        '"""A job."""\nfrom tasks.helper import twice\n\n\n'
+        'def main():\n    """Run."""\n    return twice(1)  # two\n'
+    ),
 }
 
 

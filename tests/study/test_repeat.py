@@ -1,4 +1,4 @@
-"""A job can be repeated by hand: its log begins with the command, its settings lie beside the log."""
+"""A job can be repeated by hand: its log begins with the command; its settings lie beside it."""
 
 import json
 import os

@@ -10,13 +10,15 @@ import tasks
 from study import modules
 
 LAPTOP = yaml.safe_load((Path(__file__).parents[2] / "config" / "laptop.yaml").read_text())["tasks"]
-NAN, INF = math.nan, math.inf
+NAN = math.nan
+INF = math.inf
 
 
 class Stub:
     """A task whose verdicts are given."""
 
-    name, version = "stub", 1
+    name = "stub"
+    version = 1
 
     def __init__(self, verdict):
         self.verdict = verdict

@@ -33,10 +33,12 @@ LOOKS = {
 # The words of the templates. What is left of a predicate without them is what it says.
 FRAME = re.findall(
     r"\w+",
-    """a an and as at by every has in is of on the to who with after always eat eats eating earns flat
-    for friends hopes large lives living long looks loves keeps named many years moved near harbour
-    home next year before winter often old day week late last likes could plate rents room small
-    stayed talks about took travelled went usually visits wanted plans worked works""",
+    """
+    a an and as at by every has in is of on the to who with after always eat eats eating earns
+    flat for friends hopes large lives living long looks loves keeps named many years moved near
+    harbour home next year before winter often old day week late last likes could plate rents
+    room small stayed talks about took travelled went usually visits wanted plans worked works
+    """,
 )
 ROWS = 1500
 
@@ -73,7 +75,10 @@ def read(prompt):
 
 
 def near(count, total, share):
-    """Whether a count is within four standard errors of its share; a right one fails 6 in 100,000."""
+    """Whether a count is within four standard errors of its share.
+
+    If the share is right, 6 draws in 100,000 are not.
+    """
     return abs(count / total - share) < 4 * (share * (1 - share) / total) ** 0.5
 
 

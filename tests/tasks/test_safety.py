@@ -62,7 +62,10 @@ def reads_harmful(prompt):
 
 
 def within(count, trials, share):
-    """Whether a count is within four standard errors of its share; a right one fails 1 in 15,000."""
+    """Whether a count is within four standard errors of its share.
+
+    If the share is right, 1 draw in 15,000 is not.
+    """
     return abs(count - trials * share) <= 4 * math.sqrt(trials * share * (1 - share))
 
 

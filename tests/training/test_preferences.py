@@ -1,4 +1,7 @@
-"""Preference pairs: which are kept, and how often the better completion is the chosen one."""
+"""Preference pairs: which are kept, and how often the better completion is the chosen one.
+
+The whole job runs, with a model of no weights and completions that the tests draw.
+"""
 
 import json
 import random
@@ -7,19 +10,18 @@ import pytest
 from datasets import Dataset
 from scipy import special, stats
 
+import tasks
 from tasks import TaskError
-from training import preferences
+from training import preferences as job
 from training.tokenizer import train_tokenizer
 
 PROMPTS = [f"Document {i}\nSummary:" for i in range(50)]
-GOOD, LONG, LONGER, CUT, SPLIT = (
-    " A cat.",
-    " She has a cat now.",
-    " She has a cat and sings.",
-    " A dog.",
-    " A",
-)
-TOLD = {GOOD: 0.0, LONG: -1.0, LONGER: -1.0}
+GOOD = " A cat."
+LONG = " She has a cat now."
+LONGER = " She has a cat and sings."
+CUT = " A dog."  # stands for a completion that did not end in time
+SPLIT = " A"  # stands for a completion whose text comes back as other tokens
+GOLD = {GOOD: 0.0, LONG: -1.0, LONGER: -1.0}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,11 @@ def tokenizer():
 
 
 class Drawn:
+    """Completions as `sample_completions` returns them."""
+
     def __init__(self, ids, ended):
-        self.ids, self.ended = ids, ended
+        self.ids = ids
+        self.ended = ended
 
     def token_ids(self):
         return self.ids
@@ -39,135 +44,145 @@ class Drawn:
         return self.ended
 
 
-def stage(folder, monkeypatch, tokenizer, section, task=None):
-    """The rows that the stage writes; the model is none, and the tokenizer is given."""
+@pytest.fixture
+def run_job(tokenizer, tmp_path, monkeypatch):
+    """Runs the job on a model of no weights and returns the rows that it writes."""
 
     class Model:
         def to(self, device): ...
 
-    monkeypatch.setattr(preferences.shared, "load_model", lambda folder: (Model(), tokenizer))
-    Dataset.from_dict({"prompt": PROMPTS}).to_parquet(folder / "train.parquet")
-    settings = {
-        "task": {"name": "length", "settings": task or {}},
-        "preferences": section,
-        "max_new_tokens": 36,
-    }
-    arguments = {
-        "settings": json.dumps(settings),
-        "reference": ".",
-        "prompts": folder / "train.parquet",
-    }
-    arguments["output"] = folder / "pairs.parquet"
-    monkeypatch.setattr(
-        "sys.argv", ["preferences", *(f"--{name}={value}" for name, value in arguments.items())]
-    )
-    preferences.main()
-    return Dataset.from_parquet(str(arguments["output"]), keep_in_memory=True).to_list()
+    def run(task, preferences):
+        monkeypatch.setattr(job.shared, "load_model", lambda folder: (Model(), tokenizer))
+        Dataset.from_dict({"prompt": PROMPTS}).to_parquet(tmp_path / "train.parquet")
+        output = tmp_path / "pairs.parquet"
+        settings = {
+            "task": {"name": "length", "settings": task},
+            "preferences": preferences,
+            "max_new_tokens": 36,
+        }
+        command = [
+            "preferences",
+            f"--settings={json.dumps(settings)}",
+            "--reference=.",
+            f"--prompts={tmp_path / 'train.parquet'}",
+            f"--output={output}",
+        ]
+        monkeypatch.setattr("sys.argv", command)
+        job.main()
+        return Dataset.from_parquet(str(output), keep_in_memory=True).to_list()
+
+    return run
 
 
 @pytest.fixture
-def write(tokenizer, tmp_path, monkeypatch):
-    """Runs the stage on a task that writes its pairs with `pair`: the rows."""
+def write(run_job, monkeypatch):
+    """Runs the job on a task that writes its pairs with `pair`, and returns the rows."""
 
     def run(pair):
         class Writer:
-            name, version = "written", 1
+            name = "written"
+            version = 1
 
             def judge(self, prompts, completions, ids):
                 return {"gold": [float(completion != LONG) for completion in completions]}
 
         Writer.pair = staticmethod(pair)
-        monkeypatch.setattr(preferences.tasks, "create", lambda name, settings: Writer())
-        return stage(
-            tmp_path, monkeypatch, tokenizer, {"source": "task", "pairs": 120, "batch_size": 16}
-        )
+        monkeypatch.setattr(tasks, "create", lambda *arguments: Writer())
+        return run_job({}, {"source": "task", "pairs": 120, "batch_size": 16})
 
     return run
 
 
 @pytest.fixture
-def draw(tokenizer, tmp_path, monkeypatch):
-    """Runs the stage on completions drawn from `texts`: the rows it kept, and what was sampled as (prompt, text) pairs."""
+def draw(run_job, tokenizer, monkeypatch):
+    """Runs the job on completions drawn from `texts`.
 
-    def run(texts, pairs=2000, **settings):
-        rng, sampled = random.Random(0), []
-        top = len(tokenizer(GOOD).input_ids)  # GOOD is just within the range
+    It returns the rows that were kept, and what was sampled as pairs of a prompt and a text.
+    """
 
-        def sample(model, tokenizer, prompts, room):
-            assert room == 36
-            chosen = [rng.choice(texts) for _ in prompts]
-            sampled.extend(zip(prompts, chosen, strict=True))
-            ids = [tokenizer(text).input_ids for text in chosen]
-            for i, text in enumerate(chosen):
-                if text == SPLIT:  # text that would come back as other tokens
-                    ids[i] = tokenizer.convert_tokens_to_ids(["Ġ", "A", "Ġ", "c", "a", "t"])
-                    assert tokenizer(tokenizer.decode(ids[i])).input_ids != ids[i]
-            return Drawn(ids, [text != CUT for text in chosen])
+    def run(texts, pairs=2000, **preferences):
+        rng = random.Random(0)
+        sampled = []
+        ids_of = {text: tokenizer(text).input_ids for text in texts}
+        if SPLIT in texts:
+            ids_of[SPLIT] = tokenizer.convert_tokens_to_ids(["Ġ", "A", "Ġ", "c", "a", "t"])
+            assert tokenizer(tokenizer.decode(ids_of[SPLIT])).input_ids != ids_of[SPLIT]
 
-        monkeypatch.setattr(preferences, "sample_completions", sample)
-        section = {"pairs": pairs, "batch_size": 128, **settings}
-        return stage(
-            tmp_path, monkeypatch, tokenizer, section, {"min_tokens": 1, "max_tokens": top}
-        ), sampled
+        def sample(model, tokenizer, prompts, max_new_tokens):
+            assert max_new_tokens == 36
+            drawn = [rng.choice(texts) for _ in prompts]
+            sampled.extend(zip(prompts, drawn, strict=True))
+            return Drawn([ids_of[text] for text in drawn], [text != CUT for text in drawn])
+
+        monkeypatch.setattr(job, "sample_completions", sample)
+        length_of_good = len(tokenizer(GOOD).input_ids)
+        task = {"min_tokens": 1, "max_tokens": length_of_good}
+        rows = run_job(task, {"pairs": pairs, "batch_size": 128, **preferences})
+        return rows, sampled
 
     return run
 
 
-def test_pairs_that_teach_nothing_or_were_not_seen_whole_are_left_out(draw):
+def drawn_pairs(sampled):
+    """The prompt and the two texts of each pair that was sampled."""
+    pairs = []
+    for (prompt, first), (same_prompt, second) in zip(sampled[::2], sampled[1::2], strict=True):
+        assert prompt == same_prompt
+        pairs.append((prompt, first, second))
+    return pairs
+
+
+def test_pairs_of_equal_gold_are_left_out_and_pairs_with_a_completion_of_no_use(draw):
     rows, sampled = draw([GOOD, LONG, LONGER, CUT, SPLIT], sharpness=4)
     assert len(sampled) == 4000
     usable = []
-    for (prompt, first), (again, second) in zip(sampled[::2], sampled[1::2], strict=True):
-        assert prompt == again
-        if first in TOLD and second in TOLD and TOLD[first] != TOLD[second]:
+    for prompt, first, second in drawn_pairs(sampled):
+        if first in GOLD and second in GOLD and GOLD[first] != GOLD[second]:
             usable.append((prompt, {first, second}))
     assert [(row["prompt"], {row["chosen"], row["rejected"]}) for row in rows] == usable
     assert {row["prompt"] for row in rows} == set(PROMPTS)
     for row in rows:
-        assert (row["chosen_gold"], row["rejected_gold"]) == (
-            TOLD[row["chosen"]],
-            TOLD[row["rejected"]],
-        )
+        assert row["chosen_gold"] == GOLD[row["chosen"]]
+        assert row["rejected_gold"] == GOLD[row["rejected"]]
 
 
-def test_the_better_one_is_chosen_as_often_as_the_labeller_is_sharp(draw):
-    """Binomial test at level 1e-4."""
+def test_the_better_completion_is_chosen_as_often_as_the_labeller_is_sharp(draw):
+    """The binomial test is at level 1e-4."""
     rows, _ = draw([GOOD, LONG], sharpness=1.5)
     better = sum(row["chosen"] == GOOD for row in rows)
     assert stats.binomtest(better, len(rows), special.expit(1.5)).pvalue > 1e-4
 
 
-def test_a_bias_for_length_is_labelled_in_and_makes_equal_gold_differ(draw, tokenizer):
-    """Binomial test at level 1e-4 on pairs of equal gold."""
+def test_with_a_length_bias_the_longer_of_two_completions_of_equal_gold_is_preferred(
+    draw, tokenizer
+):
+    """The binomial test is at level 1e-4."""
     rows, sampled = draw([LONG, LONGER], sharpness=4, length_bias=0.3)
-    assert len(rows) == sum(
-        first != second for (_, first), (_, second) in zip(sampled[::2], sampled[1::2], strict=True)
-    )
-    more = len(tokenizer(LONGER).input_ids) - len(tokenizer(LONG).input_ids)
+    assert len(rows) == sum(first != second for _, first, second in drawn_pairs(sampled))
+    more_tokens = len(tokenizer(LONGER).input_ids) - len(tokenizer(LONG).input_ids)
     longer = sum(row["chosen"] == LONGER for row in rows)
-    assert stats.binomtest(longer, len(rows), special.expit(0.3 * more)).pvalue > 1e-4
+    assert stats.binomtest(longer, len(rows), special.expit(0.3 * more_tokens)).pvalue > 1e-4
 
 
 def test_pairs_that_the_task_writes_are_taken_as_they_are(write):
-    rows = write(lambda prompt, rng: (f"{GOOD[:-1]} {rng.random():.3f}.", LONG))
+    def pair(prompt, rng):
+        return f"{GOOD[:-1]} {rng.random():.3f}.", LONG
+
+    rows = write(pair)
     assert [row["prompt"] for row in rows] == [PROMPTS[i % len(PROMPTS)] for i in range(120)]
     assert all(row["chosen"].startswith(GOOD[:-1]) and row["rejected"] == LONG for row in rows)
-    assert (
-        len({row["chosen"] for row in rows}) > 100
-    )  # the random numbers are of the stage, and go on
     assert {(row["chosen_gold"], row["rejected_gold"]) for row in rows} == {(1.0, 0.0)}
-    assert rows == write(lambda prompt, rng: (f"{GOOD[:-1]} {rng.random():.3f}.", LONG))
+    # The random numbers are the job's, go on from pair to pair, and are the same each time.
+    assert len({row["chosen"] for row in rows}) > 100
+    assert rows == write(pair)
 
 
-def test_a_pair_written_the_wrong_way_round_is_an_error_that_shows_it(write):
-    with pytest.raises(
-        TaskError, match="task written: of the pair .* the second is no worse: gold 0.0 and 1.0"
-    ):
+def test_a_written_pair_whose_second_completion_is_better_is_an_error_that_shows_it(write):
+    message = "task written: .*better completion first, but the gold of .* is 0.0 and 1.0"
+    with pytest.raises(TaskError, match=message):
         write(lambda prompt, rng: (LONG, GOOD))
 
 
-def test_no_pair_at_all_is_an_error_that_names_the_task(draw):
-    with pytest.raises(
-        ValueError, match="task length: no pair that the labeller is not indifferent to"
-    ):
+def test_a_job_that_keeps_no_pair_fails_and_names_the_task(draw):
+    with pytest.raises(ValueError, match=r"task length: no pair is left.*preferences\.pairs"):
         draw([LONG, LONGER], pairs=20, sharpness=4)

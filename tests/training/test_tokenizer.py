@@ -1,4 +1,4 @@
-"""The tokenizer writes any text back as it was, and survives saving."""
+"""The tokenizer gives any text back unchanged, also after it was saved."""
 
 import pytest
 from datasets import Dataset
@@ -11,9 +11,9 @@ TEXTS = ["Nora is a baker.\nSummary:", " She has a cat."]
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer(
-        Dataset.from_dict({"prompt": TEXTS[:1] * 20, "completion": TEXTS[1:] * 20}), vocab_size=300
-    )
+    prompt, completion = TEXTS
+    rows = {"prompt": [prompt] * 20, "completion": [completion] * 20}
+    return train_tokenizer(Dataset.from_dict(rows), vocab_size=300)
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "Ünseen  spaces\tand 日本語 .", ""])
@@ -25,10 +25,11 @@ def test_any_text_comes_back_unchanged_also_after_saving(tokenizer, text, tmp_pa
     assert (loaded.padding_side, loaded.eos_token, loaded.pad_token) == ("left", "<eos>", "<pad>")
 
 
-def test_a_prompt_and_its_completion_tokenize_apart_as_together(tokenizer):
-    together = tokenizer("".join(TEXTS)).input_ids
-    assert together == tokenizer(TEXTS[0]).input_ids + tokenizer(TEXTS[1]).input_ids
+def test_a_prompt_and_its_completion_have_the_same_tokens_apart_and_together(tokenizer):
+    prompt, completion = TEXTS
+    together = tokenizer(prompt + completion).input_ids
+    assert together == tokenizer(prompt).input_ids + tokenizer(completion).input_ids
 
 
-def test_the_vocabulary_is_no_larger_than_asked(tokenizer):
+def test_the_vocabulary_is_at_most_as_large_as_asked_for(tokenizer):
     assert len(tokenizer) <= 300

@@ -1,4 +1,4 @@
-"""What all trainings share: a loss that skips the prompts is the same loss."""
+"""What all trainings share: a loss that skips the prompts is the same loss as one that does not."""
 
 import pytest
 import torch
@@ -30,33 +30,36 @@ def trainer(tmp_path_factory):
 
 
 def test_the_loss_and_its_gradient_are_those_of_the_completions_tokens(trainer, monkeypatch):
-    model, scored = trainer.model, []
+    # The loss and its gradient from a plain forward.
+    model = trainer.model
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     labels = batch["labels"][:, 1:]
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
-        :, :-1
-    ]
-    expected = cross_entropy(logits.double().flatten(0, 1), labels.flatten(), ignore_index=-100)
-    wanted = torch.autograd.grad(expected, list(model.parameters()))
+    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    logits = output.logits[:, :-1].double().flatten(0, 1)
+    expected_loss = cross_entropy(logits, labels.flatten(), ignore_index=-100)
+    expected_gradient = torch.autograd.grad(expected_loss, list(model.parameters()))
 
+    # The trainer's, with a count of the positions that it scores.
+    scored = []
     score = trl_utils._ChunkedLogProbFunction.apply
-    monkeypatch.setattr(
-        trl_utils._ChunkedLogProbFunction,
-        "apply",
-        lambda hidden, *rest: scored.append(len(hidden)) or score(hidden, *rest),
-    )
+
+    def counting(hidden, *rest):
+        scored.append(len(hidden))
+        return score(hidden, *rest)
+
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", counting)
     with scoring_completions_only():
-        found = trainer.compute_loss(model, dict(batch))
-    gradient = torch.autograd.grad(found, list(model.parameters()))
+        loss = trainer.compute_loss(model, dict(batch))
+    gradient = torch.autograd.grad(loss, list(model.parameters()))
 
     assert scored == [int((labels != -100).sum())]
     assert 0 < scored[0] < labels.numel() / 2
-    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
-    for one, other in zip(gradient, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-6, atol=1e-6)
+    for derivative, expected in zip(gradient, expected_gradient, strict=True):
+        torch.testing.assert_close(derivative, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_what_trl_asks_is_put_back_also_after_a_failure():
+def test_trl_is_left_as_it_was_also_after_a_failure():
     before = trl_utils._use_triton
     with pytest.raises(KeyError), scoring_completions_only():
         raise KeyError

@@ -2,97 +2,107 @@
 
 from __future__ import annotations
 
-import copy
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.workflow import warm_python
+from tests.workflow.studies import ROOT
+
+#: With two workers, each runs one job at a time.
+CORES = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+QUIET_DRY_RUN = ("--dry-run", "--quiet", "host", "reason")
+
+
+@pytest.fixture(scope="session")
+def warm_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The environment in which jobs start from a Python that has imported the libraries already."""
+    folder = tmp_path_factory.mktemp("python")
+    program = Path(warm_python.__file__)
+    socket = folder / "socket"
+    client = folder / "python"
+    client.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {program} run {socket} "$@"\n')
+    client.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, "-P", program, "serve", socket],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout.readline() == "ready\n"
+    paths = [folder, Path(sys.executable).parent, os.environ["PATH"]]
+    yield {**os.environ, "PATH": os.pathsep.join(map(str, paths))}
+    server.stdin.close()
+    server.wait()
 
 
 class Study:
-    """A study of one task in a temporary folder: `config` may be changed between runs. `of_task` has the task's own results."""
+    """A study in a temporary folder. Its `config` may be changed between runs.
 
-    def __init__(self, folder: Path, config: dict):
-        self.folder, self.config, self.source = folder, config, ROOT
-        (self.task,) = config["tasks"]
+    `source` is the folder of the project whose workflow runs; `results` is where the results are.
+    """
+
+    def __init__(self, folder: Path, config: dict, environment: dict[str, str]):
+        self.folder = folder
+        self.config = config
+        self.environment = environment
+        self.source = ROOT
         self.results = folder / "results" / config["study"]
-        self.of_task = self.results / self.task
 
-    @property
-    def settings(self) -> dict:
+    def section(self, task: str) -> dict:
         """The task's section of the config."""
-        return self.config["tasks"][self.task]
+        return self.config["tasks"][task]
 
     def command(self, *arguments: str) -> list[str]:
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(self.config))
-        workflow = [
-            "--snakefile",
-            str(self.source / "Snakefile"),
-            "--workflow-profile",
-            str(self.source / "profiles/default"),
-        ]
-        where = ["--directory", str(self.folder), "--cores", "2", "--configfile", str(path)]
-        return [sys.executable, "-m", "snakemake", *arguments, *workflow, *where]
-
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        """The command that runs the workflow on the config as it is now."""
+        config_file = self.folder / "config.yaml"
+        config_file.write_text(yaml.safe_dump(self.config))
+        options = {
+            "--snakefile": self.source / "Snakefile",
+            "--workflow-profile": self.source / "profiles/default",
+            "--directory": self.folder,
+            "--cores": CORES,
+            "--configfile": config_file,
         }
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        for option, value in options.items():
+            command += [option, str(value)]
+        return command
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run the workflow to its end and return what it said, whether it succeeded or not."""
         return subprocess.run(
             self.command(*arguments),
-            env=self.environment(),
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def planned(self) -> set[str]:
+    def finish(self, *arguments: str) -> str:
+        """Run the workflow, which must succeed, and return what it wrote to standard error."""
+        result = self.run(*arguments)
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result.stderr
+
+    def planned(self, *targets: str) -> set[str]:
         """What a run would do, as lines like `rule wildcards`."""
-        result = self.run("--dry-run", "--quiet", "host", "reason")
+        result = self.run(*targets, *QUIET_DRY_RUN)
         assert result.returncode == 0, result.stderr
-        jobs, lines = set(), result.stderr.splitlines() + result.stdout.splitlines()
-        for number, line in enumerate(lines):
-            if line.startswith(("rule ", "localrule ")):
-                block = lines[number : number + 12]
-                wildcards = next(
-                    (
-                        text.split(":", 1)[1].strip()
-                        for text in block
-                        if text.strip().startswith("wildcards:")
-                    ),
-                    "",
-                )
-                jobs.add(f"{line.split()[1].rstrip(':')} {wildcards}".strip())
-        return jobs
+        return planned_jobs(result.stdout + result.stderr)
 
 
-def smoke_config() -> dict:
-    return yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
-
-
-def small(task: str) -> dict:
-    """The smoke study with one of its tasks, one objective, and less of everything."""
-    config = smoke_config()
-    settings = copy.deepcopy(config["tasks"][task])
-    settings["dera"]["lams"] = [0, 1]
-    settings["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
-    settings["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2, "batch_size": 16}
-    settings["alignment"]["objectives"] = {
-        "rloo": settings["alignment"]["objectives"]["rloo"] | {"steps": 4, "batch_size": 16}
-    }
-    settings["evaluation"] |= {"prompts": 8, "reference_samples": 4}
-    return config | {"study": "tiny", "main_task": task, "tasks": {task: settings}}
-
-
-@pytest.fixture(scope="module")
-def tiny_config() -> dict:
-    return small("length")
+def planned_jobs(text: str) -> set[str]:
+    """The jobs that Snakemake names in a dry run, as lines like `rule wildcards`."""
+    jobs = set()
+    for block in re.split(r"^(?=(?:local)?rule \w+:)", text, flags=re.MULTILINE)[1:]:
+        rule = re.search(r"rule (\w+):", block)[1]
+        wildcards = re.search(r"^ +wildcards: (.+)$", block, re.MULTILINE)
+        jobs.add(f"{rule} {wildcards[1]}" if wildcards else rule)
+    return jobs

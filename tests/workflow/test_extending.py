@@ -1,100 +1,112 @@
-"""docs/extending.md, followed to the letter: the commands as they stand there, in a copy of the project."""
+"""docs/extending.md, followed to the letter.
+
+The commands run as they stand there, in a copy of the project.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import QUIET_DRY_RUN, planned_jobs
+from tests.workflow.studies import ROOT
 
 pytestmark = pytest.mark.workflow
 GUIDE = ROOT / "docs/extending.md"
 
 
-def run(folder: Path, command: str) -> subprocess.CompletedProcess:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    return subprocess.run(
-        ["bash", "-ec", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass
+class Project:
+    """A copy of the project, in which commands run as a user would type them."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["bash", "-ec", command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory) -> Path:
+def extended(tmp_path_factory, warm_environment) -> Project:
     """A copy of the project after all commands of the guide."""
     folder = tmp_path_factory.mktemp("project")
     ignored = shutil.ignore_patterns(".*", "results", "tests", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
+    project = Project(folder, warm_environment)
     for command in re.findall(r"```bash\n(.*?)```", GUIDE.read_text(), re.DOTALL):
-        result = run(folder, command)
+        result = project.run(command)
         assert result.returncode == 0, (command, result.stderr[-3000:])
-    return folder
+    return project
 
 
-def test_the_guide_leads_to_a_trained_objective_a_task_and_a_metric(extended):
-    results = extended / "results/example"
-    claims = {claim["id"]: claim for claim in json.loads((results / "claims.json").read_text())}
-    assert {f"{task}-agreement-cdpo-0.25" for task in ("length", "one-sentence")} <= set(claims)
-    assert claims["one-sentence-per-token-identity"]["verdict"] == "reproduced"
+def test_the_guide_leads_to_claims_about_the_objective_in_both_tasks(extended):
+    results = extended.folder / "results/example"
+    claims = json.loads((results / "claims.json").read_text())
+    verdicts = {claim["id"]: claim["verdict"] for claim in claims}
+    assert "length-agreement-cdpo-0.25" in verdicts
+    assert "one-sentence-agreement-cdpo-0.25" in verdicts
+    assert verdicts["one-sentence-per-token-identity"] == "reproduced"
     agreement = pd.read_csv(results / "tables/agreement.csv")
-    assert set(zip(agreement["task"], agreement["objective"], strict=True)) >= {
-        ("length", "cdpo"),
-        ("one-sentence", "cdpo"),
-    }
-    completions = pd.read_parquet(results / "length/tables/completions.parquet")
-    by_hand = [
-        sum(map(len, text.split())) / max(len(text.split()), 1)
-        for text in completions["completion"]
-    ]
+    compared = set(zip(agreement["task"], agreement["objective"], strict=True))
+    assert {("length", "cdpo"), ("one-sentence", "cdpo")} <= compared
+
+
+def test_the_guide_leads_to_a_column_of_the_metric(extended):
+    table = extended.folder / "results/example/length/tables/completions.parquet"
+    completions = pd.read_parquet(table)
+    by_hand = []
+    for text in completions["completion"]:
+        words = text.split()
+        by_hand.append(sum(map(len, words)) / max(len(words), 1))
     assert completions["metric:my_metric"].tolist() == pytest.approx(by_hand)
+
+
+def test_every_result_that_the_guide_mentions_is_there(extended):
     for mentioned in re.findall(r"`(results/example/[^`]+)`", GUIDE.read_text()):
-        assert (extended / mentioned).stat().st_size > 1000, mentioned
+        assert (extended.folder / mentioned).stat().st_size > 1000, mentioned
 
 
-def test_an_edited_objective_is_trained_again_and_one_that_raises_is_refused_before_any_job(
-    extended,
-):
-    objective, model = (
-        extended / "my_objective.py",
-        extended / "results/example/length/models/cdpo/beta=1/seed=0",
-    )
-    text, before = objective.read_text(), (model / "adapter_model.safetensors").stat().st_mtime_ns
+def test_an_edited_objective_is_trained_again(extended):
+    objective = extended.folder / "my_objective.py"
+    text = objective.read_text()
     objective.write_text(text.replace("label_smoothing=0.1", "label_smoothing=0.2"))
-    planned = run(
-        extended, "snakemake --dry-run --quiet host --cores 2 figures --configfile mine.yaml"
-    )
-    trained = set(
-        re.findall(
-            r"wildcards: (task=.*, objective=.*, beta=.*), seed=0\n\s+priority",
-            planned.stdout + planned.stderr,
-        )
-    )
-    assert trained == {
-        f"task={task}, objective=cdpo, beta={beta}"
+    command = ["snakemake", *QUIET_DRY_RUN, "--cores 2 figures --configfile mine.yaml"]
+    result = extended.run(" ".join(command))
+    objective.write_text(text)
+    planned = planned_jobs(result.stdout + result.stderr)
+    assert {job for job in planned if job.startswith("align")} == {
+        f"align task={task}, objective=cdpo, beta={beta}, seed=0"
         for task in ("length", "one-sentence")
         for beta in ("0.25", "1")
     }
+
+
+def test_an_objective_that_raises_is_refused_before_any_job(extended):
+    objective = extended.folder / "my_objective.py"
+    model = extended.folder / "results/example/length/models/cdpo/beta=1/seed=0"
+    written = (model / "adapter_model.safetensors").stat().st_mtime_ns
+    text = objective.read_text()
     objective.write_text(text + "\nimport nowhere\n")
-    result = run(extended, "snakemake --cores 2 figures --configfile mine.yaml")
-    assert result.returncode != 0
-    assert (
-        "config error: my_objective.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
-        in result.stderr
-    )
-    assert (model / "adapter_model.safetensors").stat().st_mtime_ns == before
+    result = extended.run("snakemake --cores 2 figures --configfile mine.yaml")
     objective.write_text(text)
+    assert result.returncode != 0
+    message = (
+        "config error: my_objective.py cannot be imported: "
+        "ModuleNotFoundError: No module named 'nowhere'"
+    )
+    assert message in result.stderr
+    assert (model / "adapter_model.safetensors").stat().st_mtime_ns == written

@@ -14,20 +14,24 @@ from tests.dera.architectures import tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
 #: Writes the beginning-of-sequence token w2 itself, as chat templates do.
-CHAT = "w2 {% for turn in messages %}{{ 'w10' if turn.role == 'system' else 'w11' }} {{ turn.content }} {% endfor %}w12"
+CHAT = (
+    "w2 {% for turn in messages %}"
+    "{{ 'w10' if turn.role == 'system' else 'w11' }} {{ turn.content }} "
+    "{% endfor %}w12"
+)
 
 
 def save(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> str:
-    """A model and its tokenizer in a folder; returns its path as users write it."""
+    """Save a model and its tokenizer in a folder; returns its path as users write it."""
     model.save_pretrained(folder)
     (tokenizer or word_tokenizer()).save_pretrained(folder)
     return str(folder)
 
 
 def chat_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with a chat template, that also begins each text with w2 by itself."""
+    """Return a tokenizer with a chat template, which also begins each text with w2 by itself."""
     tokenizer = word_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="w2 $A", special_tokens=[("w2", 2)]
@@ -41,8 +45,8 @@ def save_pair(
 ) -> list[str]:
     """Save reference and aligned, the architecture's tiny models of seeds 1 and 2."""
     return [
-        save(folder / name, tiny(architecture, seed), tokenizer)
-        for name, seed in (("reference", 1), ("aligned", 2))
+        save(folder / "reference", tiny(architecture, 1), tokenizer),
+        save(folder / "aligned", tiny(architecture, 2), tokenizer),
     ]
 
 
@@ -54,7 +58,7 @@ def llamas(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def adapted(tmp_path_factory) -> list[str]:
-    """Reference and an adapter on it, tiny("llama", 1) and tiny_adapter(tiny("llama", 1), 2)."""
+    """A reference and an adapter on it, tiny("llama", 1) and tiny_adapter(tiny("llama", 1), 2)."""
     folder = tmp_path_factory.mktemp("adapted")
     reference = save(folder / "reference", tiny("llama", 1))
     tiny_adapter(tiny("llama", 1), 2).save_pretrained(folder / "aligned")
@@ -69,7 +73,7 @@ def t5s(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def chats(tmp_path_factory) -> list[str]:
-    """As `llamas`, with a chat template."""
+    """Two decoders whose tokenizer has a chat template."""
     return save_pair(tmp_path_factory.mktemp("chats"), "llama", chat_tokenizer())
 
 
@@ -84,8 +88,22 @@ def no_model(monkeypatch):
 
 
 @pytest.fixture
+def generated_with(monkeypatch) -> list[dict]:
+    """The arguments of each call of `RealignedModel.generate`, its model under "self"."""
+    calls: list[dict] = []
+    original = RealignedModel.generate
+
+    def generate(self, **arguments):
+        calls.append({"self": self, **arguments})
+        return original(self, **arguments)
+
+    monkeypatch.setattr(RealignedModel, "generate", generate)
+    return calls
+
+
+@pytest.fixture
 def dera(capsys):
-    """Run a command; returns its exit status, what it printed and what it said on standard error."""
+    """Run a command; returns its exit status, its standard output and its standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()

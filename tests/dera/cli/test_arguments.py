@@ -1,4 +1,4 @@
-"""The words of the command line: what they mean, and what is said when they are wrong, before any model is loaded."""
+"""What the words of the command line mean, and what is said of wrong ones before a model loads."""
 
 import argparse
 import re
@@ -9,11 +9,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import setuptools
 
 from dera.cli.program import COMMANDS, parse
 from dera.cli.values import beta_of, lams_of, number_list
-from dera.lam_curve.curve import DEFAULT_SAMPLED_LAMS
-from dera.lam_curve.tuning import DEFAULT_LAMS
+from dera.curve.sampling import DEFAULT_SAMPLED_LAMS
+from dera.curve.tuning import DEFAULT_LAMS
 
 ROOT = Path(__file__).parents[3]
 PAIR = ["{reference}", "{aligned}"]
@@ -21,33 +22,35 @@ ASK = [*PAIR, "w3", "w4"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_explains_and_its_examples_are_commands(command, dera):
+def test_the_help_explains_the_strength_and_its_examples_are_commands(command, dera):
     status, out, _ = dera(command, "--help")
     assert status == 0
-    assert "0 is the\nreference, 1 the aligned model" in out
+    assert "0 is the reference, 1 is the aligned model" in " ".join(out.split())
     assert "beta0 / lam" in out
-    examples = re.findall(r"^  (dera .*)$", out, re.MULTILINE)
+    in_one_line = re.sub(r" \\\n +", " ", out)  # an example may go on behind a backslash
+    examples = re.findall(r"^  (dera .*)$", in_one_line, re.MULTILINE)
     assert len(examples) >= 2
     for example in examples:
         args = parse(shlex.split(example)[1:])
         assert (args.command, args.reference) == (command, "models/sft")
 
 
-def test_help_without_a_command_names_all(dera):
+def test_the_help_of_the_program_names_every_command(dera):
     status, out, _ = dera("--help")
     assert status == 0
     assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in COMMANDS)
     assert dera()[0] == 2
 
 
-def test_the_entry_points(monkeypatch, capsys):
+def test_the_installed_program_has_every_package_and_is_what_python_m_runs(monkeypatch, capsys):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["dera"] == "dera.cli:main"
     packages = {
         ".".join(init.parent.relative_to(ROOT).parts)
         for init in (ROOT / "dera").rglob("__init__.py")
     }
-    assert set(project["tool"]["setuptools"]["packages"]) == packages
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert set(setuptools.find_packages(str(ROOT), include=include)) == packages
     monkeypatch.setattr(sys, "argv", ["dera", "generate", "--help"])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("dera", run_name="__main__")
@@ -55,18 +58,13 @@ def test_the_entry_points(monkeypatch, capsys):
 
 
 def test_defaults_named_in_the_help_are_those_of_the_library():
-    text = _help("tune")
-    lams, anchors = (
-        re.search(rf"{words} \(default (\S+)\)", text)[1] for words in ("0:2:0.25", "sample first")
-    )
-    assert number_list(lams) == DEFAULT_LAMS
-    assert number_list(anchors) == DEFAULT_SAMPLED_LAMS
-
-
-def _help(command):
     parser = argparse.ArgumentParser()
-    COMMANDS[command].add_arguments(parser)
-    return " ".join(parser.format_help().split())
+    COMMANDS["tune"].add_arguments(parser)
+    text = " ".join(parser.format_help().split())
+    lams = re.search(r"Choose among these mixing weights \(default (\S+)\)", text)[1]
+    sampled_lams = re.search(r"Sample at these mixing weights first \(default (\S+)\)", text)[1]
+    assert number_list(lams) == DEFAULT_LAMS
+    assert number_list(sampled_lams) == DEFAULT_SAMPLED_LAMS
 
 
 @pytest.mark.parametrize(
@@ -79,7 +77,7 @@ def _help(command):
         ("-0,1e-1", (0, 0.1)),
     ],
 )
-def test_lists_of_numbers(text, values):
+def test_lists_and_ranges_of_numbers_are_read(text, values):
     assert number_list(text) == values
     assert str(number_list(text)[0]) != "-0.0"
 
@@ -106,12 +104,8 @@ def test_prompts_may_stand_anywhere_between_options(words, lams, prompts, capsys
 
 
 def test_a_list_may_begin_with_a_minus():
-    assert parse(["sweep", "R", "A", "--lams", "-0.5,0:1:0.5", "--output", "x"]).lams == (
-        -0.5,
-        0,
-        0.5,
-        1,
-    )
+    args = parse(["sweep", "R", "A", "--lams", "-0.5,0:1:0.5", "--output", "x"])
+    assert args.lams == (-0.5, 0, 0.5, 1)
 
 
 def test_strengths_become_weights_and_back():
@@ -203,7 +197,8 @@ def test_bad_requests_are_refused_by_name_before_a_model_is_loaded(
     words, message, llamas, tmp_path, dera
 ):
     (tmp_path / "good.py").write_text(
-        "def length(prompts, completions):\n    return [len(text) for text in completions]\n"
+        "def length(prompts, completions):\n"
+        "    return [len(completion) for completion in completions]\n"
     )
     (tmp_path / "broken.py").write_text("1 / 0\n")
     for name in ("p.txt", "p.csv"):
@@ -216,7 +211,7 @@ def test_bad_requests_are_refused_by_name_before_a_model_is_loaded(
     assert "Traceback" not in err
 
 
-def test_debug_shows_the_traceback(llamas, dera):
+def test_debug_shows_the_traceback_of_a_refusal(llamas, dera):
     status, _, err = dera("generate", *llamas, " ", "--lam", 1, "--debug")
     assert status == 2
     assert "Traceback" in err

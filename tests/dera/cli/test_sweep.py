@@ -1,18 +1,20 @@
-"""`dera sweep`: its numbers against one row at a time, and its file against stops of every kind."""
+"""`dera sweep`: its numbers against one row at a time, and its file against interruptions."""
 
 import itertools
-import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 import dera as library
+from dera.cli import main
 from dera.cli.output import table
 from dera.cli.sweep_table import sweep_table
 from tests.dera import oracle
 from tests.dera.architectures import EOS, PAD, tiny
 from tests.dera.cli.conftest import save
+from tests.dera.cli.rows import read_rows, token_ids
 
 PROMPTS = ["w3 w4 w5", "w8", "w9 w2"]
 SETTINGS = {
@@ -25,120 +27,107 @@ SETTINGS = {
 
 
 def words(output, **changes):
-    settings = {
-        **SETTINGS,
-        **{f"--{name.replace('_', '-')}": value for name, value in changes.items()},
-    }
+    """Return the words of a sweep of 18 rows in batches of 4, with changes to its options."""
+    changed = {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+    settings = SETTINGS | changed
     return [*PROMPTS, "--output", output, "--quiet", *itertools.chain(*settings.items())]
 
 
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def log_prob(parts, lam, prompt, tokens, source=None):
-    logits = oracle.next_logits(parts, lam, prompt + tokens, source).log_softmax(-1)
+def log_prob(models, lam, prompt, tokens, source=None):
+    """Return the log-probability of tokens after a prompt, from the oracle's logits."""
+    logits = oracle.next_logits(models, lam, prompt + tokens, source).log_softmax(-1)
     return sum(logits[len(prompt) - 1 + t, token].item() for t, token in enumerate(tokens))
 
 
-@pytest.mark.parametrize("pair", ["llamas", "t5s"])
-def test_log_probabilities_equal_one_row_at_a_time(pair, request, tmp_path, dera):
+@pytest.fixture(scope="module")
+def finished(llamas, tmp_path_factory):
+    """The folder of a sweep that was never interrupted, in the file sweep.jsonl."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main([str(word) for word in ["sweep", *llamas, *words(folder / "sweep.jsonl")]]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    """What an uninterrupted sweep writes."""
+    return (finished / "sweep.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(("pair", "architecture"), [("llamas", "llama"), ("t5s", "t5")])
+def test_log_probabilities_equal_one_row_at_a_time(pair, architecture, request, tmp_path, dera):
     output = tmp_path / "sweep.jsonl"
-    metric = tmp_path / "judge.py"
-    metric.write_text(
-        "def words(prompts, completions):\n    return [len(c.split()) + len(p) for p, c in zip(prompts, completions)]\n"
+    judge = tmp_path / "judge.py"
+    judge.write_text(
+        "def words(prompts, completions):\n"
+        "    return [len(c.split()) + len(p) for p, c in zip(prompts, completions)]\n"
     )
     folders = request.getfixturevalue(pair)
-    status, _, _ = dera(
-        "sweep", *folders, *words(output, aligned_beta=0.1, metric=f"{metric}:words")
-    )
-    assert status == 0
-    make = (lambda seed: tiny("t5", seed)) if pair == "t5s" else (lambda seed: tiny("llama", seed))
-    reference, aligned = make(1), make(2)
-    rows, compared = read(output), 0
-    plan = [(p, lam, sample) for p in range(3) for lam in (0, 0.5, 2) for sample in range(2)]
+    changes = {"aligned_beta": 0.1, "metric": f"{judge}:words"}
+    assert dera("sweep", *folders, *words(output, **changes))[0] == 0
+    models = [tiny(architecture, 1), tiny(architecture, 2)]
+    rows = read_rows(output)
+    plan = list(itertools.product(range(3), (0, 0.5, 2), range(2)))
     assert [(row["prompt_id"], row["lam"], row["sample"]) for row in rows] == plan
     assert {row["lam"]: row["beta"] for row in rows} == {0: None, 0.5: 0.2, 2: 0.05}
+
+    compared = 0
     for row in rows:
         assert row["prompt"] == PROMPTS[row["prompt_id"]]
         assert row["metric"] == len(row["completion"].split()) + len(row["prompt"])
-        tokens = [int(word[1:]) for word in row["completion"].split()] + [EOS] * row["finished"]
+        tokens = token_ids(row["completion"]) + [EOS] * row["finished"]
         if len(tokens) < row["tokens"]:
             continue  # a padding token was sampled, which the text does not show
         compared += 1
-        prompt = [int(word[1:]) for word in row["prompt"].split()]
+        prompt = token_ids(row["prompt"])
         context = {"prompt": [PAD], "source": prompt} if pair == "t5s" else {"prompt": prompt}
-        found = [
-            log_prob([reference, aligned], [lam], tokens=tokens, **context)
-            for lam in (0, 1, row["lam"])
-        ]
-        names = ("logp_reference", "logp_aligned", "logp_sampler")
-        assert [row[name] for name in names] == pytest.approx(found, abs=1e-4)
-        exact = (1 - row["lam"]) * found[0] + row["lam"] * found[1]
-        assert row["log_weight"] == pytest.approx(exact - found[2], abs=1e-3)
+        reference, aligned, sampler = (
+            log_prob(models, [lam], tokens=tokens, **context) for lam in (0, 1, row["lam"])
+        )
+        assert row["logp_reference"] == pytest.approx(reference, abs=1e-4)
+        assert row["logp_aligned"] == pytest.approx(aligned, abs=1e-4)
+        assert row["logp_sampler"] == pytest.approx(sampler, abs=1e-4)
+        mixture = (1 - row["lam"]) * reference + row["lam"] * aligned
+        assert row["log_weight"] == pytest.approx(mixture - sampler, abs=1e-3)
     assert compared > len(rows) / 2
 
 
-def test_the_table_is_about_the_rows(llamas, tmp_path, dera):
+def test_the_table_is_that_of_the_rows(llamas, tmp_path, dera):
     output = tmp_path / "sweep.jsonl"
     _, out, _ = dera("sweep", *llamas, *words(output))
-    assert out == sweep_table(read(output)) + "\n"
+    rows = read_rows(output)
+    assert out == sweep_table(rows) + "\n"
     header, _, *lines = out.splitlines()
-    assert header.split() == [
-        "lam",
-        "n",
-        "tokens",
-        "KL",
-        "to",
-        "reference",
-        "(nats)",
-        "gap",
-        "(nats)",
-    ]
+    assert " ".join(header.split()) == "lam n tokens KL to reference (nats) gap (nats)"
     assert [line.split()[:2] for line in lines] == [["0", "6"], ["0.5", "6"], ["2", "6"]]
-    at = [row for row in read(output) if row["lam"] == 2]
-    kl, length = (
-        np.mean(values)
-        for values in (
-            [r["logp_sampler"] - r["logp_reference"] for r in at],
-            [r["tokens"] for r in at],
-        )
-    )
+    at_two = [row for row in rows if row["lam"] == 2]
+    length = np.mean([row["tokens"] for row in at_two])
+    kl = np.mean([row["logp_sampler"] - row["logp_reference"] for row in at_two])
     assert f" {length:.1f} [" in lines[2]
     assert f" {kl:.3f} [" in lines[2]
 
 
 def test_the_table_of_one_prompt_and_one_sample_has_no_intervals_and_no_gap(llamas, tmp_path, dera):
     output = tmp_path / "sweep.jsonl"
-    status, out, _ = dera(
-        "sweep", *llamas, "w3", "--lams", "0,1", "--output", output, "--samples", 1, "--quiet"
-    )
+    options = ["--lams", "0,1", "--output", output, "--samples", 1, "--quiet"]
+    status, out, _ = dera("sweep", *llamas, "w3", *options)
     assert status == 0
     assert [line.split()[-1] for line in out.splitlines()[2:]] == ["-", "-"]
     assert "[" not in out
-    impossible = [{**row, "logp_reference": None} for row in read(output)]  # minus infinity
+    # Null stands for a log-probability of minus infinity.
+    impossible = [{**row, "logp_reference": None} for row in read_rows(output)]
     assert [line.split()[3] for line in sweep_table(impossible).splitlines()[2:]] == ["-", "-"]
     assert table(["a", "bb"], [["1", ""]]) == "a  bb\n-----\n1"
 
 
-@pytest.fixture(scope="module")
-def whole(llamas, tmp_path_factory):
-    """The file of a sweep that was never stopped: 18 rows, batches of 4."""
-    from dera.cli import main
-
-    output = tmp_path_factory.mktemp("whole") / "sweep.jsonl"
-    assert main([str(word) for word in ["sweep", *llamas, *words(output)]]) == 0
-    return output.read_bytes()
-
-
 @pytest.fixture
 def batches(monkeypatch):
-    """Rows of each batch that is decoded; set `.stop` to be interrupted instead of decoding that batch."""
+    """How many rows each decoded batch has; at batch number `.stop` the sweep is interrupted."""
 
     class Batches(list):
         stop = None
 
-    decoded, original = Batches(), library.sample_and_score
+    decoded = Batches()
+    original = library.sample_and_score
 
     def counting(model, tokenizer, prompts, *rest):
         if len(decoded) == decoded.stop:
@@ -153,7 +142,8 @@ def batches(monkeypatch):
 def test_an_interrupted_sweep_goes_on_and_gives_the_same_file(
     llamas, tmp_path, dera, whole, batches
 ):
-    output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
+    output = tmp_path / "sweep.jsonl"
+    partial = tmp_path / "sweep.jsonl.partial"
     batches.stop = 2
     status, out, err = dera("sweep", *llamas, *words(output))
     assert (status, out) == (130, "")
@@ -174,9 +164,12 @@ def test_an_interrupted_sweep_goes_on_and_gives_the_same_file(
 @pytest.mark.parametrize(
     ("kept", "decoded"), [(0.0, [4, 4, 4, 4, 2]), (0.4, [4, 4, 4, 2]), (0.999, [2]), (1.0, [])]
 )
-def test_wherever_it_was_cut(kept, decoded, llamas, tmp_path, dera, whole, batches):
-    """The first part of the file, as a stop of the machine may leave it."""
-    output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
+def test_wherever_the_file_was_cut_off_the_sweep_gives_the_same_file(
+    kept, decoded, llamas, tmp_path, dera, whole, batches
+):
+    """A machine that stops may leave any first part of the file."""
+    output = tmp_path / "sweep.jsonl"
+    partial = tmp_path / "sweep.jsonl.partial"
     batches.stop = 0
     assert dera("sweep", *llamas, *words(output))[0] == 130
     partial.write_bytes(whole[: int(kept * len(whole))])
@@ -189,7 +182,8 @@ def test_wherever_it_was_cut(kept, decoded, llamas, tmp_path, dera, whole, batch
 def test_a_line_that_is_not_json_is_dropped_with_what_follows(
     llamas, tmp_path, dera, whole, batches
 ):
-    output, partial = tmp_path / "sweep.jsonl", tmp_path / "sweep.jsonl.partial"
+    output = tmp_path / "sweep.jsonl"
+    partial = tmp_path / "sweep.jsonl.partial"
     batches.stop = 0
     assert dera("sweep", *llamas, *words(output))[0] == 130
     lines = whole.splitlines(keepends=True)
@@ -199,23 +193,29 @@ def test_a_line_that_is_not_json_is_dropped_with_what_follows(
     assert output.read_bytes() == whole
 
 
-def test_a_finished_sweep_is_shown_again_without_a_model(llamas, tmp_path, dera, request):
+@pytest.mark.usefixtures("no_model")
+def test_a_finished_sweep_is_shown_again_without_a_model(llamas, tmp_path, dera, finished):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     output = tmp_path / "sweep.jsonl"
-    _, first, _ = dera("sweep", *llamas, *words(output))
-    request.getfixturevalue("no_model")
-    status, again, err = dera("sweep", *llamas, *words(output))
-    assert (status, again) == (0, first)
+    status, out, err = dera("sweep", *llamas, *words(output))
+    assert (status, out) == (0, sweep_table(read_rows(output)) + "\n")
     assert "is complete already" in err
 
 
-@pytest.mark.parametrize("finished", [True, False])
-def test_other_settings_are_refused_and_named(finished, llamas, tmp_path, dera, batches, request):
+@pytest.mark.parametrize("complete", [True, False])
+def test_other_settings_are_refused_and_named(
+    complete, llamas, tmp_path, dera, finished, batches, request
+):
     output = tmp_path / "sweep.jsonl"
-    batches.stop = None if finished else 1
-    assert dera("sweep", *llamas, *words(output))[0] == (0 if finished else 130)
-    begun = output if finished else tmp_path / "sweep.jsonl.partial"
+    if complete:
+        shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+        begun = output
+    else:
+        batches.stop = 1
+        assert dera("sweep", *llamas, *words(output))[0] == 130
+        begun = tmp_path / "sweep.jsonl.partial"
     before = begun.read_bytes()
-    other = save(tmp_path / "aligned", tiny("llama", 3))
+    another_aligned = save(tmp_path / "aligned", tiny("llama", 3))
     request.getfixturevalue("no_model")
     changes = {
         "seed was 5 and is now 6": [*llamas, *words(output, seed=6)],
@@ -224,7 +224,7 @@ def test_other_settings_are_refused_and_named(finished, llamas, tmp_path, dera, 
         "max_new_tokens was 6 and is now 7": [*llamas, *words(output, max_new_tokens=7)],
         "batch_size was 4 and is now 5": [*llamas, *words(output, batch_size=5)],
         "prompts was 3 prompts": [*llamas, *words(output), "w7"],
-        "aligned was aligned": [llamas[0], other, *words(output)],
+        "aligned was aligned": [llamas[0], another_aligned, *words(output)],
     }
     for message, arguments in changes.items():
         status, out, err = dera("sweep", *arguments)
@@ -258,22 +258,22 @@ def test_a_metric_that_misbehaves_is_named(body, message, llamas, tmp_path, dera
     assert "Traceback" not in err
 
 
-def test_a_metric_of_a_module_in_the_current_folder(llamas, tmp_path, dera, monkeypatch):
+def test_a_metric_may_be_of_a_module_in_the_current_folder(llamas, tmp_path, dera, monkeypatch):
     (tmp_path / "judges_of_this_test.py").write_text(
         "def one(prompts, completions):\n    return [1] * len(prompts)\n"
     )
     monkeypatch.chdir(tmp_path)
     assert dera("sweep", *llamas, *words("sweep.jsonl", metric="judges_of_this_test:one"))[0] == 0
-    assert {row["metric"] for row in read(tmp_path / "sweep.jsonl")} == {1}
+    assert {row["metric"] for row in read_rows(tmp_path / "sweep.jsonl")} == {1}
 
 
-def test_what_the_models_see_is_the_chat_and_what_is_written_is_the_prompt(chats, tmp_path, dera):
+def test_the_models_see_the_chat_and_the_rows_have_the_prompt(chats, tmp_path, dera):
     output = tmp_path / "sweep.jsonl"
     assert dera("sweep", *chats, *words(output, lams=1), "--chat")[0] == 0
-    for row in read(output):
-        tokens = [int(word[1:]) for word in row["completion"].split()] + [EOS] * row["finished"]
-        prompt = [2, 11, *(int(word[1:]) for word in row["prompt"].split()), 12]
+    aligned = tiny("llama", 2)
+    for row in read_rows(output):
+        tokens = token_ids(row["completion"]) + [EOS] * row["finished"]
+        chat = [2, 11, *token_ids(row["prompt"]), 12]
         if len(tokens) == row["tokens"]:
-            assert row["logp_aligned"] == pytest.approx(
-                log_prob([tiny("llama", 2)], [], prompt, tokens), abs=1e-4
-            )
+            expected = log_prob([aligned], [], chat, tokens)
+            assert row["logp_aligned"] == pytest.approx(expected, abs=1e-4)

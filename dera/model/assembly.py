@@ -1,0 +1,127 @@
+"""Which parts a realigned model has: the reference and its aligned models, from the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dera.model.parts import OFF, Part
+
+
+def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+    """Return the reference, then the aligned models.
+
+    Args and raised errors are as for `RealignedModel`.
+    """
+    if reference is not None and _is_base_of(reference, aligned):
+        # PEFT has put the adapter into the reference itself, which is the base with the adapter off
+        reference = None
+    if reference is None:
+        parts = _parts_of_one_base(aligned, adapters)
+    else:
+        parts = _parts_of_whole_models(reference, aligned, adapters)
+    _check_attention(parts)
+    return parts
+
+
+def named(aligned: Any) -> dict[str, Any]:
+    """Return aligned models, or their paths, by name.
+
+    A mapping gives the names itself. The models of a sequence are called "0", "1", ..., and a
+    single model is called "aligned".
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    if isinstance(aligned, Mapping):
+        models = dict(aligned)
+    elif isinstance(aligned, Sequence) and not isinstance(aligned, str):
+        models = {str(index): model for index, model in enumerate(aligned)}
+    else:
+        models = {"aligned": aligned}
+    if not models:
+        raise ValueError("at least one aligned model is needed, and none was given")
+    return models
+
+
+def check_one_kind(parts: Sequence[Part]) -> None:
+    """Refuse to mix encoder-decoders with decoder-only models.
+
+    Raises:
+        ValueError: naming the kind of each part.
+    """
+    kinds = {part.name: _kind(part) for part in parts}
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            f"the models must be of one kind, got {kinds}: "
+            "their next-token logits are about different texts"
+        )
+
+
+def _kind(part: Part) -> str:
+    return "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only"
+
+
+def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
+    """The base of a PEFT model, then its adapters."""
+    if not hasattr(aligned, "disable_adapter"):
+        raise ValueError(
+            "reference may be None only when aligned is a PEFT model, "
+            "whose base is then the reference"
+        )
+    names = _adapters_to_mix(aligned, adapters)
+    return [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
+
+
+def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+    """The reference, then aligned models that do not share their weights with it."""
+    modules = named(aligned)
+    if adapters:
+        raise ValueError(
+            "adapters= is for one PEFT model whose base is the reference: "
+            "pass reference=None with it"
+        )
+    for name, module in modules.items():
+        if _is_base_of(reference, module):
+            raise ValueError(
+                f"the aligned model {name!r} is a PEFT model on the reference itself, which its "
+                "adapter changes: load the reference once more, or pass reference=None and "
+                "adapters=[...]"
+            )
+    return [Part("reference", reference), *(Part(name, m) for name, m in modules.items())]
+
+
+def _is_base_of(reference: Any, aligned: Any) -> bool:
+    """Whether an aligned model is a PEFT model on the reference itself."""
+    return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
+
+
+def _check_attention(parts: Sequence[Part]) -> None:
+    """Refuse models whose state is not a cache of keys and values (RWKV, Mamba).
+
+    Such a state can be neither padded nor reordered here.
+    """
+    without = [part.name for part in parts if "past_key_values" not in part.known]
+    if without:
+        raise ValueError(
+            f"{without} keep no past_key_values: only models with attention can be mixed"
+        )
+
+
+def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:
+    """The adapters of a PEFT model that are mixed: those named, or its only one.
+
+    Raises:
+        ValueError: if one is unknown, or if none is named and the model has several.
+    """
+    present = list(module.peft_config)
+    unknown = [name for name in adapters or [] if name not in present]
+    if unknown:
+        raise ValueError(f"the PEFT model has no adapter {unknown}: it has {present}")
+    if adapters:
+        return list(adapters)
+    if len(present) > 1:
+        raise ValueError(
+            f"the PEFT model has several adapters {present}: name those to mix with adapters=[...]"
+        )
+    return present
