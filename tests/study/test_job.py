@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all; progress says how much is left."""
+"""A job's outputs appear whole or not at all, and its progress says how much time is left."""
 
 import io
 

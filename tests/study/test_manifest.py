@@ -1,4 +1,4 @@
-"""The manifest's checksums are those of the bytes, and its commit that of the source."""
+"""The checksums of the manifest are those of the bytes, and its commit is that of the source."""
 
 import hashlib
 import json
@@ -33,10 +33,9 @@ def test_a_model_is_its_safetensors(tmp_path):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    return subprocess.run(
-        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    command = ["git", "-C", folder, *author, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):
@@ -59,28 +58,20 @@ def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
 
 
 def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, monkeypatch):
-    files = {name: tmp_path / name for name in ("train.parquet", "claims.json")}
-    for name, path in files.items():
-        path.write_text(name)
-    argv = [
-        "manifest",
-        "--settings",
-        '{"study": "tiny", "seed": 3}',
-        "--inputs",
-        str(files["train.parquet"]),
-    ]
-    argv += ["--outputs", str(files["claims.json"]), "--output", str(tmp_path / "manifest.json")]
-    monkeypatch.setattr(sys, "argv", argv)
+    data = tmp_path / "train.parquet"
+    data.write_text("the data")
+    claims = tmp_path / "claims.json"
+    claims.write_text("the claims")
+    output = tmp_path / "manifest.json"
+    settings = {"study": "tiny", "seed": 3}
+    arguments = ["--settings", json.dumps(settings), "--inputs", data, "--outputs", claims]
+    monkeypatch.setattr(sys, "argv", ["manifest", *map(str, arguments), "--output", str(output)])
     manifest.main()
-    found = json.loads((tmp_path / "manifest.json").read_text())
-    assert found["config"] == {"study": "tiny", "seed": 3}
-    assert found["versions"]["torch"]
-    assert found["inputs"] == {
-        str(files["train.parquet"]): hashlib.sha256(b"train.parquet").hexdigest()
-    }
-    assert found["outputs"] == {
-        str(files["claims.json"]): hashlib.sha256(b"claims.json").hexdigest()
-    }
+    written = json.loads(output.read_text())
+    assert written["config"] == settings
+    assert written["versions"]["torch"]
+    assert written["inputs"] == {str(data): hashlib.sha256(b"the data").hexdigest()}
+    assert written["outputs"] == {str(claims): hashlib.sha256(b"the claims").hexdigest()}
 
 
 def test_a_file_that_is_missing_is_an_error_and_not_a_checksum(tmp_path):

@@ -60,7 +60,7 @@ def test_a_reference_that_has_not_learnt_its_task_stops_the_study(tmp_path, warm
 
 
 def test_a_reward_model_that_does_not_beat_chance_stops_the_study(tmp_path, warm_environment):
-    """It learns from coin flips, and passes by luck one time in a hundred, but not with this seed."""
+    """It learns from coin flips. One seed in a hundred passes by luck, but not this one."""
     section = with_rloo("summarization")
     # short posts and summaries, which soon end by themselves
     section["settings"] |= {"facts": 1, "noise": 0}

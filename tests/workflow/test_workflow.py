@@ -82,7 +82,7 @@ def run_and_kill_a_training(study: Study) -> None:
 @pytest.fixture(scope="module")
 def study(warm_environment, tmp_path_factory) -> Study:
     section = with_rloo("length")
-    section["alignment"]["objectives"]["rloo"] |= {"steps": 30, "save_every": 2}
+    section["alignment"]["objectives"]["rloo"] |= {"steps": 12, "save_every": 2}
     config = tiny_study(length=section, summarization=with_several_rewards())
     return Study(tmp_path_factory.mktemp("study"), config, warm_environment)
 
