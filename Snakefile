@@ -1,4 +1,5 @@
-# The map of the study: for each task data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
+# The map of the study. For each task:
+# data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
 import os
 import shlex
 

@@ -1,4 +1,5 @@
-# How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
+# How policies are compared: they are decoded on held-out prompts, scored, summarised, and judged
+# against the paper's claims.
 
 
 rule decode:
@@ -27,7 +28,8 @@ rule decode:
         ),
     shell:
         "python -m eval.decode --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
-        " --reference {input.reference:q} {params.adapters:q} --prompts {input.prompts:q} --output {output:q}"
+        " --reference {input.reference:q} {params.adapters:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule estimate_curve:
@@ -99,8 +101,8 @@ rule curve_trial:
         code=code_of(MAIN_TASK, "eval.curve_trial"),
         seed=PLAN.seed,
     shell:
-        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
-        " --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
         " --output {output:q}"
 
 
@@ -155,8 +157,8 @@ rule summarize_policies:
             "eval.summarize", *(f"eval.baselines.{name}" for name in task_of(wildcards).baselines)
         ),
     shell:
-        "python -m eval.summarize {input:q} --task {wildcards.task:q} --settings {params.settings:q}"
-        " --seed {params.seed:q} --log {log:q} --policies {output.policies:q}"
+        "python -m eval.summarize {input:q} --task {wildcards.task:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q} --policies {output.policies:q}"
         " --lengths {output.lengths:q} --win-rates {output.win_rates:q}"
 
 
@@ -197,7 +199,8 @@ rule pick_samples:
         code=source_digest("eval.pick_samples"),
     shell:
         "python -m eval.pick_samples {input.completions:q} --task {wildcards.task:q}"
-        " --settings {params.settings:q} --log {log:q} --prompts {input.prompts:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule collect_training:
@@ -241,7 +244,8 @@ rule gather_table:
         tasks=list(PLAN.tasks),
         code=source_digest("eval.gather_table"),
     shell:
-        "python -m eval.gather_table {input:q} --tasks {params.tasks:q} --log {log:q} --output {output:q}"
+        "python -m eval.gather_table {input:q} --tasks {params.tasks:q} --log {log:q}"
+        " --output {output:q}"
 
 
 rule gap_trial:

@@ -1,4 +1,5 @@
-# How models are made: for each task a reference, perhaps a reward model, and an adapter for each objective, beta and seed.
+# How models are made: for each task a reference, perhaps a reward model, and an adapter for each
+# objective, beta and seed.
 
 
 rule make_data:
@@ -53,7 +54,8 @@ rule train_reference:
         ),
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed:q}"
-        " --threads {threads} --log {log:q} --train {input.train:q} --validation {input.validation:q}"
+        " --threads {threads} --log {log:q} --train {input.train:q}"
+        " --validation {input.validation:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
@@ -109,7 +111,8 @@ rule train_reward_model:
         ),
     shell:
         "python -m training.reward_model --task {wildcards.task:q} --settings {params.settings:q}"
-        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q} --pairs {input.pairs:q}"
+        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q}"
+        " --pairs {input.pairs:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
@@ -143,6 +146,7 @@ rule align:
         ),
     shell:
         "python -m training.align {wildcards.objective:q} --beta {wildcards.beta:q}"
-        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q} --threads {threads}"
+        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q}"
+        " --threads {threads}"
         " --reference {input.reference:q} --examples {input.examples:q} {params.reward_model:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
