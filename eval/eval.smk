@@ -102,7 +102,8 @@ rule curve_trial:
         seed=PLAN.seed,
     shell:
         "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q}"
-        " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q}"
+        " --prompts {input.prompts:q}"
         " --output {output:q}"
 
 
@@ -158,7 +159,8 @@ rule summarize_policies:
         ),
     shell:
         "python -m eval.summarize {input:q} --task {wildcards.task:q}"
-        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q} --policies {output.policies:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --policies {output.policies:q}"
         " --lengths {output.lengths:q} --win-rates {output.win_rates:q}"
 
 
