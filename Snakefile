@@ -1,4 +1,5 @@
-# The map of the study: for each task data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
+# The map of the study. For each task:
+# data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
 import os
 import shlex
 
@@ -32,7 +33,9 @@ shell.prefix(f"export {' '.join(EXPORTS)}; ")
 
 
 include: "study/jobs.smk"
+include: "training/inputs.smk"
 include: "training/training.smk"
+include: "eval/inputs.smk"
 include: "eval/eval.smk"
 include: "figures/figures.smk"
 include: "bench/bench.smk"

@@ -54,8 +54,9 @@ rule time_decoding:
         code=code_of(MAIN_TASK, "bench.decoding"),
         seed=PLAN.seed,
     shell:
-        "python -m bench.decoding --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
-        " --what {input.settings:q} --study {input.reference:q} {input.adapter:q} --larger {input.larger:q} --prompts {input.prompts:q}"
+        "python -m bench.decoding --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --what {input.settings:q} --study {input.reference:q} {input.adapter:q}"
+        " --larger {input.larger:q} --prompts {input.prompts:q}"
         " --output {output.decoding:q} --curve {output.curve:q} --provenance {output.provenance:q}"
 
 
@@ -74,7 +75,8 @@ rule draw_decoding:
     params:
         code=source_digest("figures.decoding"),
     shell:
-        "python -m figures.decoding --decoding {input:q} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        "python -m figures.decoding --decoding {input:q} --pdf {output.pdf:q} --png {output.png:q}"
+        " > {log:q} 2>&1"
 
 
 rule tabulate_decoding:

@@ -58,8 +58,12 @@ def memory(pair: Pair, prompts: Sequence[str], lam: float) -> dict[str, int]:
     }
 
 
-def load(reference: Path, adapter: Path, max_new_tokens: int) -> Pair:
-    """Load a pair as two whole models and as a base with an adapter."""
+def load(folders: Sequence[Path], max_new_tokens: int) -> Pair:
+    """Load a pair, from folders of a reference and an adapter.
+
+    It is held as two whole models, and as a base with an adapter.
+    """
+    reference, adapter = folders
     whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     together = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
     tokenizer = AutoTokenizer.from_pretrained(reference)
@@ -72,11 +76,11 @@ def subjects(args: argparse.Namespace, timing: Timing) -> list[Subject]:
     texts = pd.read_parquet(args.prompts)["prompt"].tolist()
     max_new_tokens = job.settings_of(args, Decoding).max_new_tokens
     name, settings = timing.study_pair()
-    study = Subject(name, load(*args.study, max_new_tokens), texts, settings)
+    study = Subject(name, load(args.study, max_new_tokens), texts, settings)
 
     larger_name, larger_settings = timing.larger_pair()
     words = random_texts(len(texts), larger_settings, args.seed)
-    pair = load(*args.larger, larger_settings.max_new_tokens)
+    pair = load(args.larger, larger_settings.max_new_tokens)
     return [study, Subject(larger_name, pair, words, larger_settings)]
 
 

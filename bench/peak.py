@@ -1,4 +1,4 @@
-"""The most memory that weights and tensors take at one time while a function runs."""
+"""The peak memory of weights and tensors while a function runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Adds up the storages that are alive after each operator, without those of `known` tensors."""
+    """Adds up the storages that are alive after each operator, but not those of `known` tensors."""
 
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
@@ -33,7 +33,7 @@ class _Watch(TorchDispatchMode):
 
 
 def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
-    """Return the bytes of the modules' weights and of the most other tensors alive during `run`.
+    """Return the bytes of the modules' weights, and the peak of all other tensors during `run`.
 
     A weight that modules share counts once. On a CPU the tensors that operators return are counted;
     what an operator takes and gives back inside is not. On an accelerator the allocator's own

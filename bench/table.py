@@ -34,8 +34,8 @@ def table(records: list[dict[str, Any]]) -> str:
 
 def _ratios(records: list[dict[str, Any]], way: str, pair: str, batch: int) -> list[float]:
     """Return a way's times beside our loop's, one for each lam."""
-    found = _records_of(records, way, pair, batch)
-    return [record["ratio_to_loop"] for record in found]
+    of_way = _records_of(records, way, pair, batch)
+    return [record["ratio_to_loop"] for record in of_way]
 
 
 def _range(ratios: list[float]) -> str:

@@ -22,7 +22,6 @@ from dera.curve.sampling import sample_covering
 from dera.estimators import Array
 from dera.model.realigned import RealignedModel
 from study import job
-from tasks import TaskSettings
 
 
 @job.settings_class
@@ -62,7 +61,7 @@ class CurveOptions:
 class Settings:
     """Settings of this job; `resamples` is how many times prompts are resampled for the bands."""
 
-    task: TaskSettings
+    task: tasks.TaskSettings
     evaluation: Evaluation
     curve: CurveOptions
     max_new_tokens: int

@@ -25,7 +25,6 @@ from dera.estimators import Array
 from dera.model.realigned import RealignedModel
 from eval.curve import Evaluation, gold_of, load_pair, read_prompts
 from study import job
-from tasks import TaskSettings
 
 LAMS = tuple(round(0.1 * i, 1) for i in range(21))
 SAMPLED_LAMS = (0.0, 0.3, 0.8, 2.0)
@@ -43,7 +42,7 @@ BRUTE_FORCE_SIZES = (1, 4)
 class Settings:
     """Settings of this job."""
 
-    task: TaskSettings
+    task: tasks.TaskSettings
     evaluation: Evaluation
     max_new_tokens: int
 

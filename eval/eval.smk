@@ -1,42 +1,5 @@
-# How policies are compared: decoded on held-out prompts, scored, summarised, judged against the paper's claims.
-
-
-def decoding_of(wildcards):
-    return task_of(wildcards).decodings[wildcards.decoding]
-
-
-def decoded_adapters(wildcards):
-    """The adapters that a decoding reads, in the order its policies mix them."""
-    return [model_folder(task_of(wildcards), run) for run in decoding_of(wildcards).runs]
-
-
-def all_samples(wildcards):
-    """What every decoding job of the task made."""
-    task = task_of(wildcards)
-    return [f"{RESULTS}/{task.name}/samples/{name}" for name in task.decodings]
-
-
-def curves(wildcards):
-    """One curve over lam for each objective that DeRa starts from."""
-    task = task_of(wildcards)
-    return [
-        f"{RESULTS}/{task.name}/curves/{run.objective}/{run.beta}/seed={run.seed}.csv"
-        for run in task.curve_runs
-    ]
-
-
-def learned_reward(wildcards):
-    """The reward model's folder, where an objective of the task maximises it."""
-    return f"{OF_TASK}/models/reward" if task_of(wildcards).has_learned_reward else []
-
-
-def judging(wildcards):
-    return text(settings.judging(PLAN, task_of(wildcards)))
-
-
-MAIN_TASK = PLAN.main_task
-MAIN_ADAPTER = model_folder(MAIN_TASK, MAIN_TASK.main_run)
-TABLES = ["policies", "costs", "agreement"]
+# How policies are compared: they are decoded on held-out prompts, scored, summarised, and judged
+# against the paper's claims.
 
 
 rule decode:
@@ -65,7 +28,8 @@ rule decode:
         ),
     shell:
         "python -m eval.decode --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
-        " --reference {input.reference:q} {params.adapters:q} --prompts {input.prompts:q} --output {output:q}"
+        " --reference {input.reference:q} {params.adapters:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule estimate_curve:
@@ -137,8 +101,9 @@ rule curve_trial:
         code=code_of(MAIN_TASK, "eval.curve_trial"),
         seed=PLAN.seed,
     shell:
-        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
-        " --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        "python -m eval.curve_trial --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q}"
+        " --prompts {input.prompts:q}"
         " --output {output:q}"
 
 
@@ -193,8 +158,9 @@ rule summarize_policies:
             "eval.summarize", *(f"eval.baselines.{name}" for name in task_of(wildcards).baselines)
         ),
     shell:
-        "python -m eval.summarize {input:q} --task {wildcards.task:q} --settings {params.settings:q}"
-        " --seed {params.seed:q} --log {log:q} --policies {output.policies:q}"
+        "python -m eval.summarize {input:q} --task {wildcards.task:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --policies {output.policies:q}"
         " --lengths {output.lengths:q} --win-rates {output.win_rates:q}"
 
 
@@ -235,7 +201,8 @@ rule pick_samples:
         code=source_digest("eval.pick_samples"),
     shell:
         "python -m eval.pick_samples {input.completions:q} --task {wildcards.task:q}"
-        " --settings {params.settings:q} --log {log:q} --prompts {input.prompts:q} --output {output:q}"
+        " --settings {params.settings:q} --log {log:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
 
 
 rule collect_training:
@@ -279,7 +246,8 @@ rule gather_table:
         tasks=list(PLAN.tasks),
         code=source_digest("eval.gather_table"),
     shell:
-        "python -m eval.gather_table {input:q} --tasks {params.tasks:q} --log {log:q} --output {output:q}"
+        "python -m eval.gather_table {input:q} --tasks {params.tasks:q} --log {log:q}"
+        " --output {output:q}"
 
 
 rule gap_trial:

@@ -48,6 +48,7 @@ def row(policy: Policy, judging: Judging, seed: int) -> dict[str, object]:
     """
     line = names_of(policy)
     line["default_beta"] = number(judging.objectives[policy.objective].default_beta)
+    line["main_objective"] = policy.objective == judging.main_objective
     line["passes"] = passes(policy)
     line["seed"] = policy.seed
     line["prompts"] = len(policy.per_prompt["reward"])

@@ -1,4 +1,5 @@
-# The figures that the scripts in this folder declare, the pages of the report, the manifest, and what is published.
+# The figures that the scripts in this folder declare, the pages of the report, the manifest, and
+# what is published.
 from study import figures as study_figures
 
 DRAWN = study_figures.drawn(PLAN)

@@ -30,10 +30,9 @@ SHIFTS = {"retrained": -0.25, "dera": 0.25}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw a panel for each beta of the objective that DeRa starts from with the most betas."""
+    """Draw a panel for each beta of the main objective."""
     lengths = tables["lengths"]
-    retrained = selection.with_dera(lengths).query("kind == 'retrained'")
-    objective = retrained.groupby("objective")["beta"].nunique().idxmax()
+    objective = selection.main_objective(tables["policies"])
     anchor = selection.default_anchor(tables["policies"], objective)
     kinds = of_objective(lengths, objective, anchor)
     trained = kinds["retrained"]["beta"].unique()

@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw one prompt of the objective that has the most completions, from its default anchor."""
+    """Draw one prompt as the main objective answers it, from its default anchor."""
     samples = tables["samples"]
     title, rows = contents(samples, tables["policies"])
 
@@ -76,7 +76,7 @@ def contents(samples: pd.DataFrame, policies: pd.DataFrame) -> tuple[str, list[R
     and the model retrained at the anchor stands after DeRa's lam of 1.
     """
     of_prompt = samples[samples["prompt_id"] == _prompt_id(samples)]
-    objective = selection.with_dera(of_prompt).groupby("objective", sort=False).size().idxmax()
+    objective = selection.main_objective(policies)
     anchor = selection.default_anchor(policies, objective)
     of_objective = of_prompt[of_prompt["objective"] == objective]
 

@@ -26,6 +26,11 @@ def mean_over_seeds(policies: pd.DataFrame) -> pd.DataFrame:
     return policies[policies["seed"].astype(str) == "mean"]
 
 
+def main_objective(policies: pd.DataFrame) -> str:
+    """Return the task's main objective, which the column `main_objective` marks."""
+    return policies.loc[policies["main_objective"], "objective"].iloc[0]
+
+
 def default_anchor(table: pd.DataFrame, objective: str) -> float | None:
     """Return the default strength of an objective, which the column `default_beta` names.
 

@@ -6,6 +6,8 @@ Text in the PDFs stays text. `run` is the command line of every figure script.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -164,13 +166,19 @@ def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
 def run(
     draw: Callable[[dict[str, pd.DataFrame]], Figure], description: str, tables: list[str]
 ) -> None:
-    """Read one CSV or JSON file for each table from the command line; write a PDF and a PNG."""
+    """Read one CSV or JSON file for each table from the command line; write a PDF and a PNG.
+
+    The first line that is printed, which is the first of the job's log, repeats the job.
+    """
     parser = argparse.ArgumentParser(description=description)
     for name in tables:
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"CSV or JSON file {name}")
     parser.add_argument("--pdf", type=Path, required=True, help="PDF file to write")
     parser.add_argument("--png", type=Path, required=True, help="PNG file to write")
     args = parser.parse_args()
+    module = sys.modules["__main__"].__spec__
+    command = ["python", "-m", module.name if module else __name__, *sys.argv[1:]]
+    print(f"# To repeat this job: {shlex.join(command)}", flush=True)
 
     figure = draw({name: _read(getattr(args, name)) for name in tables})
 

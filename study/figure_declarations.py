@@ -151,7 +151,7 @@ def _figure(file: Path, names: set[str]) -> Figure:
 
 
 def _check_caption(file: Path, scope: str, caption: Any) -> None:
-    """Check that a caption is a text whose placeholders can be read, and that a task can fill them."""
+    """Check that a caption is a text, and that a task can fill its placeholders."""
     if not isinstance(caption, str) or not caption.strip():
         raise FigureError(f"{file} declares CAPTION = {caption!r}; it must be a text")
     try:

@@ -1,4 +1,4 @@
-# What every rule needs: the plan, a task's folder, a job's settings as text, and the code it depends on.
+# What all stages need: the plan, the folder of a task, settings as text, and digests of code.
 import json
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ GPU = int(gpu_present())  # the profile runs one job at a time that needs the GP
 
 
 def task_of(wildcards):
-    """The task that a rule works on."""
+    """The task that a job works on."""
     return PLAN.tasks[wildcards.task]
 
 
 def run_of(wildcards):
-    """The aligned model that a rule works on."""
+    """The aligned model that a job works on."""
     return Run(wildcards.objective, wildcards.beta, int(wildcards.seed))
 
 
@@ -33,7 +33,7 @@ def text(value):
 
 
 def code_of(task, *names):
-    """A digest of these modules, of the task's, and of its corpus's if the task does not draw its own."""
+    """A digest of these modules, of the task's, and of its corpus's if it does not draw its own."""
     corpus = []
     if task.corpora == "any":
         corpus = [f"tasks.corpora.{task.section['corpus']['kind']}"]
@@ -41,9 +41,10 @@ def code_of(task, *names):
 
 
 def checkpoints(task, job, *asked):
-    """Where a training resumes from: outside the declared outputs, which Snakemake deletes before a job runs again.
+    """Where a training resumes from.
 
-    Another setting or edited code has another folder.
+    It lies outside the declared outputs, which Snakemake deletes before a job runs again. Other
+    settings and edited code have another folder.
     """
     return f"{RESULTS}/{task.name}/checkpoints/{job}-{settings.digest(*asked)}"
 

@@ -1,36 +1,5 @@
-# How models are made: for each task a reference, perhaps a reward model, and an adapter for each objective, beta and seed.
-
-
-def reference_settings(wildcards):
-    return text(settings.of_task(task_of(wildcards), "model", "sft"))
-
-
-def reference_code(wildcards):
-    return code_of(task_of(wildcards), "training.sft")
-
-
-def reward_model_settings(wildcards):
-    return text(task_of(wildcards).section["reward_model"])
-
-
-def align_settings(wildcards):
-    return text(settings.aligning(task_of(wildcards), run_of(wildcards)))
-
-
-def align_code(wildcards):
-    return code_of(task_of(wildcards), "training.align", declared_of(wildcards).module)
-
-
-def examples(wildcards):
-    """What an alignment learns from: the training prompts, or preference pairs."""
-    name = "preferences" if declared_of(wildcards).data == "preferences" else "train"
-    return f"{OF_TASK}/data/{name}.parquet"
-
-
-def maximised_reward_model(wildcards):
-    """The reward model's folder, where this alignment maximises it."""
-    objective = task_of(wildcards).objectives[wildcards.objective]
-    return f"{OF_TASK}/models/reward" if objective.reward == "learned" else []
+# How models are made: for each task a reference, perhaps a reward model, and an adapter for each
+# objective, beta and seed.
 
 
 rule make_data:
@@ -85,7 +54,8 @@ rule train_reference:
         ),
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed:q}"
-        " --threads {threads} --log {log:q} --train {input.train:q} --validation {input.validation:q}"
+        " --threads {threads} --log {log:q} --train {input.train:q}"
+        " --validation {input.validation:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
@@ -141,7 +111,8 @@ rule train_reward_model:
         ),
     shell:
         "python -m training.reward_model --task {wildcards.task:q} --settings {params.settings:q}"
-        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q} --pairs {input.pairs:q}"
+        " --seed {params.seed:q} --log {log:q} --reference {input.reference:q}"
+        " --pairs {input.pairs:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
@@ -175,6 +146,7 @@ rule align:
         ),
     shell:
         "python -m training.align {wildcards.objective:q} --beta {wildcards.beta:q}"
-        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q} --threads {threads}"
+        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q}"
+        " --threads {threads}"
         " --reference {input.reference:q} --examples {input.examples:q} {params.reward_model:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"

@@ -41,7 +41,8 @@ def controlled_means(values: Array, log_weights: Array, known_weights: Array) ->
     weights = np.exp(log_weights)
     # A completion of weight 0 cannot occur at lam and does not count, even if its value is
     # infinite.
-    weighted = np.where(weights == 0, 0, weights * values)
+    with np.errstate(invalid="ignore"):  # 0 * inf
+        weighted = np.where(weights == 0, 0, weights * values)
     plain = weighted.mean((1, 2))
     controls = _usable(np.concatenate([weights[None], known_weights]) - 1)
     if not len(controls) or not np.isfinite(weighted).all():

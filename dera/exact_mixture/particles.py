@@ -67,10 +67,10 @@ def sample_mixture(
     resample_below: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Particles:
-    """Sample the mixture `p_ref(y)^(1-lam) * p_aligned(y)^lam` of whole completions (Proposition
-    1).
+    """Sample the exact mixture of whole completions (paper, Proposition 1).
 
-    As `particles` grows, picking from the result becomes exact.
+    The mixture is proportional to `p_ref(y)^(1-lam) * p_aligned(y)^lam`. As `particles` grows,
+    picking from the result becomes exact.
 
     Args:
         model: a reference with one aligned model.

@@ -1,4 +1,8 @@
-"""Sequence scores against one row at a time, unpadded, in float64; and the identity that makes log_weight a weight."""
+"""Sequence scores, and the completions that they are taken of.
+
+Scores are compared with those of one row at a time, unpadded, in float64, and with the identity
+that makes log_weight a weight.
+"""
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from dera import (
     sample_completions,
     score_completions,
 )
+from dera.scoring import sample_and_score_policy
 from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
@@ -28,30 +33,47 @@ def completions() -> Completions:
 
 
 def log_prob(model, prompt, completion):
+    """The log-probability of one completion, in float64."""
     with torch.no_grad():
-        logits = (
-            model(input_ids=torch.tensor([prompt + completion])).logits[0].double().log_softmax(-1)
-        )
-    return sum(logits[len(prompt) - 1 + t, token] for t, token in enumerate(completion)).item()
+        logits = model(input_ids=torch.tensor([prompt + completion])).logits[0]
+    logs = logits.double().log_softmax(-1)
+    return sum(logs[len(prompt) - 1 + t, token] for t, token in enumerate(completion)).item()
 
 
-def test_scores_equal_one_row_at_a_time(pair, completions):
+def log_probs(model):
+    """Those of all ROWS."""
+    return [log_prob(model, prompt, completion) for prompt, completion in ROWS]
+
+
+def test_scores_equal_those_of_one_row_at_a_time(pair, completions):
     reference, aligned, copy = pair
     scores = score_completions(RealignedModel(reference, aligned), completions, [0.3, 1.0, 2.0])
-    for row, (prompt, completion) in enumerate(ROWS):
-        assert scores.reference[row].item() == pytest.approx(
-            log_prob(copy, prompt, completion), abs=1e-4
-        )
-        assert scores.aligned[row].item() == pytest.approx(
-            log_prob(aligned, prompt, completion), abs=1e-4
-        )
+    assert scores.reference.tolist() == pytest.approx(log_probs(copy), abs=1e-4)
+    assert scores.aligned.tolist() == pytest.approx(log_probs(aligned), abs=1e-4)
+    alone = log_probabilities(copy, completions)
+    torch.testing.assert_close(alone, scores.reference, atol=1e-5, rtol=1e-5)
+
+
+def test_each_of_several_aligned_models_is_scored(completions):
+    """The scores satisfy log p_ref + sum_i lam_i (log p_i - log p_ref) = sampler + log_weight."""
+    models = [tiny("llama", seed) for seed in (1, 2, 3)]
+    lam = torch.tensor([[0.75, 0.25], [1.5, -0.5], [0.0, 1.0]])
+    model = RealignedModel(models[0], {"first": models[1], "second": models[2]})
+    scores = score_completions(model, completions, lam)
+    assert scores.aligned.shape == (2, 3)
+    for scored, part in zip((scores.reference, *scores.aligned), models, strict=True):
+        assert scored.tolist() == pytest.approx(log_probs(part), abs=1e-4)
+    differences = scores.aligned - scores.reference
+    unnormalised = scores.reference + (lam.double().T * differences).sum(0)
     torch.testing.assert_close(
-        log_probabilities(copy, completions), scores.reference, atol=1e-5, rtol=1e-5
+        unnormalised, scores.sampler + scores.log_weight, atol=1e-4, rtol=1e-4
     )
+    assert scores.sampler[2].item() == pytest.approx(scores.aligned[1, 2].item(), abs=1e-4)
+    assert scores.log_weight[2].item() == pytest.approx(0, abs=1e-4)
 
 
-def test_log_weight_is_what_the_sampler_leaves_out(pair, completions):
-    """log p_ref^(1-lam) p_aligned^lam = log p_sampler + sum_t log Z_t, for every sequence."""
+def test_log_weight_is_the_normaliser_that_the_sampler_leaves_out(pair, completions):
+    """For every sequence, log p_ref^(1-lam) p_aligned^lam = log p_sampler + sum_t log Z_t."""
     reference, aligned, _ = pair
     lam = torch.tensor([-0.5, 0.4, 3.0], dtype=torch.double)
     scores = score_completions(RealignedModel(reference, aligned), completions, lam.float())
@@ -81,91 +103,135 @@ def test_sampling_masks_everything_after_the_end(tokenizer):
 
 
 def test_rows_that_leave_the_batch_change_nothing_for_the_others(pair, tokenizer):
-    """Greedy decoding equals transformers' generate token for token, whatever ends when, with a lam for each row."""
+    """Greedy text equals that of transformers' `generate`, with a lam for each row."""
     model = RealignedModel(*pair[:2])
     prompts = [" ".join(f"w{2 + (i * j) % 11}" for j in range(1, 2 + i % 5)) for i in range(24)]
     lam = torch.linspace(-0.5, 3, 24)
-    ours = sample_completions(model, tokenizer, prompts, 12, lam=lam, greedy=True)
+    drawn = sample_completions(model, tokenizer, prompts, 12, lam=lam, greedy=True)
     batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    theirs = model.generate(
-        batch.input_ids,
-        attention_mask=batch.attention_mask,
-        lam=lam,
-        max_new_tokens=12,
-        do_sample=False,
-    )
-    assert torch.equal(ours.input_ids, theirs)
-    ends = ours.attention_mask[:, -ours.completion_length :].sum(-1)
+    generated = model.generate(**batch, lam=lam, max_new_tokens=12, do_sample=False)
+    assert torch.equal(drawn.input_ids, generated)
+    ends = drawn.attention_mask[:, -drawn.completion_length :].sum(-1)
     assert len(set(ends.tolist())) > 2
 
 
 @pytest.mark.parametrize("kind", ["two models", "adapter", "one model", "encoder-decoder"])
 def test_a_prompt_that_occurs_several_times_is_read_once(kind, tokenizer):
-    """Greedily, at twelve lam of three prompts in one batch: what each gives in a batch of its own, from three rows of prompts."""
-    base = tiny("t5" if kind == "encoder-decoder" else "llama", 1)
-    others = {"two models": lambda: tiny("llama", 2), "encoder-decoder": lambda: tiny("t5", 2)}
+    """Twelve rows of three prompts, each with its own lam, greedily.
+
+    They give what each gives in a batch of its own, and the first call reads three rows.
+    """
+    encodes = kind == "encoder-decoder"
+    base = tiny("t5" if encodes else "llama", 1)
     model = base
-    if kind != "one model":
-        model = (
-            RealignedModel(None, tiny_adapter(base, 2))
-            if kind == "adapter"
-            else RealignedModel(base, others[kind]())
-        )
-    lams = [None] * 12 if kind == "one model" else torch.linspace(-0.5, 3, 12).tolist()
+    if kind == "adapter":
+        model = RealignedModel(None, tiny_adapter(base, 2))
+    elif kind != "one model":
+        model = RealignedModel(base, tiny("t5" if encodes else "llama", 2))
+    lams = None if kind == "one model" else torch.linspace(-0.5, 3, 12).tolist()
     prompts = ["w3 w4 w5", "w6", "w2 w9"] * 4
     options = dict(max_new_tokens=8, greedy=True)
-    alone = [
-        sample_completions(model, tokenizer, [p], lam=lam, **options).token_ids()[0]
-        for p, lam in zip(prompts, lams, strict=True)
-    ]
-    rows = []
-    reader = base.get_encoder() if kind == "encoder-decoder" else base.get_input_embeddings()
-    reader.register_forward_hook(
-        lambda module, inputs, output: rows.append(
-            len(output[0] if isinstance(output, dict) else output)
-        )
-    )
-    together = sample_completions(
-        model, tokenizer, prompts, lam=None if kind == "one model" else lams, **options
-    )
+    alone = []
+    for row, prompt in enumerate(prompts):
+        lam = None if lams is None else lams[row]
+        drawn = sample_completions(model, tokenizer, [prompt], lam=lam, **options)
+        alone += drawn.token_ids()
+
+    read = []
+
+    def count_rows(module, inputs, output):
+        read.append(len(output[0] if isinstance(output, dict) else output))
+
+    reader = base.get_encoder() if encodes else base.get_input_embeddings()
+    reader.register_forward_hook(count_rows)
+    together = sample_completions(model, tokenizer, prompts, lam=lams, **options)
     assert together.token_ids() == alone
-    assert rows[0] == (6 if kind == "adapter" else 3)
-    assert together.attention_mask.sum(-1).tolist() == [
-        n + (1 if kind == "encoder-decoder" else len(p.split()))
-        for p, n in zip(prompts, together.lengths(), strict=True)
-    ]
+    assert read[0] == (6 if kind == "adapter" else 3)
+    starts = [1 if encodes else len(prompt.split()) for prompt in prompts]
+    lengths = torch.tensor(starts) + torch.tensor(together.lengths())
+    assert together.attention_mask.sum(-1).tolist() == lengths.tolist()
 
 
 def test_scores_taken_while_decoding_equal_scores_taken_afterwards(pair, tokenizer):
-    model, prompts, lam = (
-        RealignedModel(*pair[:2]),
-        ["w3 w4 w5", "w6"] * 20,
-        torch.linspace(-0.5, 3, 40),
-    )
+    model = RealignedModel(*pair[:2])
+    assert_same_scores(model, tokenizer, torch.linspace(-0.5, 3, 40))
+
+
+def test_scores_under_several_models_are_taken_while_decoding(tokenizer):
+    models = [tiny("llama", seed) for seed in (1, 2, 3)]
+    model = RealignedModel(models[0], models[1:])
+    assert_same_scores(model, tokenizer, torch.linspace(-0.5, 1.5, 80).view(40, 2))
+
+
+def assert_same_scores(model, tokenizer, lam):
+    """Score forty completions while they are decoded, and afterwards."""
     torch.manual_seed(0)
+    prompts = ["w3 w4 w5", "w6"] * 20
     completions, scores = sample_and_score(model, tokenizer, prompts, 8, lam)
     afterwards = score_completions(model, completions, lam)
     for name in ("reference", "aligned", "sampler", "log_weight"):
-        torch.testing.assert_close(
-            getattr(scores, name), getattr(afterwards, name), atol=1e-4, rtol=1e-4
-        )
+        now, later = getattr(scores, name), getattr(afterwards, name)
+        torch.testing.assert_close(now, later, atol=1e-4, rtol=1e-4)
+
+
+class Halves:
+    """A policy whose probabilities are the mean of those of two models."""
+
+    def __init__(self, model):
+        self.model = model
+        self.config = model.config
+        self.device = model.device
+        self.generation_config = model.generation_config
+
+    def __call__(self, **inputs):
+        output = self.model(**inputs, output_parts=True)
+        parts = output.reference_logits.softmax(-1), output.aligned_logits.softmax(-1)
+        output.logits = ((parts[0] + parts[1]) / 2).log()
+        return output
+
+
+def test_a_policy_of_two_models_is_scored_under_itself_and_both(pair, tokenizer):
+    model = RealignedModel(*pair[:2])
+    torch.manual_seed(0)
+    prompts = ["w3 w4 w5", "w6"] * 4
+    completions, scores = sample_and_score_policy(Halves(model), tokenizer, prompts, 6)
+    afterwards = score_completions(model, completions, 1.0)
+    torch.testing.assert_close(scores.reference, afterwards.reference, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(scores.aligned, afterwards.aligned, atol=1e-4, rtol=1e-4)
+    for row, tokens in enumerate(completions.input_ids.tolist()):
+        end = int(completions.attention_mask[row].nonzero().max()) + 1
+        length = completions.lengths()[row]
+        start = int(completions.attention_mask[row].argmax())
+        with torch.no_grad():
+            ids = torch.tensor([tokens[start:end]])
+            output = Halves(model)(input_ids=ids)
+        logs = output.logits[0, -length - 1 : -1].double().log_softmax(-1)
+        expected = logs.gather(-1, ids[0, -length:, None]).sum().item()
+        assert scores.policy[row].item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenizer):
-    """Chi-square at level 1e-4 of the second token, given that the first did not end the completion."""
-    model, draws = tiny("llama", 7), 6000
+    """A chi-square test at level 1e-4 of the second token, where the first did not end the row."""
+    model = tiny("llama", 7)
+    draws = 6000
     torch.manual_seed(0)
     drawn = sample_completions(model, tokenizer, ["w3 w4"] * draws, 2)
     pairs = [row for row in drawn.input_ids[:, 2:].tolist() if row[0] != EOS]
-    first = max({row[0] for row in pairs}, key=[row[0] for row in pairs].count)
+    firsts = [row[0] for row in pairs]
+    first = max(set(firsts), key=firsts.count)
     with torch.no_grad():
-        expected = model(input_ids=torch.tensor([[3, 4, first]])).logits[0, -1].double().softmax(-1)
+        logits = model(input_ids=torch.tensor([[3, 4, first]])).logits[0, -1]
+    expected = logits.double().softmax(-1)
     seconds = torch.tensor([row[1] for row in pairs if row[0] == first])
     assert len(seconds) < draws
     common = expected * len(seconds) >= 5
     observed = torch.bincount(seconds, minlength=len(expected)).double()
-    fold = lambda values: [*values[common].tolist(), values[~common].sum().item()]  # noqa: E731
-    assert stats.chisquare(fold(observed), fold(expected * len(seconds))).pvalue > 1e-4
+
+    def rare_together(values):
+        return [*values[common].tolist(), values[~common].sum().item()]
+
+    test = stats.chisquare(rare_together(observed), rare_together(expected * len(seconds)))
+    assert test.pvalue > 1e-4
 
 
 def test_what_cannot_be_decoded_is_refused_before_anything_is(pair, tokenizer):
@@ -181,13 +247,11 @@ def test_what_cannot_be_decoded_is_refused_before_anything_is(pair, tokenizer):
         sample_completions(model, tokenizer, ["w3"], 4)
 
 
-def test_a_chat_s_special_tokens_are_written_once(tokenizer):
+def test_special_tokens_of_a_chat_are_written_once(tokenizer):
     tokenizer.chat_template = "{% for turn in messages %}w2 {{ turn.content }} {% endfor %}w9"
     chat = ChatTokenizer(tokenizer, system="w7")
-    expected = tokenizer.apply_chat_template(
-        [{"role": "system", "content": "w7"}, {"role": "user", "content": "w3 w4"}],
-        add_generation_prompt=True,
-    ).input_ids
+    messages = [{"role": "system", "content": "w7"}, {"role": "user", "content": "w3 w4"}]
+    expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True).input_ids
     torch.manual_seed(0)
     drawn = sample_completions(tiny("llama", 1), chat, ["w3 w4"], 2)
     assert drawn.input_ids[0, :-2].tolist() == expected == [2, 7, 2, 3, 4, 9]

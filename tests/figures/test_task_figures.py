@@ -53,6 +53,7 @@ def with_apart(rows: pd.DataFrame) -> pd.DataFrame:
     more = more.assign(objective="rloo-joint")
     if "default_beta" in more:
         more["default_beta"] = np.nan
+        more["main_objective"] = False
     return pd.concat([*[more] * 20, rows], ignore_index=True)
 
 
@@ -86,6 +87,7 @@ def policies(size: str) -> pd.DataFrame:
                     lam=None if of is None else lam,
                     beta=beta,
                     default_beta=anchor,
+                    main_objective=objective == next(iter(ANCHORS[size])),
                     seed=seed,
                     prompts=9,
                 )

@@ -1,0 +1,39 @@
+# Which samples, curves and settings a task is judged with.
+
+
+def decoding_of(wildcards):
+    return task_of(wildcards).decodings[wildcards.decoding]
+
+
+def decoded_adapters(wildcards):
+    """The adapters that a decoding reads, in the order its policies mix them."""
+    return [model_folder(task_of(wildcards), run) for run in decoding_of(wildcards).runs]
+
+
+def all_samples(wildcards):
+    """What every decoding job of the task made."""
+    task = task_of(wildcards)
+    return [f"{RESULTS}/{task.name}/samples/{name}" for name in task.decodings]
+
+
+def curves(wildcards):
+    """One curve over lam for each objective that DeRa starts from."""
+    task = task_of(wildcards)
+    return [
+        f"{RESULTS}/{task.name}/curves/{run.objective}/{run.beta}/seed={run.seed}.csv"
+        for run in task.curve_runs
+    ]
+
+
+def learned_reward(wildcards):
+    """The reward model's folder, where an objective of the task maximises it."""
+    return f"{OF_TASK}/models/reward" if task_of(wildcards).has_learned_reward else []
+
+
+def judging(wildcards):
+    return text(settings.judging(PLAN, task_of(wildcards)))
+
+
+MAIN_TASK = PLAN.main_task
+MAIN_ADAPTER = model_folder(MAIN_TASK, MAIN_TASK.main_run)
+TABLES = ["policies", "costs", "agreement"]

@@ -1,0 +1,33 @@
+# What trainings are asked to do, and which files they need.
+
+
+def reference_settings(wildcards):
+    return text(settings.of_task(task_of(wildcards), "model", "sft"))
+
+
+def reference_code(wildcards):
+    return code_of(task_of(wildcards), "training.sft")
+
+
+def reward_model_settings(wildcards):
+    return text(task_of(wildcards).section["reward_model"])
+
+
+def align_settings(wildcards):
+    return text(settings.aligning(task_of(wildcards), run_of(wildcards)))
+
+
+def align_code(wildcards):
+    return code_of(task_of(wildcards), "training.align", declared_of(wildcards).module)
+
+
+def examples(wildcards):
+    """What an alignment learns from: the training prompts, or preference pairs."""
+    name = "preferences" if declared_of(wildcards).data == "preferences" else "train"
+    return f"{OF_TASK}/data/{name}.parquet"
+
+
+def maximised_reward_model(wildcards):
+    """The reward model's folder, where this alignment maximises it."""
+    objective = task_of(wildcards).objectives[wildcards.objective]
+    return f"{OF_TASK}/models/reward" if objective.reward == "learned" else []
