@@ -15,7 +15,14 @@ import pytest
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-LONGEST = ["tests/workflow/test_workflow.py", "tests/workflow/test_extending.py"]
+LONGEST = [
+    "tests/workflow/test_extending.py",
+    "tests/workflow/test_workflow.py",
+    "tests/dera/test_speculative.py",
+    "tests/dera/test_generate.py",
+    "tests/eval/test_claims.py",
+    "tests/figures/test_figures.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
