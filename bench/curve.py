@@ -1,4 +1,4 @@
-"""How long a curve over many lams takes, in decodes of the same prompts at a single lam."""
+"""How long a curve over many lams takes, as a ratio to decoding the prompts at a single lam."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ from dera.decoding import sample_completions
 def time_curve(
     pair: Pair, prompts: Sequence[str], settings: CurveTiming, seed: int
 ) -> dict[str, Any]:
-    """Time curves, each beside decoding the same prompts as often at lam = 0.5.
+    """Time a curve, and beside it decoding at lam = 0.5.
+
+    Each repeat estimates a curve, and decodes as many completions of the same prompts at lam = 0.5
+    as the curve draws at each sampled lam.
 
     Returns:
-        The record that is published: the number of lams and of those that were sampled, and the
-        ratio of the two times.
+        The record that is published: the number of lams, the number of sampled lams, and the ratio
+        of the two times.
     """
-    curves = []
-    decodes = []
-    sampled_lams = 0
-    # The first repeat is to warm up.
+    curve_seconds = []
+    decoding_seconds = []
+    number_of_sampled_lams = 0
+    # The first repeat warms up, and is not counted.
     for repeat in range(settings.repeats + 1):
-        decodes.append(_time_decoding(pair, prompts, settings, seed + repeat))
+        decoding_seconds.append(_time_decoding(pair, prompts, settings, seed + repeat))
         started = time.perf_counter()
-        sampled_lams = _estimate_curve(pair, prompts, settings, seed + repeat)
-        curves.append(time.perf_counter() - started)
+        number_of_sampled_lams = _estimate_curve(pair, prompts, settings, seed + repeat)
+        curve_seconds.append(time.perf_counter() - started)
     return {
         "lams": settings.points,
-        "sampled_lams": sampled_lams,
-        **ratios("ratio_to_decode", curves[1:], decodes[1:]),
+        "sampled_lams": number_of_sampled_lams,
+        **ratios("ratio_to_decode", curve_seconds[1:], decoding_seconds[1:]),
         "repeats": settings.repeats,
     }
 

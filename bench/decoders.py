@@ -18,11 +18,12 @@ from dera.rows import batch_of
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was written.
+    """How much was written.
 
     Attributes:
-        tokens: how many tokens, ends of sequence counted.
-        drafted, accepted: of speculative decoding, how many drafts there were and were kept.
+        tokens: how many tokens were written, end-of-sequence tokens counted.
+        drafted: how many tokens speculative decoding drafted.
+        accepted: how many of these it kept.
     """
 
     tokens: int
@@ -38,7 +39,7 @@ class Pair:
     """A reference and an aligned model, to be decoded in every way.
 
     Attributes:
-        tokenizer: of both models.
+        tokenizer: the tokenizer of both models.
         whole: the pair as two whole models.
         adapter: the pair as a base with an adapter.
         max_new_tokens: the longest completion.
@@ -70,7 +71,7 @@ class Pair:
             return [self.adapter.aligned]
         return [self.whole.reference, self.whole.aligned]
 
-    # One model, which does not look at lam.
+    # These decode the aligned model alone, and do not use lam.
 
     def _generate(self, prompts: Sequence[str], lam: float) -> Decoded:
         aligned = self.whole.aligned
@@ -79,7 +80,7 @@ class Pair:
     def _loop(self, prompts: Sequence[str], lam: float) -> Decoded:
         return self._sampled(self.whole.aligned, prompts, None)
 
-    # Two models, decoded as others do.
+    # These decode two models in the ways of other projects.
 
     def _two_caches(self, prompts: Sequence[str], lam: float) -> Decoded:
         completions = two_caches(
@@ -102,7 +103,7 @@ class Pair:
         wrapper = CachelessMixture(self.whole.reference, self.whole.aligned, lam)
         return self._counted(wrapper.generate_from(self._batch(prompts), self.max_new_tokens))
 
-    # Two models, decoded by this library.
+    # These decode two models with this library.
 
     def _plain(self, prompts: Sequence[str], lam: float) -> Decoded:
         return self._sampled(self.whole, prompts, lam)
@@ -111,11 +112,11 @@ class Pair:
         return self._sampled(self.adapter, prompts, lam)
 
     def _speculative(self, prompts: Sequence[str], lam: float) -> Decoded:
-        written = self._sampled(self.whole, prompts, lam, speculative=True)
-        done = self.whole.last_speculation
-        if done is None:
-            return written
-        return Decoded(written.tokens, done.drafted, done.accepted)
+        decoded = self._sampled(self.whole, prompts, lam, speculative=True)
+        speculation = self.whole.last_speculation
+        if speculation is None:
+            return decoded
+        return Decoded(decoded.tokens, speculation.drafted, speculation.accepted)
 
     def _sampled(
         self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any

@@ -1,6 +1,6 @@
 """Time each way of decoding the mixture, in ratios to one model, and count the memory it takes.
 
-`bench.timing` says how it is timed.
+`bench.timing` says how the ways are timed.
 
 Settings: `bench.settings.Decoding`. A YAML file says what is timed (`bench.settings.Timing`).
 """
@@ -36,9 +36,9 @@ class Subject:
     """A pair that is timed.
 
     Attributes:
-        name: what records call it.
+        name: what records call the pair.
         pair: the models.
-        prompts: what they continue.
+        prompts: the texts that they continue.
         settings: how they are timed.
     """
 
@@ -49,9 +49,9 @@ class Subject:
 
 
 def memory(pair: Pair, prompts: Sequence[str], lam: float) -> dict[str, int]:
-    """Return the most bytes that each way's weights and tensors take, decoding one batch."""
+    """Return the peak bytes of each way's weights and tensors while it decodes one batch."""
     if pair.adapter.one_pass is not None:
-        _ = pair.adapter.one_pass.ready  # this is tried once, and not counted
+        _ = pair.adapter.one_pass.ready  # runs its trial now, so that it is not counted
     return {
         way: peak_bytes(partial(decode, prompts, lam), pair.modules(way))
         for way, decode in pair.decoders().items()
@@ -61,23 +61,25 @@ def memory(pair: Pair, prompts: Sequence[str], lam: float) -> dict[str, int]:
 def load(folders: Sequence[Path], max_new_tokens: int) -> Pair:
     """Load a pair, from folders of a reference and an adapter.
 
-    It is held as two whole models, and as a base with an adapter.
+    The pair is held as two whole models, and as a base with an adapter.
     """
     reference, adapter = folders
     whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
-    together = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
+    with_adapter = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
     tokenizer = AutoTokenizer.from_pretrained(reference)
     device = job.device()
-    return Pair(tokenizer, whole.to(device), together.to(device), max_new_tokens)
+    return Pair(tokenizer, whole.to(device), with_adapter.to(device), max_new_tokens)
 
 
 def subjects(args: argparse.Namespace, timing: Timing) -> list[Subject]:
-    """Load both pairs with their prompts: texts for the study's, random words for the larger."""
+    """Load both pairs and their prompts: the study's texts, and random words for the larger."""
+    # The study's pair.
     texts = pd.read_parquet(args.prompts)["prompt"].tolist()
     max_new_tokens = job.settings_of(args, Decoding).max_new_tokens
     name, settings = timing.study_pair()
     study = Subject(name, load(args.study, max_new_tokens), texts, settings)
 
+    # The larger pair.
     larger_name, larger_settings = timing.larger_pair()
     words = random_texts(len(texts), larger_settings, args.seed)
     pair = load(args.larger, larger_settings.max_new_tokens)
@@ -96,9 +98,13 @@ def random_texts(count: int, settings: LargerPair, seed: int) -> list[str]:
 
 
 def records_of(subject: Subject, timing: Timing, seed: int) -> Iterator[list[dict[str, Any]]]:
-    """Time one pair; yields the records of every way of decoding for each batch and lam."""
+    """Time one pair.
+
+    Yields:
+        For each size of batches and each lam, the records of every way of decoding.
+    """
     for batch in timing.batches:
-        held = memory(subject.pair, subject.prompts[:batch], 0.5)
+        peak_bytes_by_way = memory(subject.pair, subject.prompts[:batch], 0.5)
         timed = time_ways(
             subject.pair,
             subject.prompts[: subject.settings.rows[batch]],
@@ -109,10 +115,10 @@ def records_of(subject: Subject, timing: Timing, seed: int) -> Iterator[list[dic
             seed,
         )
         for records in timed:
-            yield [
-                {**record, "pair": subject.name, "peak_bytes": held[record["method"]]}
-                for record in records
-            ]
+            for record in records:
+                record["pair"] = subject.name
+                record["peak_bytes"] = peak_bytes_by_way[record["method"]]
+            yield records
 
 
 def device_name() -> str:
@@ -120,7 +126,8 @@ def device_name() -> str:
     if job.device() == "cuda":
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    for line in lines:
         if line.startswith("model name"):
             return line.split(":")[1].strip()
     return platform.processor()
@@ -162,27 +169,30 @@ def main() -> None:
         timing = read_timing(args.what)
         study, larger = subjects(args, timing)
 
+        # Time a curve over lam.
         texts = study.prompts[: timing.curve.prompts]
         job.write_json(args.curve, time_curve(study.pair, texts, timing.curve, args.seed))
 
+        # Time every way of decoding.
         records = []
         done = 0
         total = 2 * len(timing.batches) * len(timing.lams)
         for subject in (study, larger):
-            for more in records_of(subject, timing, args.seed):
-                records += more
+            for records_at_lam in records_of(subject, timing, args.seed):
+                records += records_at_lam
                 done += 1
                 progress.update(done, total, "combinations of pair, batch and lam")
         job.write_json(args.output, records)
 
-        made_with = {
+        # Say what was timed, where and with what.
+        provenance = {
             "settings": yaml.safe_load(args.what.read_text()),
             "seed": args.seed,
             "device": device_name(),
             "threads": args.threads,
             "versions": versions(),
         }
-        job.write_json(args.provenance, made_with)
+        job.write_json(args.provenance, provenance)
 
 
 if __name__ == "__main__":

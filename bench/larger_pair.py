@@ -1,7 +1,8 @@
-"""Make a pair so large that its weights take the time, and not the calls of its layers.
+"""Make a pair so large that reading its weights takes most of the time.
 
-The base is random and the adapter is trained for a few steps. The text is random words: what a pair
-of this size writes is of no interest here, only how long it takes.
+With smaller models, calling the layers takes most of the time. The base is random and the adapter
+is trained for a few steps. The text is random words, because only the time matters here and not
+what the pair writes.
 
 Settings: `bench.settings.Making`.
 """
@@ -42,7 +43,7 @@ def make(settings: Making, progress: job.Progress) -> tuple[Any, PreTrainedToken
 
 
 def train(model: Any, vocabulary: int, training: Training, progress: job.Progress) -> None:
-    """Train the adapter for a few steps toward the first half of the words."""
+    """Train the adapter for a few steps on random texts of the first half of the words."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=training.learning_rate)
     for step in range(1, training.steps + 1):

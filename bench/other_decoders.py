@@ -1,6 +1,6 @@
-"""Other decoders of the mixture of two models, written as plainly as they are in use.
+"""Decoders of the mixture of two models as other projects write them.
 
-They are timed beside this library's.
+They are timed beside this library's decoders.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def two_caches(
     ends: Tensor,
     pad: int,
 ) -> Tensor:
-    """Sample with the obvious loop: a cache for each model, logits mixed, one token drawn.
+    """Sample with the obvious loop, which mixes the logits and draws one token at a time.
+
+    Each model has a cache.
 
     Args:
         reference, aligned: the models.
@@ -86,8 +88,8 @@ def two_caches(
 class MixingProcessor(LogitsProcessor):
     """The way of the paper's authors: a logits processor of the aligned model's `generate`.
 
-    In it the reference runs with its own cache. As in the authors' code, the reference gets neither
-    a padding mask nor positions, so that all prompts of a batch should have one length.
+    The processor runs the reference with its own cache. As in the authors' code, the reference gets
+    neither a padding mask nor positions, so all prompts of a batch should have the same length.
     """
 
     def __init__(self, reference: Any, lam: float):
@@ -114,7 +116,7 @@ def with_processor(
 class CachelessMixture(PreTrainedModel, GenerationMixin):
     """A model for `generate` whose forward mixes two models and keeps no cache.
 
-    TRL's GeometricMixtureWrapper was made like this; TRL 1.16 no longer has it.
+    TRL's GeometricMixtureWrapper was written in this way. TRL 1.16 no longer has it.
     """
 
     main_input_name = "input_ids"

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Adds up the storages that are alive after each operator, but not those of `known` tensors."""
+    """Adds up the storages that are alive after each operator, except those of `known` tensors."""
 
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
@@ -23,7 +23,7 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.alive = {key: held for key, held in self.alive.items() if not held[0].expired()}
+        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and _storage_key(tensor) not in self.known:
                 storage = tensor.untyped_storage()
@@ -35,22 +35,24 @@ class _Watch(TorchDispatchMode):
 def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     """Return the bytes of the modules' weights, and the peak of all other tensors during `run`.
 
-    A weight that modules share counts once. On a CPU the tensors that operators return are counted;
-    what an operator takes and gives back inside is not. On an accelerator the allocator's own
-    account is read.
+    A weight that modules share counts once. On a CPU the tensors that operators return are counted.
+    Memory that an operator allocates and frees while it runs is not. On an accelerator the count of
+    torch's allocator is read.
     """
-    held = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in held}
-    weights = sum(sizes.values())
-    if held[0].device.type != "cpu":
+    weights: list[Tensor] = []
+    for module in modules:
+        weights += [*module.parameters(), *module.buffers()]
+    sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in weights}
+    weight_bytes = sum(sizes.values())
+    if weights[0].device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats()
         before = torch.accelerator.memory_allocated()
         run()
-        return weights + torch.accelerator.max_memory_allocated() - before
-    watch = _Watch(held)
+        return weight_bytes + torch.accelerator.max_memory_allocated() - before
+    watch = _Watch(weights)
     with watch:
         run()
-    return weights + watch.peak
+    return weight_bytes + watch.peak
 
 
 def _storage_key(tensor: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Typed settings of the benchmark: what `bench/decoding.yaml` says, and what its jobs are given."""
+"""Typed settings of the benchmark: those in `bench/decoding.yaml`, and those its jobs are given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from study import job
 
 @job.settings_class
 class Training:
-    """How the adapter of the larger pair is trained."""
+    """How the adapter of the larger pair is trained.
+
+    Attributes:
+        steps: how many steps.
+        batch_size: how many texts a step.
+        tokens: how many tokens a text.
+        learning_rate: the optimizer's learning rate.
+    """
 
     steps: int
     batch_size: int
@@ -26,9 +33,9 @@ class Making:
     """How the larger pair is made.
 
     Attributes:
-        shape: of the base, arguments of transformers' `LlamaConfig`.
-        lora: of the adapter, arguments of PEFT's `LoraConfig`.
-        training: of the adapter.
+        shape: the shape of the base, as arguments of transformers' `LlamaConfig`.
+        lora: the shape of the adapter, as arguments of PEFT's `LoraConfig`.
+        training: how the adapter is trained.
     """
 
     shape: dict[str, Any]
@@ -42,7 +49,7 @@ class StudyPair:
 
     Attributes:
         rows: how many prompts are decoded, by the size of batches.
-        repeats: how often each way of decoding is timed.
+        repeats: how often each way of decoding is timed at each lam.
     """
 
     rows: dict[int, int]
@@ -51,11 +58,12 @@ class StudyPair:
 
 @job.settings_class
 class LargerPair:
-    """How decoding is timed with the larger pair; `rows` and `repeats` as for `StudyPair`.
+    """How decoding is timed with the larger pair.
 
     Attributes:
-        prompt_words: the length of its prompts.
-        max_new_tokens: the longest completion.
+        rows, repeats: as in `StudyPair`.
+        prompt_words: how many words each prompt has.
+        max_new_tokens: how many tokens a completion has at most.
         make: how the pair is made.
     """
 
@@ -71,10 +79,11 @@ class CurveTiming:
     """How a curve over lam is timed, with the study's pair.
 
     Attributes:
-        prompts: how many prompts.
-        samples: completions of each prompt at each sampled lam.
-        batch: rows decoded together.
+        prompts: how many prompts are decoded.
+        samples: how many completions of each prompt are drawn at each sampled lam.
+        batch: how many completions are decoded together.
         points: how many lams the curve has, from 0 to `max_lam`.
+        max_lam: the largest lam of the curve.
         repeats: how often the curve is timed.
     """
 
@@ -91,10 +100,10 @@ class Timing:
     """What the benchmark times.
 
     Attributes:
-        batches: sizes of batches.
-        lams: mixing weights.
+        batches: the sizes of batches to decode in.
+        lams: the mixing weights to decode at.
         once_above_seconds: a way of decoding that takes longer than this is timed once.
-        pairs: a pair of the study and a larger one, by the names that records give them.
+        pairs: the study's pair and the larger pair, by the names that records give them.
         curve: how a curve over lam is timed.
     """
 
@@ -122,7 +131,7 @@ class Decoding:
     """Settings of the job `bench.decoding`.
 
     Attributes:
-        max_new_tokens: the longest completion of the study's pair.
+        max_new_tokens: how many tokens a completion of the study's pair has at most.
     """
 
     max_new_tokens: int

@@ -1,7 +1,8 @@
 """Write the benchmark as a table in Markdown: a row for each way of decoding.
 
-For each pair and batch a column has the range over lam of the time, in ratios to our loop's. For
-each pair a column has the memory, in ratios to our loop's.
+All ratios are to our loop, which decodes one model with this library. For each pair and size of
+batches a column has the range over lam of the ratio of times. For each pair a column has the ratio
+of peak memory.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def _ratios(records: list[dict[str, Any]], way: str, pair: str, batch: int) -> list[float]:
-    """Return a way's times beside our loop's, one for each lam."""
+    """Return the ratios of a way's times to our loop's, one for each lam."""
     of_way = _records_of(records, way, pair, batch)
     return [record["ratio_to_loop"] for record in of_way]
 
@@ -45,7 +46,7 @@ def _range(ratios: list[float]) -> str:
 
 
 def _memory(records: list[dict[str, Any]], way: str, pair: str, batch: int) -> str:
-    """Return a way's peak memory beside our loop's."""
+    """Return the ratio of a way's peak memory to our loop's."""
     of_way = _records_of(records, way, pair, batch)[0]
     of_loop = _records_of(records, "loop", pair, batch)[0]
     return f"{of_way['peak_bytes'] / of_loop['peak_bytes']:.2f}"

@@ -1,8 +1,8 @@
 """How long each way of decoding takes a token, in ratios to one model.
 
-Every repeat runs every way once, one after another, so that whatever else the machine does meets
-all of them alike. A ratio is of two times of one repeat. Medians over repeats are reported, and
-quartiles.
+Every repeat runs every way once, one after another, so that other work of the machine slows all
+ways alike. Both times of a ratio come from the same repeat. The median and the quartiles over
+repeats are reported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from bench.decoders import Decoder, Pair
 
-#: The ways with one model, to which all ratios are. They are always timed in every repeat.
+#: The ways with one model, to which all other ways are compared. They are timed in every repeat.
 ONE_MODEL = ("generate", "loop")
 
 
@@ -28,7 +28,8 @@ class Run:
     Attributes:
         seconds: how long it took.
         tokens: how many tokens were written.
-        drafted, accepted: how many drafts there were and were kept.
+        drafted: how many tokens speculative decoding drafted.
+        accepted: how many of these it kept.
     """
 
     seconds: float
@@ -57,12 +58,14 @@ def time_ways(
         batch: how many prompts are decoded together.
         lams: the mixing weights.
         repeats: how often each way is timed at each lam.
-        seed: the seed of the first repeat; each repeat has the next.
+        once_above: the seconds above which a way is run only once.
+        seed: the seed of the first repeat. Each further repeat has the next seed.
 
     Yields:
         For each lam a record of each way: its time a token, its ratios to one model, and the share
         of drafts that were kept.
     """
+    # Warm up, and find the slow ways.
     decoders = pair.decoders()
     slow = {}
     for way, decode in decoders.items():
@@ -71,12 +74,13 @@ def time_ways(
             slow[way] = run
     in_turn = [way for way in decoders if way not in slow]
 
+    # Time all other ways at each lam.
     for lam in lams:
         runs: dict[str, list[Run]] = {way: [] for way in in_turn}
         if lam == lams[0]:
             runs |= {way: [run] for way, run in slow.items()}
         for repeat in range(repeats):
-            # each repeat begins with another way
+            # Each repeat begins with another way.
             first = repeat % len(in_turn)
             for way in in_turn[first:] + in_turn[:first]:
                 run = time_once(decoders[way], prompts, batch, lam, seed + repeat)
@@ -92,9 +96,9 @@ def time_once(decode: Decoder, prompts: Sequence[str], batch: int, lam: float, s
     seconds = time.perf_counter() - started
     return Run(
         seconds,
-        tokens=sum(written.tokens for written in decoded),
-        drafted=sum(written.drafted for written in decoded),
-        accepted=sum(written.accepted for written in decoded),
+        tokens=sum(batch_decoded.tokens for batch_decoded in decoded),
+        drafted=sum(batch_decoded.drafted for batch_decoded in decoded),
+        accepted=sum(batch_decoded.accepted for batch_decoded in decoded),
     )
 
 
@@ -102,7 +106,10 @@ def record_of(way: str, runs: dict[str, list[Run]], batch: int, lam: float) -> d
     """Return the record of one way at one lam, as it is published.
 
     Args:
+        way: the way of decoding.
         runs: the runs of every way.
+        batch: how many prompts were decoded together.
+        lam: the mixing weight.
     """
     of_way = runs[way]
     seconds = _seconds_a_token(of_way)

@@ -1,6 +1,6 @@
 """The ways of decoding that the benchmark compares, and what tables and figures call them.
 
-This module imports nothing, so that what only reads the benchmark's records needs no torch.
+This module imports no torch, so that tables and figures of the records need none.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ class Way:
     """One way of decoding.
 
     Attributes:
-        described: what the table says of it, in Markdown.
-        label: what the figure says of it, in fewer words.
+        described: what the table calls it, in Markdown.
+        label: what the figure calls it, in fewer words.
     """
 
     described: str

@@ -10,12 +10,12 @@ class ChatTokenizer:
     """A tokenizer that reads each text as the user's turn of a chat.
 
     The library, metrics and outputs see what the user wrote, and only the models see the template.
-    In everything else it is the tokenizer it was made from.
+    Everything else is passed on to the tokenizer that this one was made from.
 
     Args:
         tokenizer: a tokenizer with a chat template.
-        name: what messages call the model it belongs to.
-        system: text of a system turn before the user's.
+        name: what messages call the model that the tokenizer belongs to.
+        system: text of a system turn before the user's turn; no such turn when it is absent.
 
     Raises:
         ValueError: if the tokenizer has no chat template.
@@ -40,7 +40,7 @@ class ChatTokenizer:
 
     def _render(self, prompt: str) -> str:
         turns = [*self._turns_before, {"role": "user", "content": prompt}]
-        # A template may raise anything; one without a system turn raises jinja's own errors.
+        # A template may raise anything. A template that knows no system turn raises jinja's errors.
         try:
             return self._tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=True

@@ -19,7 +19,7 @@ class Completions:
         attention_mask: 1 for the prompt and for the completion up to and including its
             end-of-sequence token, shape (batch, prompt + completion).
         completion_length: how many of the last columns hold completions.
-        end_token_ids: the tokens that end a completion, of which chat models have several.
+        end_token_ids: the tokens that end a completion. A chat model may have more than one.
         encoder_input_ids, encoder_attention_mask: what an encoder-decoder's encoder reads, shape
             (batch, prompt).
     """
@@ -61,14 +61,14 @@ class Completions:
 def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Return the tokens that end a completion, in ascending order.
 
-    They are those that the tokenizer names and those that the model's generation settings name.
+    The tokenizer and the model's generation settings name them; the two are put together.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if neither names one.
     """
     of_model = model.generation_config.eos_token_id
-    named = set(of_model if isinstance(of_model, (list, tuple)) else [of_model])
-    ends = (named | {tokenizer.eos_token_id}) - {None}
+    ends_of_model = of_model if isinstance(of_model, (list, tuple)) else [of_model]
+    ends = {*ends_of_model, tokenizer.eos_token_id} - {None}
     if not ends:
         raise ValueError(
             "neither the tokenizer nor the model's generation settings name an end-of-sequence "

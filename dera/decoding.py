@@ -43,24 +43,24 @@ def sample_completions(
 ) -> Completions:
     """Sample one completion a prompt from the model's own distribution.
 
-    The temperature is 1 and no token is cut off. The distribution is that of `generate`, but rows
-    that have ended leave the batch. A batch therefore costs as much as its completions are long
-    together, and not as much as the longest of them for every row.
+    The temperature is 1 and no token is excluded. The distribution is that of `generate`, but rows
+    that have ended leave the batch. The cost of a batch therefore grows with the sum of its
+    completions' lengths, and a single long completion does not make every row expensive.
 
     Args:
         model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with a padding token.
-        prompts: one row each; repeat a prompt for several samples.
+        prompts: one row each. Repeat a prompt to get more than one sample of it.
         max_new_tokens: a completion that has not ended by then is cut there.
         lam: for a `RealignedModel`: the mixing weight, any `dera.weights.Lam`. When it is absent,
             the model's own is used.
         greedy: take the most probable token instead of sampling.
         on_step: called after each token with the rows still being decoded, shape (n,), the model's
-            output for them (of a `RealignedModel` with the logits of its parts) and the tokens
-            chosen, shape (n,).
+            output for them, and the tokens chosen, shape (n,). The output of a `RealignedModel`
+            then has the logits of its parts too.
         generator: the source of randomness; torch's own when it is absent.
-        speculative: for a `RealignedModel`: as for its `generate`. Texts are decoded plainly,
-            with a warning, where `on_step` or a `generator` is given.
+        speculative: for a `RealignedModel`: decode speculatively, as its `generate` does. Where
+            `on_step` or a `generator` is given, texts are decoded plainly, with a warning.
 
     Raises:
         ValueError: if `max_new_tokens` is not positive, if `lam` is bad, if there is no
@@ -68,6 +68,8 @@ def sample_completions(
     """
     check_max_new_tokens(max_new_tokens)
     batch = Rows(model, tokenizer, prompts)
+
+    # Decode speculatively, if that was asked for and is supported.
     if speculative and isinstance(model, RealignedModel):
         completions = _speculate(
             batch, max_new_tokens, lam, do_sample=not greedy, on_step=on_step, generator=generator
@@ -75,11 +77,12 @@ def sample_completions(
         if completions is not None:
             return completions
 
+    # Otherwise decode plainly: one token at a time, for all rows that have not ended.
     arguments = _strength_arguments(batch, lam)
     if lam is not None:
         arguments["output_parts"] = on_step is not None
     drawn = torch.full((len(prompts), max_new_tokens), batch.pad, device=model.device)
-    rows = torch.arange(len(prompts), device=model.device)  # those still being decoded
+    rows = torch.arange(len(prompts), device=model.device)  # the rows still being decoded
     for step in range(max_new_tokens):
         output = batch.forward(**_of_rows(arguments, rows))
         logits = output.logits[:, -1].float()
@@ -106,14 +109,14 @@ def check_max_new_tokens(max_new_tokens: int) -> None:
     """Check that completions may have at least one token.
 
     Raises:
-        ValueError: if they may not.
+        ValueError: if `max_new_tokens` is below 1.
     """
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 
 
 def _strength_arguments(batch: Rows, lam: Lam | None) -> dict[str, Any]:
-    """Return the arguments that tell the model lam: a schedule, or a tensor with one row each."""
+    """Return the arguments that tell the model lam: a schedule, or a tensor of a row each."""
     if lam is None:
         return {}
     if callable(lam):
@@ -123,7 +126,7 @@ def _strength_arguments(batch: Rows, lam: Lam | None) -> dict[str, Any]:
 
 
 def _of_rows(arguments: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Return the arguments for rows of the batch: a tensor lam has an entry for each row."""
+    """Return the arguments for these rows of the batch. A tensor lam has an entry for each row."""
     lam = arguments.get("lam")
     return {**arguments, "lam": lam[rows]} if isinstance(lam, Tensor) else arguments
 
@@ -131,7 +134,11 @@ def _of_rows(arguments: dict[str, Any], rows: Tensor) -> dict[str, Any]:
 def _speculate(
     batch: Rows, max_new_tokens: int, lam: Lam | None, **options: Any
 ) -> Completions | None:
-    """Complete all rows by speculative decoding; None, after a warning, where it is unsupported."""
+    """Complete all rows by speculative decoding.
+
+    Returns:
+        None, after a warning, where speculative decoding is unsupported.
+    """
     model = batch.model
     weights: Any = model.strength(lam, None)
     if not callable(weights):

@@ -19,7 +19,8 @@ from scipy import special
 
 Array = NDArray[np.float64]
 
-#: With fewer prompts than this, 95% bootstrap intervals cover the mean less than 90% of the time.
+#: With fewer prompts than this, 95% bootstrap intervals contain the true mean less than 90% of the
+#: time.
 FEW_PROMPTS = 10
 
 
@@ -72,8 +73,8 @@ def reweighted_mean(values: Array, log_weights: Array, strata: int = 1) -> Array
         values: shape (prompts, samples).
         log_weights: log of the target over the proposal up to a constant, same shape.
         strata: how many proposals the samples come from. The samples of one proposal stand
-            together, and all proposals have the same number of samples, at least two. The weights
-            are then those of the balance heuristic.
+            together, and all proposals have the same number of samples, at least two. Where there
+            is more than one proposal, the weights must be those of the balance heuristic.
 
     Returns:
         shape (prompts,).
@@ -113,7 +114,7 @@ def kl_to_reference(log_ratio: Array, log_weights: Array) -> Array:
     """Return each prompt's KL to the reference of a target that is reached by reweighting, in nats.
 
     Args:
-        log_ratio: log of the unnormalised target over the reference, of samples from a proposal;
+        log_ratio: log of the unnormalised target over the reference, for each sample of a proposal;
             shape (prompts, samples).
         log_weights: log of the unnormalised target over that proposal, same shape.
 
@@ -138,18 +139,18 @@ def _normalised_mean(values: Array, log_weights: Array) -> Array:
 
 
 def _log_mean_weight(_: Array, log_weights: Array) -> Array:
-    """Return the log of the mean weight over the last axis; values play no part."""
+    """Return the log of the mean weight over the last axis. The values are not used."""
     return special.logsumexp(log_weights, -1) - np.log(log_weights.shape[-1])
 
 
 def _jackknife(
     estimator: Callable[[Array, Array], Array], values: Array, log_weights: Array, strata: int = 1
 ) -> Array:
-    """Return an estimate less its jackknifed bias, over the last axis.
+    """Return an estimate minus its jackknifed bias, over the last axis.
 
     The bias is the sum over strata of `(n - 1) * (mean of leave-one-out estimates - estimate)`,
-    where n is the number of samples of a stratum. When one sample is left out, the others of its
-    stratum count for it too, so that strata keep their shares.
+    where n is the number of samples of a stratum. When one sample is left out, the weights of the
+    other samples of its stratum are raised, so that each stratum keeps its share.
 
     Raises:
         ValueError: if a stratum has fewer than two samples.

@@ -15,14 +15,15 @@ def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tenso
 
     With one aligned model this is `(1 - lam) * h_ref + lam * h_aligned`. Its softmax is the
     normalised geometric mixture `p_ref^(1-lam) * p_aligned^lam`. Where all weights are 0 the
-    reference's logits are returned bit for bit. Where one weight is 1 and the others are 0, that
-    model's logits are. A token that is excluded (-inf) by any model with a share in the mixture
-    stays excluded: the optimum has the support of the reference, and neither NaN nor +inf can
-    arise.
+    reference's logits are returned bit for bit. Where one weight is 1 and the others are 0, the
+    logits of that weight's model are returned. A token stays excluded (-inf) if any model with a
+    share in the mixture excludes it: the optimum has the support of the reference, and neither NaN
+    nor +inf can arise.
 
     Args:
         reference: the logits of the reference, shape (batch, ..., vocabulary), any floating dtype.
-        aligned: the logits of the aligned model, of the same shape; or of each of n aligned models.
+        aligned: the logits of the aligned model, of the same shape; or a sequence of the logits of
+            n aligned models.
         lam: shape (batch,) or (batch, time) for one aligned model. For n aligned models there is a
             last axis n.
 
@@ -48,33 +49,35 @@ def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tenso
 
 
 def mix_present(logits: list[Tensor | None], weights: Tensor) -> Tensor:
-    """Mix the logits of the parts that were run; those without a share may be missing.
+    """Mix the logits of the parts that were run. Parts without a share may be missing.
 
     Args:
         logits: the logits of the reference, then of the aligned models; None for a missing part.
-        weights: shape (batch, number of aligned models), or (batch, time, the same) for a schedule.
+        weights: shape (batch, number of aligned models); for a schedule (batch, time, number of
+            aligned models).
 
     Returns:
-        As `mix_logits`.
+        What `mix_logits` returns.
     """
     reference, *aligned = logits
     present = [index for index, part in enumerate(aligned) if part is not None]
-    chosen = [part for part in aligned if part is not None]
+    present_logits = [part for part in aligned if part is not None]
     if reference is not None and not present:
         return reference.float()
     if reference is None and len(present) == 1:
-        return chosen[0].float()
-    # without a share it does not matter what the reference's logits are, so long as they are finite
-    # wherever the mixture is
-    stand_in = chosen[0] if reference is None else reference
-    return mix_logits(stand_in, chosen, weights[..., present])
+        return present_logits[0].float()
+    # A missing reference has no share, so that any logits can stand for its own, provided that they
+    # are finite wherever the mixture is.
+    stand_in = present_logits[0] if reference is None else reference
+    return mix_logits(stand_in, present_logits, weights[..., present])
 
 
 def parts_with_share(weights: Tensor) -> list[bool]:
     """Return for each part, the reference first, whether it has a share in the mixture of any row.
 
     Args:
-        weights: shape (batch, number of aligned models), or (batch, time, the same) for a schedule.
+        weights: shape (batch, number of aligned models); for a schedule (batch, time, number of
+            aligned models).
     """
     reference = bool((weights.sum(-1) != 1).any())
     aligned = (weights != 0).flatten(0, -2).any(0).tolist()
@@ -86,7 +89,7 @@ def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
 
     Their sum over a sequence drawn from the sampler is the sequence's log importance weight toward
     the exact sequence-level mixture, up to a constant of the prompt. They are at most 0 for lam in
-    [0, 1] (Hoelder's inequality), and at least 0 beyond it.
+    [0, 1] (Hoelder's inequality), and at least 0 outside it.
 
     Args:
         reference: the logits of the reference, shape (batch, time, vocabulary).
@@ -102,7 +105,7 @@ def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
 
 
 def log_normalizers_at(reference: Tensor, aligned: Tensor, lams: Sequence[float]) -> Tensor:
-    """Return `log_normalizers` at many lam, in little more time than at a few.
+    """Return what `log_normalizers` gives at many lam, from log-probabilities computed once.
 
     Args:
         reference: the reference's log-probabilities, float32 of shape (rows, vocabulary).
@@ -126,12 +129,12 @@ def _spread(weight: Tensor, logits: Tensor) -> Tensor:
 
 
 def _shares(weights: list[Tensor]) -> list[Tensor]:
-    """The exponent of each part in the mixture, the reference first. They sum to 1."""
+    """Return the exponent of each part in the mixture, the reference's first. They sum to 1."""
     return [1 - torch.stack(weights).sum(0), *weights]
 
 
 def _mix_excluded(parts: list[Tensor], shares: list[Tensor]) -> Tensor:
-    """The mixture where some logits are -inf. Parts without a share exclude no token."""
+    """Mix logits of which some are -inf. Parts without a share exclude no token."""
     mixed = torch.zeros_like(parts[0])
     excluded = torch.zeros_like(parts[0], dtype=torch.bool)
     for part, share in zip(parts, shares, strict=True):

@@ -28,12 +28,12 @@ class Rows:
     Attributes:
         ends: the tokens that end a completion.
         pad: the padding token.
-        prompts: what the tokenizer makes of the prompts, each of them once.
-        row_prompts: the index of each row's prompt among these, shape (batch,).
+        prompts: what the tokenizer makes of the distinct prompts.
+        row_prompts: the index of each row's prompt among the distinct prompts, shape (batch,).
         start: the decoder's first tokens, shape (batch, time): the prompts, or an encoder-decoder's
             start token.
-        mask: 1 for the tokens, 0 for the padding, of what each row still in the batch holds, shape
-            (rows, time).
+        mask: for each row still in the batch, 1 where it holds a token and 0 where it holds
+            padding, shape (rows, time).
 
     Raises:
         ValueError: if there is no padding token, if there is no end-of-sequence token, or if a
@@ -69,11 +69,11 @@ class Rows:
         if empty:
             raise ValueError(
                 f"prompt {empty[0]} of {len(prompts)} has no tokens, so there is nothing to "
-                f"continue: {prompts[empty[0]]!r}"
+                f"continue: {prompts[empty[0]]!r}. Leave it out"
             )
 
     def _encode(self) -> None:
-        """Let an encoder-decoder's encoder read the prompts; its decoder begins with one token."""
+        """Let an encoder-decoder's encoder read the prompts, and begin each row with one token."""
         states = self.model.get_encoder()(**self.prompts)[0]
         self._encoder_states = states[self.row_prompts]
         self._encoder_mask = self.mask
@@ -103,7 +103,7 @@ class Rows:
         """Read each prompt once, and go on with a copy of it for each of its rows."""
         inputs = _decoder_inputs(self.prompts.input_ids, self.prompts.attention_mask)
         if isinstance(self.model, RealignedModel):
-            # it has a lam for each row, and copies by itself what the rows of a prompt share
+            # This model has a lam for each row, and itself copies what the rows of a prompt share.
             return self._call(**inputs, rows=self.row_prompts, **arguments)
         output = self._call(**inputs, **arguments)
         for name, value in list(output.items()):
@@ -125,14 +125,14 @@ class Rows:
         )
 
     def advance(self, tokens: Tensor, going: Tensor) -> None:
-        """Append a token to rows of the batch, and go on with these alone.
+        """Append a token to rows of the batch, and go on with these rows alone.
 
         Args:
-            tokens: shape (rows going on,).
-            going: the index of each row that goes on among the present ones, shape (rows going
-                on,). An index may occur more than once.
+            tokens: shape (rows that go on,).
+            going: the rows that go on, as indices into the present rows, shape (rows that go on,).
+                An index may occur more than once.
         """
-        if not self._is_everybody(going):
+        if not self._are_all_rows(going):
             self._cache.batch_select_indices(going)
             self.mask = self.mask[going]
             if self._encoder_states is not None:
@@ -141,7 +141,7 @@ class Rows:
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
         self._unread = tokens[:, None]
 
-    def _is_everybody(self, going: Tensor) -> bool:
+    def _are_all_rows(self, going: Tensor) -> bool:
         """Return whether these are all rows in their present order."""
         present = torch.arange(len(self.mask), device=going.device)
         return len(going) == len(present) and torch.equal(going, present)
@@ -150,7 +150,8 @@ class Rows:
         """Return all rows with what was drawn after them, rows that have left the batch included.
 
         Args:
-            drawn: shape (batch, completion). What stands after an end-of-sequence token is padding.
+            drawn: the tokens, shape (batch, completion). What stands after an end-of-sequence token
+                is padding.
         """
         real = mask_until_end(drawn, self.ends)
         input_ids = self.prompts["input_ids"][self.row_prompts]
@@ -179,7 +180,7 @@ def batch_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
 
 
 def _decoder_inputs(ids: Tensor, mask: Tensor) -> dict[str, Any]:
-    """Return a decoder's inputs for reading tokens; the mask covers what it has read before too."""
+    """Return a decoder's inputs for reading tokens. The mask covers earlier tokens too."""
     positions = positions_of(mask)[:, -ids.shape[1] :]
     return dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
 

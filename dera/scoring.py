@@ -71,7 +71,7 @@ def sample_and_score(
 
     Raises:
         ValueError: if `lam` is a schedule, is not finite or has a wrong shape; and as
-            `sample_completions`.
+            `sample_completions` does.
     """
     weights = as_lam(lam, len(prompts), model.device, model.names)
 
@@ -98,12 +98,13 @@ def sample_and_score_policy(
         tokenizer, prompts, max_new_tokens: as for `sample_completions`.
 
     Raises:
-        ValueError: as `sample_completions`.
+        ValueError: where `sample_completions` raises one.
     """
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
-        logits = (output.logits, output.reference_logits, output.aligned_logits)
-        return torch.stack([_at(_normalised(part[:, -1]), tokens) for part in logits]).double()
+        all_logits = (output.logits, output.reference_logits, output.aligned_logits)
+        scores = [_at(_normalised(logits[:, -1]), tokens) for logits in all_logits]
+        return torch.stack(scores).double()
 
     completions, sums = _sample_and_sum(
         policy, tokenizer, prompts, max_new_tokens, None, 3, token_scores
@@ -153,8 +154,9 @@ def _sample_and_sum(
 
     Args:
         scores: how many scores each token has.
-        token_scores: from the rows still decoded, the model's output for them and the tokens
-            chosen, to the scores of these tokens, float64 of shape (scores, rows).
+        token_scores: a function of the rows still being decoded, the model's output for them and
+            the tokens chosen. It returns the scores of these tokens, float64 of shape (scores,
+            rows).
     """
     sums = torch.zeros(scores, len(prompts), dtype=torch.double)
 
@@ -188,7 +190,7 @@ def _mixture_token_scores(logits: Sequence[Tensor], weights: Tensor, tokens: Ten
 
 
 def _sequence_scores(sums: Tensor) -> SequenceScores:
-    """Name the sums of what `_mixture_token_scores` returns."""
+    """Return the sums over tokens of what `_mixture_token_scores` returns, by their names."""
     aligned = sums[2:-1]
     return SequenceScores(
         reference=sums[1],
@@ -215,7 +217,7 @@ def _at(values: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _inputs(completions: Completions) -> dict[str, Any]:
-    """Return the inputs of a forward that predicts the completion tokens and one token more."""
+    """Return the inputs of a call that predicts the completion tokens and one token more."""
     if completions.encoder_input_ids is not None:
         return dict(
             input_ids=completions.encoder_input_ids,

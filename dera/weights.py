@@ -47,13 +47,14 @@ def as_lam(
         unknown = set(lam) - set(names)
         if unknown:
             raise ValueError(
-                f"lam names {sorted(unknown)}, but the aligned models are {list(names)}"
+                f"lam names {sorted(unknown)}, but the aligned models are {list(names)}: "
+                "use these names"
             )
         lam = [[lam.get(name, 0.0) for name in names]] * batch_size
     if callable(lam):
         raise ValueError("a schedule of lam is for generate and forward: here lam must be numbers")
 
-    # Make a tensor, whose last axis is the models.
+    # Make a tensor whose last axis is the aligned models.
     try:
         weights = torch.as_tensor(_plain(lam), dtype=torch.float32, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -99,7 +100,7 @@ def scheduled_lam(
     if values.shape != (len(steps), len(names)):
         raise ValueError(
             f"the lam schedule returned shape {tuple(values.shape)} for {len(steps)} positions "
-            f"and {len(names)} models"
+            f"and {len(names)} models: it must return a number for each position and model"
         )
     if not torch.isfinite(values).all():
         raise ValueError(
@@ -122,7 +123,7 @@ def lam_of_columns(
     Args:
         lam: any `Lam`.
         tokens: the tokens of the call, shape (batch, time).
-        past: how many columns stand before them in a cache.
+        past: how many columns a cache holds before these tokens.
         completion_start: the column of the completion's first token; one number, or one a row.
         logits_to_keep: how many of the last columns get logits; 0 for all.
         names: the names of the aligned models.
@@ -146,7 +147,7 @@ def linear_schedule(start: float, end: float, over: int) -> Schedule:
     Args:
         start: lam at the first token of the completion.
         end: lam at token number `over` and after it.
-        over: how many tokens it takes.
+        over: how many tokens the change takes.
 
     Raises:
         ValueError: if `over` is not positive.
@@ -187,5 +188,5 @@ def _plain(lam: Any) -> Any:
 
 
 def _shape(lam: Any) -> tuple[int, ...]:
-    """The shape of numbers in lists of any depth."""
+    """Return the shape of numbers in lists of any depth."""
     return tuple(torch.as_tensor(_plain(lam)).shape)

@@ -19,8 +19,8 @@ DESCRIPTION = f"""\
 DeRa mixes the two models token by token, which approximates the exact mixture
 over whole completions. This command measures how far apart the two are, without
 training anything. The gap is a KL in nats a completion, and 0 means exact. It
-is printed beside the KL to the reference: if it is far smaller than that KL,
-lam can be relied on. At lam 0 and 1 the gap is 0 by definition.
+is printed beside the KL to the reference. If the gap is far smaller than that
+KL, lam can be relied on. At lam 0 and 1 the gap is 0 by definition.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure and show the gap at each lam."""
+    # Check what can be checked without a model.
     check_output(args.output)
     check_models(args)
     prompts = read_prompts(args)
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     import dera
     from dera.estimators import FEW_PROMPTS
 
+    # Measure.
     model, tokenizer = load_pair(args, prompts)
     gaps = dera.diagnose(
         model,
@@ -63,6 +65,8 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=not args.quiet,
     )
+
+    # Show the result, and what casts doubt on it.
     print(_table(gaps))
     for gap in gaps:
         if gap.warning:

@@ -22,7 +22,8 @@ def add_distribution(parser: argparse.ArgumentParser) -> None:
         "--temperature",
         metavar="T",
         type=number(float, positive=True),
-        help="Draw more cautiously (T below 1) or less (T above 1) than the model (default 1).",
+        help="Draw more cautiously than the model (T below 1) or less cautiously (T above 1; "
+        "default 1).",
     )
     group.add_argument(
         "--top-p",
@@ -41,16 +42,16 @@ def add_distribution(parser: argparse.ArgumentParser) -> None:
         metavar="PARTICLES",
         type=number(int, 2),
         help="Sample the exact mixture over whole completions, which decoding token by token only "
-        "approximates. Each completion is picked from PARTICLES of them, so 16 costs 16 times as "
-        "much.",
+        "approximates. Each completion is picked from PARTICLES candidates, so with 16 it costs 16 "
+        "times as much.",
     )
 
 
 def check_distribution(args: argparse.Namespace) -> None:
-    """Refuse ways of decoding that exclude each other.
+    """Refuse options that exclude each other.
 
     Raises:
-        ValueError: naming two that do.
+        ValueError: naming two options that do.
     """
     values = {"--temperature": args.temperature, "--top-p": args.top_p, "--top-k": args.top_k}
     changes = [f"{option} {value:g}" for option, value in values.items() if value is not None]
@@ -80,9 +81,10 @@ def check_distribution(args: argparse.Namespace) -> None:
 def generation_config(
     model: RealignedModel, args: argparse.Namespace, ends: tuple[int, ...], pad: int
 ) -> Any:
-    """Return transformers' settings with nothing in them but what was asked for.
+    """Return transformers' settings with only what the command's arguments ask for.
 
-    Checkpoints bring settings of their own, such as top_k or a repetition penalty.
+    Checkpoints bring settings of their own, such as top_k or a repetition penalty. These are not
+    used.
 
     Args:
         model: the model that will generate.

@@ -1,4 +1,4 @@
-"""`dera generate`: completions at one or several strengths."""
+"""`dera generate`: completions at one strength or more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dera.cli.values import beta_of, lams_of, number_list
 if TYPE_CHECKING:
     from dera import RealignedModel
 
-SUMMARY = "print completions at one or several strengths"
+SUMMARY = "print completions at one strength or more"
 DESCRIPTION = f"""\
 This command continues prompts with the realigned model. By default completions
 are sampled from its own distribution (temperature 1, nothing cut off) and
@@ -46,22 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LAM",
         dest="lams",
         type=number_list,
-        help="Decode at this mixing weight, or at several: 0 0.5 1.",
+        help="Decode at this mixing weight, or at more than one, for example 0 0.5 1.",
     )
     strength.add_argument(
         "--beta",
         metavar="BETA",
         dest="betas",
         type=number_list,
-        help="Decode at this KL strength instead, or at several (needs --aligned-beta).",
+        help="Decode at this KL strength instead, or at more than one (needs --aligned-beta).",
     )
     options.add_decoding(parser, samples=1)
     distribution.add_distribution(parser)
     parser.add_argument(
         "--speculative",
         action="store_true",
-        help="Let one model draft and the other verify. The distribution is the same, and where "
-        "REFERENCE and ALIGNED are two models it takes fewer passes.",
+        help="Let one model draft tokens and the other model verify them. The distribution is the "
+        "same. If ALIGNED is a whole model and not an adapter, fewer model passes are needed.",
     )
     options.add_output(
         parser,
@@ -118,7 +118,7 @@ def _rows_by_batch(
 def _decode(
     model: RealignedModel, tokenizer: Any, batch: list[Request], args: argparse.Namespace
 ) -> list[list[int]]:
-    """Return the token ids of each requested completion, and padding behind them."""
+    """Return the token ids of each requested completion, with padding after its end."""
     import torch
 
     from dera import sample_mixture
@@ -151,7 +151,7 @@ def _row(
     ends: tuple[int, ...],
     aligned_beta: float | None,
 ) -> dict[str, Any]:
-    """Return what is written of a completion; what follows its end of sequence is padding."""
+    """Return the row of a completion. The tokens after its end of sequence are padding."""
     end_positions = [position for position, token in enumerate(token_ids) if token in ends]
     finished = bool(end_positions)
     tokens = end_positions[0] + 1 if finished else len(token_ids)
@@ -168,7 +168,7 @@ def _row(
 
 
 def _print_rows(rows: Sequence[dict[str, Any]], previous: dict[str, Any] | None) -> None:
-    """Print completions, under a line for each prompt; `previous` is the row printed before."""
+    """Print completions, under a line for each prompt; `previous` is the last row printed."""
     for row in rows:
         if previous is None or previous["prompt_id"] != row["prompt_id"]:
             print(f"=== prompt {row['prompt_id'] + 1}: {row['prompt']}")

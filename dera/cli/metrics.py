@@ -20,7 +20,8 @@ Metric = Callable[[list[str], list[str]], list[float]]
 def load_metric(spec: str) -> Metric:
     """Return the metric named `file.py:function` or `package.module:function`.
 
-    The metric says clearly what is wrong if its function fails or returns what it should not.
+    The metric raises a ValueError that says what is wrong if its function fails or returns anything
+    but a finite number for each completion.
 
     Raises:
         ValueError: if the file, the module or the function does not exist, or loading it fails.
@@ -39,7 +40,7 @@ def load_metric(spec: str) -> Metric:
 
 
 def metric_identity(spec: str) -> str:
-    """Return what tells a metric from others: its name, and a checksum if it is a file."""
+    """Return what tells a metric from others: its name, and the checksum of its file if any."""
     path = Path(spec.rpartition(":")[0])
     if path.suffix != ".py":
         return spec
@@ -60,17 +61,17 @@ def _module(source: str, spec: str) -> ModuleType:
 
 
 def _from_path(name: str) -> ModuleType:
-    """Import a module that Python finds, also in the current folder, as `python -m` does."""
+    """Import a module by its name. As with `python -m`, it may be in the current folder."""
     if "" not in sys.path:
         sys.path.insert(0, "")
     return importlib.import_module(name)
 
 
 def _from_file(path: Path) -> ModuleType:
-    """Run a file as a module; what it imports may lie beside it, as for a script."""
+    """Run a file as a module. As with a script, what it imports may lie beside it."""
     module_spec: Any = importlib.util.spec_from_file_location(f"dera_metric_{path.stem}", path)
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_spec.name] = module  # where dataclasses look for their own module
+    sys.modules[module_spec.name] = module  # dataclasses look up their own module there
     sys.path.insert(0, str(path.resolve().parent))
     module_spec.loader.exec_module(module)
     return module
@@ -86,7 +87,7 @@ def _own_functions(module: ModuleType) -> list[str]:
 
 
 def _checked(function: Callable[..., Any], spec: str) -> Metric:
-    """Return the function as a metric that refuses what the function must not return."""
+    """Return the function as a metric that refuses anything but a finite number a completion."""
 
     def judge(prompts: list[str], completions: list[str]) -> list[float]:
         # The user's code runs here and may raise anything.

@@ -14,7 +14,7 @@ from dera.cli.prompts import check_tokens
 if TYPE_CHECKING:
     from dera import RealignedModel
 
-#: Bytes that are read at both ends of a file to recognise it.
+#: How many bytes are read at each end of a file to recognise it.
 _END_BYTES = 1 << 20
 #: The files of a model's folder that decide what it decodes.
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
@@ -25,7 +25,7 @@ def check_models(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if a folder holds no model, or the device is not there.
+        ValueError: if a folder holds no model, or there is no such device.
     """
     _check_folder(args.reference, ["config.json"])
     _check_folder(args.aligned, ["config.json", "adapter_config.json"])
@@ -35,7 +35,7 @@ def check_models(args: argparse.Namespace) -> None:
 def device_of(args: argparse.Namespace) -> str:
     """Return the device that the models are put on, or the name of the device map.
 
-    Without either option it is the GPU if there is one.
+    Without --device and --device-map it is the GPU if there is one.
 
     Raises:
         ValueError: if there is no such device.
@@ -46,7 +46,7 @@ def device_of(args: argparse.Namespace) -> str:
         return f"map {args.device_map}"
     if args.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    # torch says by an AssertionError that it was not compiled with CUDA.
+    # torch raises an AssertionError if it was not compiled with CUDA.
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
@@ -104,8 +104,8 @@ def seed_batch(seed: int, batch: int) -> None:
 def identity(path: str) -> str:
     """Return what tells a model from others: a Hub id, or a folder's name with a checksum.
 
-    Only the size and both ends of large files are read. Training changes every weight, so these
-    suffice to tell models apart.
+    Of large files only the two ends are read. Training changes every weight, so the ends and the
+    size suffice to tell models apart.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -143,7 +143,8 @@ def _tokenizer(reference: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(reference)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"no tokenizer could be loaded from {reference}, save it beside the model: {error}"
+            f"no tokenizer could be loaded from {reference}. Save one beside the model. The cause "
+            f"was: {error}"
         ) from error
     if tokenizer.pad_token is None:
         # Padding is masked and each completion is cut at its first end of sequence, so any token

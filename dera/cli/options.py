@@ -18,7 +18,7 @@ as strongly, and lam 2 half as strongly."""
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the pair of models, the prompts given as words, and how to load the models."""
+    """Add the pair of models, the prompts that are given as arguments, and how to load models."""
     parser.add_argument(
         "reference",
         metavar="REFERENCE",
@@ -56,12 +56,14 @@ def _add_device(models: argparse._ActionsContainer) -> None:
     where.add_argument(
         "--device",
         metavar="DEVICE",
-        help="Where both models run: cpu, cuda, cuda:1 (default: cuda if there is one).",
+        help="Where both models run, for example cpu, cuda or cuda:1 (default: cuda if there is "
+        "one).",
     )
     where.add_argument(
         "--device-map",
         metavar="MAP",
-        help="Spread the models over several devices, as transformers' device_map does: auto.",
+        help="Spread the models over the devices by this device_map of transformers, for example "
+        "auto.",
     )
 
 
@@ -76,7 +78,7 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         dest="prompts_file",
-        help="Read prompts from a .txt file (one a line) or a .jsonl file (an object a line).",
+        help="Read prompts from a .txt file (one a line) or a .jsonl file (a JSON object a line).",
     )
     prompts.add_argument(
         "--prompt-field",
@@ -123,7 +125,7 @@ def add_decoding(parser: argparse.ArgumentParser, samples: int) -> None:
         metavar="N",
         type=number(int, 0),
         default=0,
-        help="The seed of everything random (default 0).",
+        help="The seed of all random draws (default 0).",
     )
     decoding.add_argument("--quiet", action="store_true", help="Show no progress bars.")
     decoding.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
@@ -150,7 +152,7 @@ def add_output(
 
 
 def add_metric(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """Add a judge of completions."""
+    """Add the metric that judges completions."""
     parser.add_argument(
         "--metric",
         metavar="FILE.py:FUNCTION",
@@ -164,7 +166,7 @@ def check_enough(args: argparse.Namespace, prompts: Sequence[str]) -> None:
     """Refuse too few prompts or samples for intervals.
 
     Raises:
-        ValueError: for fewer than two of either.
+        ValueError: if there are fewer than two prompts or fewer than two samples.
     """
     if len(prompts) < 2:
         raise ValueError(

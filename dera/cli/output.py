@@ -17,7 +17,8 @@ def check_output(path: Path | None) -> None:
     """Refuse a file that cannot be written, before any work is done for it.
 
     Raises:
-        ValueError: if its folder does not exist or may not be written to, or the path is a folder.
+        ValueError: if the file's folder does not exist or may not be written to, or if the path is
+            a folder.
     """
     if path is None:
         return
@@ -32,7 +33,7 @@ def check_output(path: Path | None) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that whoever looks finds either the old or the new one, whole."""
+    """Write a file so that readers see either the whole old file or the whole new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""From the words of a command line to a command, and from what happens to an exit status."""
+"""From the words of a command line to a command, and from its outcome to an exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS: dict[str, Any] = {
     "diagnose": diagnose,
 }
 
-#: Options that take one or several numbers.
+#: Options that take a number or a list of numbers.
 _NUMBERS = ("--lam", "--beta", "--lams", "--betas", "--sampled-lams")
 
 
@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     Returns:
-        0 when all went well, 1 when whoever read the output has gone, 2 when the request cannot be
-        carried out, 130 when it was interrupted.
+        0 when all went well, 1 when the reader of the output has gone, 2 when the request cannot be
+        carried out, 130 when the command was interrupted.
     """
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("dera: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python must not complain of it at exit.
+        # The reader of our output has gone, as `head` does. Python must not complain of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -58,7 +58,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments of a command.
 
     Raises:
-        SystemExit: with status 2, after a message, if they are wrong.
+        SystemExit: with status 2, after a message, if the arguments are wrong.
     """
     top, parsers = _parsers()
     if argv and argv[0] in parsers:

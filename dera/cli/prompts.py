@@ -14,12 +14,12 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
     """Return the prompts of a command, from its arguments, a file or standard input.
 
     Raises:
-        ValueError: if there are none, one is blank, they come from two places, or a file cannot be
-            understood.
+        ValueError: if there are no prompts, if one is blank, if they come from two places, or if a
+            file cannot be understood.
         FileNotFoundError: if the file does not exist.
     """
     if args.system is not None and not args.chat:
-        raise ValueError(f"--system {args.system!r} is a part of a chat: give --chat too")
+        raise ValueError(f"--system {args.system!r} begins a chat: give --chat too")
     prompts = list(args.prompts)
     if prompts and args.prompts_file is not None:
         raise ValueError(
@@ -56,14 +56,16 @@ def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
 def _check_not_blank(prompts: list[str]) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if not prompt.strip():
-            raise ValueError(f"prompt {number} of {len(prompts)} is blank: {prompt!r}")
+            raise ValueError(
+                f"prompt {number} of {len(prompts)} is blank: {prompt!r}. Leave it out"
+            )
 
 
 def _from_file(path: Path, field: str) -> list[str]:
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(
             f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl "
-            "(an object a line)"
+            "(a JSON object a line)"
         )
     if not path.is_file():
         raise FileNotFoundError(f"--prompts {path}: no such file")
@@ -92,14 +94,17 @@ def _objects(file: Iterable[str], path: Path, field: str) -> list[str]:
 
 
 def _field_of(line: str, place: str, field: str) -> str:
-    """Return one field of the JSON object in `line`; `place` says in messages where that is."""
+    """Return one field of the JSON object in `line`; messages call the line `place`."""
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{place} is not JSON: {error}") from error
+        raise ValueError(
+            f"{place} is not JSON: {error}. Write a JSON object on each line"
+        ) from error
     if not isinstance(value, dict):
         raise ValueError(
-            f"{place} has no field {field!r} (it is not an object): write an object on each line"
+            f"{place} has no field {field!r} (it is not an object): write a JSON object on each "
+            "line"
         )
     if field not in value:
         raise ValueError(
@@ -114,5 +119,5 @@ def _field_of(line: str, place: str, field: str) -> str:
 
 def _at_least_one(prompts: list[str], source: str) -> list[str]:
     if not prompts:
-        raise ValueError(f"there are no prompts in {source}")
+        raise ValueError(f"there are no prompts in {source}: write at least one there")
     return prompts

@@ -12,7 +12,7 @@ class Request(NamedTuple):
 
     Attributes:
         prompt_id: where the prompt stands among the command's prompts, from 0.
-        prompt: its text.
+        prompt: the prompt's text.
         lam: mixing weight to decode at.
         sample: number of the completion among those of this prompt and lam, from 0.
     """

@@ -1,9 +1,9 @@
 """A file of JSON lines that grows batch by batch, and survives being interrupted.
 
-The file gets its name when it is complete. Beside `sweep.jsonl` stands `sweep.jsonl.meta.json` with
-the settings that its rows come from. Until it is complete, the rows are in `sweep.jsonl.partial`.
-Only whole batches count as finished. A batch that was cut off is decoded again with its own seed,
-so the result is the same, byte for byte, as without the interruption.
+The file gets its name, say `sweep.jsonl`, when it is complete. Until then the rows are in
+`sweep.jsonl.partial`. The settings that the rows come from stand beside it, in
+`sweep.jsonl.meta.json`. Only whole batches count as finished. A batch that was cut off is decoded
+again with its own seed, so an interruption does not change a byte of the result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ class RowFile:
     """Rows on their way to a file.
 
     Attributes:
-        path: where they are once they are complete.
-        partial: where they are until then.
-        total: how many there will be.
-        done: how many are finished.
-        complete: whether all are.
+        path: the file that holds the rows once all are finished.
+        partial: the file that holds them until then.
+        total: how many rows there will be.
+        done: how many rows are finished.
+        complete: whether all rows are finished.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], total: int, batch_size: int):
         """Take up the rows that are there already.
 
+        Args:
+            path: the file to be.
+            settings: everything that the rows depend on.
+            total: how many rows there will be.
+            batch_size: how many rows are decoded together.
+
         Raises:
-            ValueError: if they come from other settings.
+            ValueError: if rows are there that come from other settings.
         """
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
@@ -47,7 +53,7 @@ class RowFile:
         self._check_settings(settings, begun)
         if not self.complete:
             self.done = self._keep_whole_batches(batch_size)
-            if self.done == total:  # it was interrupted before it could get its name
+            if self.done == total:  # the file was complete, but had not got its name yet
                 self.finish()
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -91,7 +97,7 @@ class RowFile:
 
     def _keep_whole_batches(self, batch_size: int) -> int:
         """Cut the partial file after its last whole batch, and return how many rows stay."""
-        # Where each good line ends, in bytes; a bad line and all after it are dropped.
+        # Find where each good line ends, in bytes. A bad line and all lines after it are dropped.
         ends = [0]
         with self.partial.open("rb") as file:
             for line in file:

@@ -42,16 +42,18 @@ examples:
     --aligned-beta 0.1 --output betas.jsonl
 
 Each line has these fields:
-  prompt_id, prompt  the prompt and its number, from 0
+  prompt_id, prompt  the number of the prompt, from 0, and its text
   lam, beta          the strength; beta is there if --aligned-beta is given
-  sample             number of the completion among those of this prompt and lam
-  completion         its text
-  tokens, finished   its length, and whether it ended before --max-new-tokens
+  sample             the number of the completion, from 0, among the completions
+                     of this prompt and lam
+  completion         the completion's text
+  tokens, finished   the completion's length, and whether it ended before
+                     --max-new-tokens cut it
   logp_reference, logp_aligned, logp_sampler
-                     log-probability of the completion under the reference, the
+                     the completion's log-probability under the reference, the
                      aligned model and the realigned model, in nats
-  log_weight         log of its weight toward the exact mixture
-  metric             its value, if --metric is given
+  log_weight         log of the completion's weight toward the exact mixture
+  metric             the metric's value, if --metric is given
 A log-probability of minus infinity is written as null. The settings are kept
 in FILE.jsonl.meta.json.
 """
@@ -171,6 +173,7 @@ def _decode(
     """Decode one batch and return its rows."""
     from dera import sample_and_score
 
+    # Sample and score the batch, and judge the texts.
     prompts = [request.prompt for request in batch]
     lams = [request.lam for request in batch]
     drawn, scores = sample_and_score(model, tokenizer, prompts, args.max_new_tokens, lams)
@@ -188,6 +191,7 @@ def _decode(
     if metric is not None:
         columns["metric"] = metric(prompts, completions)
 
+    # Put each completion's values into a row.
     rows = []
     for position, request in enumerate(batch):
         row: dict[str, Any] = {
@@ -197,7 +201,8 @@ def _decode(
         }
         if args.aligned_beta is not None:
             row["beta"] = beta_of(request.lam, args.aligned_beta)
-        rows.append(row | {name: column[position] for name, column in columns.items()})
+        row |= {name: column[position] for name, column in columns.items()}
+        rows.append(row)
     return rows
 
 

@@ -16,18 +16,18 @@ def sweep_table(rows: list[dict[str, Any]]) -> str:
     """Return a table with a line for each lam.
 
     A line has the number of completions, their mean length, KL to the reference and gap to the
-    exact mixture; and the strength and the metric, where the rows have them.
+    exact mixture. It also has the strength and the metric, where the rows have them.
     """
-    cells_by_lam = [
-        _cells([row for row in rows if row["lam"] == lam])
-        for lam in dict.fromkeys(row["lam"] for row in rows)
-    ]
+    rows_by_lam: dict[float, list[dict[str, Any]]] = {}
+    for row in rows:
+        rows_by_lam.setdefault(row["lam"], []).append(row)
+    cells_by_lam = [_cells(rows_of_lam) for rows_of_lam in rows_by_lam.values()]
     header = list(cells_by_lam[0])
     return table(header, [list(cells.values()) for cells in cells_by_lam])
 
 
 def _cells(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the cells of the line about one lam, by the heads of their columns."""
+    """Return the cells of the line about one lam, by their columns' headings."""
     first = rows[0]
     log_ratio = _by_prompt(rows, "logp_sampler") - _by_prompt(rows, "logp_reference")
     cells = {"lam": f"{first['lam']:g}"}
@@ -52,7 +52,7 @@ def _by_prompt(rows: list[dict[str, Any]], name: str) -> Array:
 
 
 def _gap(log_weights: Array) -> Array:
-    """Return each prompt's gap to the exact mixture, NaN for a single sample, (prompts,)."""
+    """Return each prompt's gap to the exact mixture, shape (prompts,); NaN for a single sample."""
     prompts, samples = log_weights.shape
     return approximation_gap(log_weights) if samples > 1 else np.full(prompts, np.nan)
 

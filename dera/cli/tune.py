@@ -14,12 +14,12 @@ from dera.cli.values import number, number_list
 
 SUMMARY = "find the strength that is best for a metric of yours"
 DESCRIPTION = f"""\
-This command finds the lam with the highest mean of a metric, if you wish under a
-limit on the KL to the reference. Completions are sampled at a few lams, the
-sampled lams, and reweighted to all others. Where they do not suffice, further
-lams are sampled. The command prints the metric at every lam with its 95% band
-over prompts, the effective share of the samples (ESS), the choice and how sure
-it is, and the strength worth retraining at.
+This command finds the lam with the highest mean of a metric. It can keep to a
+limit on the KL to the reference (--max-kl). Completions are sampled at a few
+lams, the sampled lams, and reweighted to all others. Where they do not suffice,
+further lams are sampled. The command prints the metric at every lam with its 95%
+band over prompts and the effective share of the samples (ESS). It also prints
+the choice, how sure it is, and the strength worth retraining at.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=number(float, 0),
         default=0.0,
-        help="Keep this share of the prompts out of the choice, and confirm it on them "
+        help="Keep this share of the prompts out of the choice, and confirm the choice on them "
         "(default 0).",
     )
     options.add_lams(parser, "Choose among these mixing weights (default 0:2:0.1).")
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Tune, and print or write the result."""
+    # Check what can be checked without a model.
     check_output(args.output)
     metric = load_metric(args.metric)
     check_models(args)
@@ -85,6 +86,8 @@ def run(args: argparse.Namespace) -> None:
     from dera.curve.tuning import split
 
     split(prompts, args.held_out)  # refuses a bad share before a model is loaded
+
+    # Tune.
     model, tokenizer = load_pair(args, prompts)
     tuning = dera.tune(
         model,
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace) -> None:
         progress=not args.quiet,
         **_given(args, "lams", "sampled_lams"),
     )
+
+    # Show the result, and what casts doubt on it.
     print(tuning_table(tuning))
     print(choice_text(tuning, args.aligned_beta is not None))
     for warning in tuning.warnings:
@@ -110,6 +115,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Return these arguments, leaving out the ones that were not given."""
+    """Return those of the named arguments that were given, by name."""
     values = {name: getattr(args, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What `dera tune` found, as a table and sentences for people and as JSON for programs."""
+"""The result of `dera tune`, as a table and sentences for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ def tuning_table(tuning: Tuning) -> str:
 
 
 def choice_text(tuning: Tuning, beta_known: bool) -> str:
-    """Return the choice in a few lines; `beta_known` says whether the aligned model's beta is."""
+    """Return the choice in a few lines.
+
+    Args:
+        tuning: the result.
+        beta_known: whether the KL strength of the aligned model was given.
+    """
     lines = [
         f"\nlam = {tuning.lam:g} (95% interval of the choice {tuning.low:g} to {tuning.high:g})",
         f"metric {interval(tuning.value, '.4g')}, KL to the reference {interval(tuning.kl)} nats",
@@ -33,7 +38,7 @@ def choice_text(tuning: Tuning, beta_known: bool) -> str:
 
 
 def as_json(tuning: Tuning, max_kl: float | None) -> dict[str, Any]:
-    """Return the choice and the curves as what JSON can hold."""
+    """Return the choice and the curves in a form that JSON can hold."""
     curve = [
         {
             "lam": float(lam),

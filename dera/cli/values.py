@@ -1,4 +1,4 @@
-"""Numbers on the command line: they are checked, and messages name the ones that are wrong."""
+"""Numbers on the command line. They are checked, and messages name the wrong ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def number(
     kind: type, minimum: float = -math.inf, maximum: float = math.inf, *, positive: bool = False
 ) -> Callable[[str], Any]:
     """Return a type for argparse: a finite `int` or `float` within limits."""
+    limits = "positive" if positive else f"at least {minimum:g}"
+    if maximum < math.inf:
+        limits += f" and at most {maximum:g}"
 
     def convert(text: str) -> Any:
         try:
@@ -30,16 +33,13 @@ def number(
             raise argparse.ArgumentTypeError(f"{text} is not {limits}")
         return value
 
-    limits = "positive" if positive else f"at least {minimum:g}"
-    if maximum < math.inf:
-        limits += f" and at most {maximum:g}"
     return convert
 
 
 def number_list(text: str) -> tuple[float, ...]:
     """Read `0,0.5,1`, or `0:2:0.25` (start:stop:step, both ends included), or both: `0:1:0.25,2`.
 
-    A value that occurs several times is kept once.
+    A value that occurs more than once is kept once.
     """
     items = text.split(",")
     if not all(item.strip() for item in items):
@@ -52,7 +52,7 @@ def number_list(text: str) -> tuple[float, ...]:
 
 
 def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Join each of these options with the numbers that follow it to one word.
+    """Join each of these options and the numbers that follow it into one word.
 
     `--lam 0 -0.5 Hello` becomes `--lam=0,-0.5 Hello`. Without this, argparse would take the prompt
     for a number, and `-0.5,0,1` for an option.
@@ -74,10 +74,10 @@ def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:
 def lams_of(
     lams: Sequence[float] | None, betas: Sequence[float] | None, aligned_beta: float | None
 ) -> tuple[float, ...]:
-    """Return the mixing weights that were asked for, as such or as KL strengths.
+    """Return the mixing weights that were asked for, which may be given as KL strengths.
 
     Raises:
-        ValueError: if a strength is not positive, or the aligned model's is not known.
+        ValueError: if a strength is not positive, or the aligned model's strength is not known.
     """
     from dera.weights import lam_from_beta
 
@@ -104,7 +104,9 @@ def _range(text: str) -> list[Decimal]:
     if len(numbers) == 1:
         return numbers
     if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor start:stop:step")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number nor start:stop:step: write 0.5, or 0:2:0.25 for a range"
+        )
     start, stop, step = numbers
     if step == 0 or (stop - start) / step < 0:
         raise argparse.ArgumentTypeError(

@@ -1,13 +1,13 @@
 """Weights that carry completions from the sampled lams to any other lam, and how well they do so.
 
-This is multiple importance sampling. Completions of all J sampled lams are pooled, and toward lam
-each has the weight of the balance heuristic (Veach and Guibas 1995)
+This is multiple importance sampling. The completions of all J sampled lams are pooled. Toward any
+lam, a completion has the weight of the balance heuristic (Veach and Guibas 1995)
 
     w(y) = p_lam(y) / ((1 / J) * sum_j p_j(y))
 
 where `p_j` is the sampler at the j-th sampled lam. The weight's mean is an unbiased estimate of 1,
 which is what the probabilities of `p_lam` sum to. A mean far from 1 therefore says that the
-completions miss a part of what lam would produce.
+completions miss some of what would be decoded at lam.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from dera import estimators
 from dera.curve.sampled_lams import LamSamples
 from dera.estimators import Array
 
-#: What to estimate: "sampler" is what DeRa decodes at lam, "mixture" the exact mixture behind it.
+#: What to estimate: "sampler" is what DeRa decodes at lam. "mixture" is the exact mixture that the
+#: sampler approximates.
 Target = Literal["sampler", "mixture"]
 Flags = NDArray[np.bool_]
 
@@ -32,7 +33,7 @@ Flags = NDArray[np.bool_]
 DEFAULT_MIN_ESS = 0.5
 
 #: A mean weight may differ from 1 by this much, or by three standard errors if these are more.
-#: If it differs more, the completions miss a part of the target.
+#: If it differs more, the completions miss some of what the target produces.
 MASS_TOLERANCE = 0.1
 
 
@@ -44,7 +45,7 @@ class Coverage(NamedTuple):
             shape (G,).
         mass: mean weight, which is 1 in expectation, shape (G,). It is NaN for the mixture, whose
             normaliser is unknown.
-        supported: whether the completions can carry an estimate at each lam, shape (G,).
+        supported: whether the completions suffice for an estimate at each lam, shape (G,).
     """
 
     ess: Array
@@ -64,16 +65,16 @@ def log_weights(samples: LamSamples, target: Target) -> Array:
 def coverage(
     samples: LamSamples, target: Target = "sampler", min_ess: float = DEFAULT_MIN_ESS
 ) -> Coverage:
-    """Say how well the samples cover each lam of their grid; arguments as for `reweight`."""
+    """Return how well the samples cover each lam of their grid. Arguments are as in `reweight`."""
     return coverage_of(log_weights(samples, target), target, min_ess)
 
 
 def coverage_of(log_weights: Array, target: Target, min_ess: float) -> Coverage:
     """Return the `coverage` that log weights of shape (G, P, J, S) give."""
     # All completions together are worth `ess * J` times those of one sampled lam.
-    sampled_lams = log_weights.shape[2]
+    number_of_sampled_lams = log_weights.shape[2]
     ess = _effective_share(log_weights, target)
-    enough = ess * sampled_lams >= min_ess
+    enough = ess * number_of_sampled_lams >= min_ess
     if target == "mixture":
         return Coverage(ess, np.full(len(ess), np.nan), enough)
     mass, error = _mean_weight(log_weights)
@@ -109,7 +110,7 @@ def check_counts(prompts: int, samples: int) -> None:
 def _effective_share(log_weights: Array, target: Target) -> Array:
     """Return the effective sample size toward each lam as a share of all completions, (G,)."""
     if target == "mixture":
-        # Each prompt has a normaliser of its own, so weights are first normalised within a prompt.
+        # Each prompt has a normaliser of its own, so the weights of a prompt are normalised first.
         log_weights = log_weights - special.logsumexp(log_weights, axis=(2, 3), keepdims=True)
     pooled = log_weights.reshape(len(log_weights), -1)
     return estimators.effective_sample_size(pooled) / log_weights[0].size

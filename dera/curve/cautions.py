@@ -16,7 +16,7 @@ def cautions(
 
     Args:
         curve, kl_curve: the metric and the KL at every lam.
-        best: index of the lam that was chosen.
+        best: the index of the lam that was chosen.
         interval: 95% interval of the choice.
         limit: the largest KL allowed, in nats; infinite if there is no limit.
     """

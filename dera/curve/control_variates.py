@@ -12,7 +12,8 @@ import numpy as np
 
 from dera.estimators import Array
 
-#: A weight that varies less than this is 1 up to rounding, and of no use as a control variate.
+#: A weight that varies less than this is 1 up to rounding, so that it is no use as a control
+#: variate.
 MIN_DEVIATION = 1e-4
 
 #: Each coefficient is fitted from at least this many degrees of freedom.
@@ -26,24 +27,26 @@ def controlled_means(values: Array, log_weights: Array, known_weights: Array) ->
     """Return each prompt's weighted mean of `values`, corrected by control variates.
 
     The correction of one prompt is `sum_k c_k * mean(w_k - 1)`. The weights `w_k` are those toward
-    the target lam and toward all sampled lams but one: the weights toward all J sampled lams sum to
-    J for every completion, so the last follows from the others. The coefficients `c_k` are fitted
-    by least squares to the completions of all prompts.
+    the target lam and toward all sampled lams except the last. For every completion the weights
+    toward all J sampled lams sum to J, so the last one adds nothing new. The coefficients `c_k` are
+    fitted by least squares to the completions of all prompts.
 
     Args:
         values: the metric of each completion, shape (P, J, S).
         log_weights: log weights toward the target lam, same shape.
-        known_weights: weights toward the sampled lams but the last, shape (J - 1, P, J, S).
+        known_weights: weights toward the sampled lams except the last, shape (J - 1, P, J, S).
 
     Returns:
         shape (P,).
     """
+    # The plain weighted mean. A completion of weight 0 cannot occur at lam and does not count, even
+    # if its value is infinite.
     weights = np.exp(log_weights)
-    # A completion of weight 0 cannot occur at lam and does not count, even if its value is
-    # infinite.
     with np.errstate(invalid="ignore"):  # 0 * inf
         weighted = np.where(weights == 0, 0, weights * values)
     plain = weighted.mean((1, 2))
+
+    # The correction, fitted to what varies between the samples of one prompt and sampled lam.
     controls = _usable(np.concatenate([weights[None], known_weights]) - 1)
     if not len(controls) or not np.isfinite(weighted).all():
         return plain
@@ -54,7 +57,7 @@ def controlled_means(values: Array, log_weights: Array, known_weights: Array) ->
 
 
 def _usable(controls: Array) -> Array:
-    """Return the control variates that vary, and no more than the completions can be fitted with.
+    """Return the control variates that vary, and at most as many as can be fitted.
 
     Args:
         controls: shape (K, P, J, S).
@@ -66,7 +69,7 @@ def _usable(controls: Array) -> Array:
 
 
 def _deviations(numbers: Array) -> Array:
-    """Return deviations from the mean of each prompt and sampled lam, whose samples are alike.
+    """Return deviations from the mean over the samples of each prompt and sampled lam.
 
     Args:
         numbers: shape (P, J, S), or (K, P, J, S).

@@ -1,7 +1,7 @@
 """A metric's expectation at every lam of a range, from completions sampled at a few lams.
 
-`balance_heuristic` has the weights that carry the completions to another lam, and
-`control_variates` the means that use what is known about them.
+`balance_heuristic` has the weights that carry the completions to another lam. `control_variates`
+has the weighted means, which use what is known about these weights.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Curve:
             shape (G,).
         mass: mean weight, which is 1 in expectation, shape (G,). It is NaN for the mixture, whose
             normaliser is unknown.
-        supported: whether the completions can carry the estimate, shape (G,).
+        supported: whether the completions suffice for the estimate, shape (G,).
     """
 
     lams: Array
@@ -91,14 +91,18 @@ def reweight(
         ValueError: if there are fewer than two prompts, or fewer than two samples of each prompt at
             each sampled lam.
     """
-    prompts, _, count = samples.reference.shape
-    check_counts(prompts, count)
+    prompts, _, samples_per_prompt = samples.reference.shape
+    check_counts(prompts, samples_per_prompt)
+
+    # Weigh the completions toward each lam, and estimate each prompt's mean there.
     weights = log_weights(samples, target)
     by_lam = np.broadcast_to(values, weights.shape)
     if target == "sampler":
         per_prompt = _sampler_means(samples, by_lam, weights)
     else:
         per_prompt = _mixture_means(by_lam, weights)
+
+    # Say how sure the estimates are.
     ess, mass, supported = coverage_of(weights, target, min_ess)
     low, high = np.quantile(bootstrap_means(per_prompt, resamples, seed), BAND, axis=0)
     return Curve(
@@ -118,7 +122,7 @@ def reweighted_kl(samples: LamSamples, **options: Any) -> Curve:
 
     The options are those of `reweight`.
     """
-    # Where both models exclude a completion this is -inf - -inf; such a completion has weight 0.
+    # For a completion that both models exclude this is -inf - -inf, which is NaN. Its weight is 0.
     with np.errstate(invalid="ignore"):
         log_ratio = samples.log_sampler() - samples.reference
     return reweight(samples, log_ratio, **options)
@@ -142,15 +146,16 @@ def lam_curve(
         metric: judges completions.
 
     Returns:
-        the curve, at `lams` and the sampled lams, and the samples behind it, from which the curves
-        of other metrics follow without decoding.
+        the curve, at `lams` and the sampled lams; and the samples behind it. `reweight` makes
+        curves of other metrics from these samples without decoding.
     """
-    # Bad lams, too few prompts and a metric that fails are found before the long decoding.
+    # Bad lams, too few prompts and a metric that fails are refused before the long decoding.
     lam_grid([*lams, *options.get("sampled_lams", ())])
     check_counts(len(prompts), options.get("samples", 2))
     trial = sample_at_lams(model, tokenizer, prompts[:2], [1.0], max_new_tokens, samples=1)
     trial.judge(metric)
 
+    # Decode, and reweight what was decoded.
     drawn = sample_covering(model, tokenizer, prompts, max_new_tokens, lams, **options)
     reweighting = {name: options[name] for name in ("min_ess", "seed") if name in options}
     return reweight(drawn, drawn.judge(metric), **reweighting), drawn

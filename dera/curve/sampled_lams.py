@@ -30,7 +30,8 @@ class LamSamples:
         lengths: tokens of each completion, counting the end-of-sequence token; shape (P, J, S).
         reference: log-probabilities under the reference, shape (P, J, S).
         aligned: log-probabilities under the aligned model, shape (P, J, S).
-        log_z: `sum_t log Z_t` of each completion at each lam of the grid, shape (G, P, J, S).
+        log_z: `sum_t log Z_t` of each completion at each lam of the grid, shape (G, P, J, S). `Z_t`
+            is the normaliser of the token-by-token mixture at token t.
     """
 
     prompts: list[str]
@@ -62,7 +63,7 @@ class LamSamples:
         return self.log_mixture() - self.log_z
 
     def log_proposal(self) -> Array:
-        """Return log-probabilities under the mean of the J samplers the completions came from.
+        """Return log-probabilities under the mean of the J samplers that drew the completions.
 
         All sampled lams have the same number of completions, so each has the share 1 / J. The
         shape is (P, J, S).
@@ -72,7 +73,7 @@ class LamSamples:
         return special.logsumexp(at_sampled_lams, axis=0) - np.log(len(self.sampled_lams))
 
     def row_prompts(self) -> list[str]:
-        """Return the prompt of each of `texts`."""
+        """Return the prompt of each completion in `texts`."""
         completions_per_prompt = self.lengths[0].size
         return [prompt for prompt in self.prompts for _ in range(completions_per_prompt)]
 
@@ -80,7 +81,7 @@ class LamSamples:
         """Return the metric of each completion, shape (P, J, S).
 
         Raises:
-            ValueError: if the metric returns another number of values, or one that is not finite.
+            ValueError: if the metric does not return one finite number for each completion.
         """
         values = np.asarray(list(metric(self.row_prompts(), self.texts)), dtype=float)
         if values.shape != (len(self.texts),):
@@ -138,12 +139,12 @@ class LamSamples:
 
 
 def lam_grid(lams: Sequence[float]) -> tuple[float, ...]:
-    """Return the distinct values in ascending order.
+    """Return the distinct lams in ascending order.
 
-    They are rounded to nine digits, so that a lam written in two ways is one lam.
+    They are rounded to nine digits, so that 0.3 and 0.1 * 3 are the same lam.
 
     Raises:
-        ValueError: if there is no value, or one is not finite.
+        ValueError: if there is no lam, or one is not finite.
     """
     values = tuple(sorted({round(float(lam), 9) for lam in lams}))
     if not values or not np.isfinite(values).all():

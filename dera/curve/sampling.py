@@ -48,10 +48,10 @@ def sample_at_lams(
         tokenizer: its tokenizer.
         prompts: texts to continue.
         sampled_lams: the lams to sample at.
-        max_new_tokens: completions are cut there.
+        max_new_tokens: completions are cut after so many tokens.
         grid: other lams to which the completions can be reweighted; the sampled lams are added.
         samples: completions of each prompt at each sampled lam.
-        batch_size: rows decoded at a time.
+        batch_size: how many completions are decoded at a time.
         seed: the same seed, machine and batch size give the same completions.
         progress: show a progress bar.
 
@@ -73,7 +73,7 @@ def sample_at_lams(
     row_prompts = [prompt for prompt in prompts for _ in range(len(sampled) * samples)]
     row_lams = torch.tensor(sampled).repeat_interleave(samples).repeat(len(prompts))
 
-    # Decode batch by batch; the scores are summed up token by token on the way.
+    # Decode batch by batch, and sum up the scores token by token on the way.
     scores = _ScoreSums(lams, len(row_prompts))
     generator = torch.Generator(model.device).manual_seed(seed)
     token_ids: list[list[int]] = []
@@ -95,6 +95,7 @@ def sample_at_lams(
             lengths += drawn.lengths()
             bar.update(len(lengths) - start)
 
+    # Bring the scores into the shape of the completions.
     reference, aligned, *log_z = scores.sums.numpy().reshape(-1, *shape)
     return LamSamples(
         prompts=list(prompts),
@@ -182,7 +183,7 @@ class _ScoreSums:
             scores = _token_scores(
                 output.reference_logits[:, -1], output.aligned_logits[:, -1], tokens, self.lams
             )
-            # Converted on the CPU, because not every accelerator knows float64.
+            # They are converted on the CPU, because not every accelerator knows float64.
             batch_sums[:, rows.cpu()] += scores.cpu().double()
 
         return add

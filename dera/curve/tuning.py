@@ -29,7 +29,7 @@ class Tuning:
         lam: the best of the supported lams that keep to the limit.
         low, high: 95% interval of that choice, from resampled prompts.
         value: the metric at lam. The same prompts chose lam, so it is a little optimistic.
-        confirmed: the metric at lam on prompts that had no part in the choice, from completions
+        confirmed: the metric at lam on prompts that were held out of the choice, from completions
             decoded at lam; None if no prompts were held out.
         kl: KL to the reference at lam, in nats.
         beta: the strength worth retraining at, `aligned_beta / lam`; None if `aligned_beta` is not
@@ -73,8 +73,8 @@ def tune(
             `lam_curve`.
         max_kl: the largest KL to the reference allowed, in nats a completion; no limit when absent.
         lams: the candidates. The reference (lam = 0), whose KL is 0, is always one of them.
-        held_out: the share of the prompts, taken from their end, that confirms the choice of lam
-            instead of taking part in it.
+        held_out: the share of the prompts, taken from their end, that is kept out of the choice of
+            lam and confirms it.
         resamples: how many times prompts are resampled; each resample chooses a lam of its own.
 
     Raises:
@@ -107,10 +107,15 @@ def tune(
 
 
 def split(prompts: Sequence[str], held_out: float) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the prompts that choose lam, and the last ones, a share of them, that are held out.
+    """Return the prompts that choose lam, and the prompts held out, which are the last ones.
+
+    Args:
+        prompts: all prompts.
+        held_out: the share of the prompts to hold out, at least 0 and below 1.
 
     Raises:
-        ValueError: if fewer than two are left to choose or to confirm.
+        ValueError: if `held_out` is no such share, or if it leaves fewer than two prompts to choose
+            or to confirm.
     """
     if not 0 <= held_out < 1:
         raise ValueError(
@@ -187,5 +192,5 @@ def _best(curve: Curve, values: Array, kls: Array, limit: float) -> Any:
 
 
 def _reference(curve: Curve) -> int:
-    """Return the index of the lam that is the reference's, 0, or is nearest to it."""
+    """Return the index of lam = 0, which is the reference, or of the lam nearest to 0."""
     return int(np.abs(curve.lams).argmin())

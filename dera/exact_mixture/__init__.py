@@ -1,1 +1,1 @@
-"""The exact mixture over whole completions: how far the sampler is from it, how to sample it."""
+"""The exact mixture over whole completions: the sampler's gap to it, and samples of it."""

@@ -21,12 +21,12 @@ from dera.curve.sampling import sample_at_lams
 from dera.estimators import Array, Estimate
 from dera.model.realigned import RealignedModel
 
-#: Below this share of effective samples the weights are very uneven, and rare, heavy ones are
-#: likely to be missing.
+#: If the effective sample size is below this share of the samples, the weights are very uneven, and
+#: rare completions with a large weight are likely to be missing.
 MIN_ESS = 0.3
 
-#: Completions sampled at other lams cast doubt on an estimate if they raise it by more than all of
-#: these: so many of their standard errors, such a share of the estimate, and so many nats.
+#: Completions sampled at other lams cast doubt on an estimate if they raise it by more than each of
+#: three limits: a number of standard errors, a share of the estimate, and a number of nats.
 DOUBT_ERRORS = 3.0
 DOUBT_SHARE = 0.25
 DOUBT_NATS = 0.05
@@ -66,7 +66,9 @@ def diagnose(
     seed: int = 0,
     progress: bool = False,
 ) -> list[Gap]:
-    """Decode at each lam and measure the gap there; arguments and errors as for `sample_at_lams`.
+    """Decode at each lam and measure the gap there.
+
+    The arguments are those of `sample_at_lams`, and so are the other errors.
 
     Raises:
         ValueError: if there are fewer than two prompts or samples, from which no interval follows.
@@ -104,15 +106,19 @@ def gaps_of(samples: LamSamples, resamples: int = 1000, seed: int = 0) -> list[G
     log_sampler = samples.log_sampler()
     pooled_log_weights = samples.log_mixture() - samples.log_proposal()
     gaps = []
-    for sampled, lam in enumerate(samples.sampled_lams):
-        at = samples.grid.index(lam)
-        own_log_weights = samples.log_z[at, :, sampled]
-        log_ratio = log_sampler[at, :, sampled] - samples.reference[:, sampled]
+    for sampled_index, lam in enumerate(samples.sampled_lams):
+        # Estimate from the completions sampled at this lam, whose weights are `prod_t Z_t`.
+        grid_index = samples.grid.index(lam)
+        own_log_weights = samples.log_z[grid_index, :, sampled_index]
+        own_log_sampler = log_sampler[grid_index, :, sampled_index]
+        log_ratio = own_log_sampler - samples.reference[:, sampled_index]
         per_prompt = estimators.approximation_gap(own_log_weights)
         gap = estimators.bootstrap_mean(per_prompt, resamples, seed)
         kl = estimators.bootstrap_mean(log_ratio.mean(-1), resamples, seed)
         ess = float(estimators.effective_sample_size(own_log_weights).mean())
-        missed = _missed_nats(pooled_log_weights[at], own_log_weights, gap.value)
+
+        # Check the estimate with the completions of all sampled lams.
+        missed = _missed_nats(pooled_log_weights[grid_index], own_log_weights, gap.value)
         prompts, count = own_log_weights.shape
         warning = _warning(lam, gap.value, ess, count, missed)
         gaps.append(Gap(lam, gap, kl, ess, count, prompts, warning))
@@ -120,8 +126,7 @@ def gaps_of(samples: LamSamples, resamples: int = 1000, seed: int = 0) -> list[G
 
 
 def _missed_nats(pooled_log_weights: Array, own_log_weights: Array, gap: float) -> float:
-    """Return by how many nats the completions of all sampled lams together raise the gap at one
-    lam.
+    """Return by how many nats the completions of all sampled lams raise the gap at one lam.
 
     The gap rises by what they add to `log E[w]`.
 
@@ -129,7 +134,7 @@ def _missed_nats(pooled_log_weights: Array, own_log_weights: Array, gap: float) 
         pooled_log_weights: log weights toward the mixture of the completions of all sampled lams,
             shape (P, J, S).
         own_log_weights: log weights of the completions sampled at this lam, shape (P, S).
-        gap: the gap that these give.
+        gap: the gap that the completions sampled at this lam give.
 
     Returns:
         0 if the rise may be chance.
@@ -154,7 +159,7 @@ def _warning(lam: float, gap: float, ess: float, count: int, missed: float) -> s
         count: completions of a prompt.
         missed: nats by which completions of other lams raise the gap, 0 if that may be chance.
     """
-    # It takes about exp(gap) draws to meet what the mixture favours.
+    # It takes about exp(gap) draws to draw what the mixture favours.
     too_large_to_measure = gap > math.log(count) / 2
     if ess < MIN_ESS * count:
         reason = (

@@ -2,8 +2,8 @@
 
 Decoding token by token only approximates that mixture, because it drops each token's normaliser
 `Z_t` (paper, Proposition 2). Here several completions of a prompt, the particles, are decoded side
-by side. Each carries the product of the normalisers it has dropped as its weight. Where the weights
-become uneven, heavy particles are copied and light ones are given up.
+by side. The weight of a particle is the product of the normalisers that its tokens have dropped.
+Where the weights become uneven, heavy particles are copied and light ones are given up.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Particles:
     def effective_sample_size(self) -> Tensor:
         """Return Kish's effective number of particles of each prompt, shape (prompts,).
 
-        It is that of the weights since the last resampling.
+        Resampling makes the weights equal, so only what came after the last resampling counts.
         """
         return _effective_sample_size(self.log_weights)
 
@@ -75,9 +75,9 @@ def sample_mixture(
     Args:
         model: a reference with one aligned model.
         tokenizer: its tokenizer.
-        prompts: one group of particles each.
-        max_new_tokens: completions are cut there, and the mixture is that of the two models' cut
-            completions.
+        prompts: texts to continue; each of them gets particles of its own.
+        max_new_tokens: completions are cut after so many tokens. The mixture is then that of the
+            two models' cut completions.
         lam: one number, or one for each prompt.
         particles: completions decoded for each prompt; memory and time grow with it.
         resample_below: particles are resampled when their effective number falls below this share
@@ -85,8 +85,8 @@ def sample_mixture(
         generator: source of randomness; torch's own when absent.
 
     Raises:
-        ValueError: on a bad `lam`, fewer than two particles, or a model with several aligned
-        models.
+        ValueError: if `lam` is bad, if there are fewer than two particles, or if the model has
+            several aligned models.
     """
     check_pair(model)
     check_max_new_tokens(max_new_tokens)
@@ -104,7 +104,7 @@ def sample_mixture(
         log_z = log_normalizers(output.reference_logits, output.aligned_logits, lams_decoded)
         population.weigh(log_z[:, 0])
 
-        # Resample: what the mixture favours is continued, and what it does not is given up.
+        # Resample: particles that the mixture favours are copied, and others are given up.
         parents = population.resample(resample_below, generator)
         if not len(parents):
             break

@@ -32,11 +32,14 @@ def with_adapters(
     """
     model: PeftModel | None = None
     for name, path in paths.items():
+        # Refuse an adapter that would change the reference.
         stored = load_peft_weights(path, device="cpu", use_safetensors=True, **hub)
         if keeps_base:
             bare = base if model is None else model.get_base_model()
             _check_leaves_base(path, stored, bare, hub)
-        # PEFT raises these for shapes that differ and for target modules that do not exist.
+
+        # The first adapter makes the PEFT model, and the others are added to it. PEFT raises these
+        # errors for shapes that differ and for target modules that do not exist.
         try:
             if model is None:
                 model = PeftModel.from_pretrained(base, path, adapter_name=name, **hub)
@@ -96,7 +99,7 @@ def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[s
 
 
 def _are_equal(stored: Any, own: Any) -> bool:
-    """Whether a stored weight is the base's own, in the base's precision."""
+    """Return whether a stored weight is the base's own, in the base's precision."""
     return stored.shape == own.shape and bool((stored.to(own.device, own.dtype) == own).all())
 
 
@@ -108,7 +111,7 @@ def _check_complete(
     PEFT drops weights without a place, and leaves places without weights as they were.
     """
     expected = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
-    # embeddings may be stored beside the adapter
+    # Embeddings of the base may be stored beside the adapter.
     without_place = stored - expected - set(model.state_dict())
     without_weight = expected - stored
     if without_place or without_weight:

@@ -11,10 +11,11 @@ from dera.model.parts import OFF, Part
 def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
     """Return the reference, then the aligned models.
 
-    Args and raised errors are as for `RealignedModel`.
+    The arguments and the errors are those of `RealignedModel`.
     """
     if reference is not None and _is_base_of(reference, aligned):
-        # PEFT has put the adapter into the reference itself, which is the base with the adapter off
+        # PEFT has put the adapter into the reference itself. The base with the adapter off is then
+        # the reference.
         reference = None
     if reference is None:
         parts = _parts_of_one_base(aligned, adapters)
@@ -63,7 +64,7 @@ def _kind(part: Part) -> str:
 
 
 def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
-    """The base of a PEFT model, then its adapters."""
+    """Return the base of a PEFT model, then its adapters."""
     if not hasattr(aligned, "disable_adapter"):
         raise ValueError(
             "reference may be None only when aligned is a PEFT model, "
@@ -74,7 +75,7 @@ def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
 
 
 def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
-    """The reference, then aligned models that do not share their weights with it."""
+    """Return the reference, then aligned models that do not share their weights with it."""
     modules = named(aligned)
     if adapters:
         raise ValueError(
@@ -88,11 +89,12 @@ def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | N
                 "adapter changes: load the reference once more, or pass reference=None and "
                 "adapters=[...]"
             )
-    return [Part("reference", reference), *(Part(name, m) for name, m in modules.items())]
+    aligned_parts = [Part(name, module) for name, module in modules.items()]
+    return [Part("reference", reference), *aligned_parts]
 
 
 def _is_base_of(reference: Any, aligned: Any) -> bool:
-    """Whether an aligned model is a PEFT model on the reference itself."""
+    """Return whether an aligned model is a PEFT model on the reference itself."""
     return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
 
 
@@ -101,18 +103,19 @@ def _check_attention(parts: Sequence[Part]) -> None:
 
     Such a state can be neither padded nor reordered here.
     """
-    without = [part.name for part in parts if "past_key_values" not in part.known]
-    if without:
+    without_cache = [part.name for part in parts if "past_key_values" not in part.known]
+    if without_cache:
         raise ValueError(
-            f"{without} keep no past_key_values: only models with attention can be mixed"
+            f"{without_cache} keep no past_key_values: only models with attention can be mixed"
         )
 
 
 def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:
-    """The adapters of a PEFT model that are mixed: those named, or its only one.
+    """Return the adapters of a PEFT model that are mixed: the named ones, or its only one.
 
     Raises:
-        ValueError: if one is unknown, or if none is named and the model has several.
+        ValueError: if a named adapter is unknown, or if none is named and the model has more than
+            one.
     """
     present = list(module.peft_config)
     unknown = [name for name in adapters or [] if name not in present]

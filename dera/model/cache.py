@@ -16,8 +16,8 @@ class RealignedCache(Cache):
     """One cache for each part. Whatever transformers' `generate` does to it reaches all of them.
 
     Attributes:
-        parts: the parts' caches, the reference's first. A part that does not run because lam leaves
-            it out has None. Parts that run in one pass share one cache.
+        parts: the parts' caches, the reference's first. A part that does not run, because it has
+            no share in the mixture, has None. Parts that run in one pass share one cache.
     """
 
     def __init__(self, parts: Sequence[Cache | None]):
@@ -26,10 +26,11 @@ class RealignedCache(Cache):
 
     @classmethod
     def like(cls, template: Cache | None, configs: Sequence[Any]) -> RealignedCache:
-        """Make empty caches of the kind and size of an empty `template`, one for each architecture.
+        """Make an empty cache for each part, of the kind and size of an empty `template`.
 
         Args:
-            template: the cache to take the kind and the size from; a dynamic cache when absent.
+            template: the cache to take the kind and the size from. When it is absent, dynamic
+                caches are made.
             configs: the parts' configurations.
 
         Raises:
@@ -58,14 +59,14 @@ class RealignedCache(Cache):
         return any(isinstance(cache, OnePassCache) for cache in self.filled)
 
     def share(self, indices: Sequence[int], shared: OnePassCache) -> bool:
-        """Let all parts that run use one cache, if their empty caches are of the kind it replaces.
+        """Let all parts that run use one cache instead of their own empty ones, if it can be used.
 
         Args:
             indices: the parts that run.
             shared: the empty cache to use from now on.
 
         Returns:
-            Whether it is used. It is not where the caches are static or offloaded.
+            Whether it is used from now on. Static and offloaded caches are not replaced.
         """
         caches: list[Any] = [self.parts[index] for index in indices]
         if any(
@@ -76,7 +77,10 @@ class RealignedCache(Cache):
         return True
 
     def run_only(self, needed: Sequence[bool]) -> list[bool]:
-        """Return which parts must run: before a token is cached those needed, later all that ran.
+        """Return which parts must run.
+
+        Before a token is cached these are the needed parts, and the caches of the others are
+        dropped. Later they are all parts that have run so far, so that their caches keep up.
 
         Raises:
             ValueError: if a part is needed now that was not run for the tokens in the cache.
@@ -138,16 +142,16 @@ class RealignedCache(Cache):
 def realigned_cache(
     cache: Cache | None, use_cache: bool | None, parts: Sequence[Part]
 ) -> RealignedCache | None:
-    """Return the cache of one call: the one it was given, a new one, or None where none is wanted.
+    """Return the cache of one call: the given one, a new one, or None if the call needs none.
 
     Args:
         cache: the cache that was passed to the call. A `RealignedCache` is used as it is. Any other
             must be empty, and says which kind to make.
-        use_cache: whether the call asks for a cache although none was passed.
+        use_cache: whether to make a cache where none was passed.
         parts: the parts, each of which gets a cache.
 
     Raises:
-        ValueError: as `RealignedCache.like`.
+        ValueError: where `RealignedCache.like` raises one.
     """
     if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
         return cache
@@ -155,7 +159,7 @@ def realigned_cache(
 
 
 def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cache:
-    """An empty cache of the template's kind for one architecture."""
+    """Return an empty cache of the template's kind for one architecture."""
     if isinstance(template, EncoderDecoderCache):
         return EncoderDecoderCache(
             _empty(template.self_attention_cache, config, False),

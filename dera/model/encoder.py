@@ -50,13 +50,14 @@ class JoinedEncoder:
                 all parts if `lam` is absent too or is a schedule.
             lam: any `dera.weights.Lam`.
         """
+        # Find the parts to run.
         if run is None and lam is not None and not callable(lam):
             run = self.model.parts_with_share(as_lam(lam, len(input_ids), names=self.model.names))
         if run is None:
             run = [True] * len(self.parts)
 
         # Some encoders count positions from the first column, so padding is moved to the end, and
-        # the states are put back to where the decoders expect them.
+        # the states are put back to where the decoders expect them after all encoders have run.
         columns = None
         if attention_mask is not None:
             input_ids, attention_mask, columns = padding_last(input_ids, attention_mask)
@@ -87,19 +88,19 @@ class JoinedEncoder:
                 f"{sum(self.sizes)}: pass what this model's get_encoder() returned"
             )
         outputs: list[BaseModelOutput | None] = []
-        for part, runs, own in zip(self.parts, run, states.split(self.sizes, -1), strict=True):
+        for part, runs, of_part in zip(self.parts, run, states.split(self.sizes, -1), strict=True):
             if runs:
-                own = part.here(own.to(part.base.dtype))
-                outputs.append(BaseModelOutput(last_hidden_state=own))
+                of_part = part.on_device(of_part.to(part.base.dtype))
+                outputs.append(BaseModelOutput(last_hidden_state=of_part))
             else:
                 outputs.append(None)
         return outputs
 
     def _states(self, part: Part, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """One part's hidden states, float32."""
+        """Return one part's hidden states, float32."""
         states = part.encode(input_ids=input_ids, attention_mask=attention_mask)
         return states.to(input_ids.device).float()
 
     def _zeros(self, part: Part, input_ids: Tensor) -> Tensor:
-        """What stands for the hidden states of a part that is not run."""
+        """Return zeros in the place of the hidden states of a part that is not run."""
         return torch.zeros(*input_ids.shape, part.config.hidden_size, device=input_ids.device)

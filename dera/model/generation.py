@@ -21,7 +21,8 @@ def completion_start_of(
 ) -> int:
     """Return the column of the first token of the completions, padding counted.
 
-    It is the length of the text that the decoder is given; without one, a start token is added.
+    It is the length of the text that the decoder is given. A decoder that is given no text begins
+    with one start token.
     """
     if is_encoder_decoder:
         ids = kwargs.get("decoder_input_ids")

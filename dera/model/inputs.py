@@ -35,7 +35,7 @@ class PartInputs:
     columns: Tensor | None = None
 
     def of_part(self, index: int) -> dict[str, Any]:
-        """The arguments of one part."""
+        """Return the arguments of one part."""
         if self.encoder_outputs is None:
             return self.shared
         return {**self.shared, "encoder_outputs": self.encoder_outputs[index]}
@@ -63,7 +63,8 @@ def decoder_tokens(
 
     Args:
         decoder_input_ids: these tokens, where the caller gives them.
-        labels: the tokens to score, from which the reference makes them otherwise.
+        labels: the tokens to score. Where `decoder_input_ids` is absent, the reference makes the
+            decoder's tokens from them.
         reference: the reference.
 
     Raises:
@@ -85,7 +86,7 @@ def decoder_inputs(
     position_ids: Tensor | None,
     options: dict[str, Any],
 ) -> PartInputs:
-    """Return the arguments of decoders; positions are counted from the mask where none are given.
+    """Return the arguments of decoders. Where no positions are given, the mask tells them.
 
     Args:
         tokens: the new tokens, shape (batch, time).
@@ -110,8 +111,9 @@ def encoder_decoder_inputs(
 ) -> PartInputs:
     """Return the arguments of encoder-decoders.
 
-    Without a cache padding may stand anywhere among the decoder's tokens. It is then moved to the
-    end of each row, and logits are computed for all positions, to be put back in order.
+    Without a cache, padding may stand anywhere among the decoder's tokens. It is then moved to the
+    end of each row, and logits are computed for all positions, so that they can be put back in
+    order.
 
     Args:
         tokens: the decoder's new tokens, shape (batch, time).

@@ -53,7 +53,7 @@ class Loaded:
 def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwargs: Any) -> Loaded:
     """Load a reference and aligned models.
 
-    Args and raised errors are as for `RealignedModel.from_pretrained`.
+    The arguments and the errors are those of `RealignedModel.from_pretrained`.
     """
     if kwargs.pop("trust_remote_code", False):
         raise ValueError(
@@ -72,7 +72,8 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
         for name, path in paths.items()
         if find_adapter_config_file(path, **hub) is not None
     }
-    for path in (reference, *(path for name, path in paths.items() if name not in adapters)):
+    whole_models = [path for name, path in paths.items() if name not in adapters]
+    for path in (reference, *whole_models):
         _must_be_a_model(path, hub)
     tokenizer = _tokenizer(reference, hub)
     for name, path in paths.items():
@@ -80,7 +81,8 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
             check_adapter(path, reference, hub)
         _check_tokenizer(path, reference, tokenizer, hub, needed=name not in adapters)
 
-    # Adapters alone share one base, which with its adapters off is the reference.
+    # Where all aligned models are adapters, they share one base. With its adapters off, the base is
+    # the reference.
     if len(adapters) == len(paths) and not merge_adapter:
         base = _load_whole(reference, kwargs, hub)
         model = with_adapters(base, reference, paths, hub, keeps_base=True)
@@ -114,7 +116,7 @@ def must_exist(path: str) -> None:
 
 
 def _paths(aligned: Any) -> dict[str, str]:
-    """The aligned models' paths as text, by name."""
+    """Return the aligned models' paths as text, by name."""
     paths = {name: str(path) for name, path in named(aligned).items()}
     dotted = [name for name in paths if "." in name]
     if dotted:
@@ -135,7 +137,7 @@ def _must_be_a_model(path: str, hub: dict[str, Any]) -> None:
 
 
 def _tokenizer(path: str, hub: dict[str, Any]) -> Any:
-    """The tokenizer saved with a model; None if there is none."""
+    """Return the tokenizer saved with a model; None if there is none."""
     try:
         return AutoTokenizer.from_pretrained(path, **hub)
     except (OSError, ValueError):
@@ -147,7 +149,7 @@ def _check_tokenizer(
 ) -> None:
     """Check that an aligned model's own tokenizer is the reference's.
 
-    Adapters may come without one: then it is not needed.
+    An adapter may come without a tokenizer: then `needed` is false.
     """
     own = _tokenizer(path, hub)
     if own is None and not needed:

@@ -22,7 +22,8 @@ class RealignedOutput(ModelOutput):
         logits: the mixed logits, float32 of shape (batch, time, vocabulary).
         past_key_values: the cache, where one is used.
         reference_logits: the logits of the reference, of the same shape, where they were asked for.
-        aligned_logits: those of the aligned model, or a tuple of those of several aligned models.
+        aligned_logits: the logits of the aligned model. With more than one aligned model these are
+            a tuple, which has the logits of each.
     """
 
     loss: Tensor | None = None
@@ -33,7 +34,7 @@ class RealignedOutput(ModelOutput):
 
 
 def aligned_output(logits: Sequence[Tensor | None]) -> Any:
-    """Return the logits of the aligned model, or a tuple of them if there are several such models.
+    """Return the logits of the aligned model; a tuple if there is more than one aligned model.
 
     Args:
         logits: the logits of the reference, then of the aligned models; all of them were run.
@@ -50,7 +51,7 @@ def loss_of(logits: Tensor, labels: Tensor, is_encoder_decoder: bool) -> Tensor:
         labels: token ids, -100 to ignore, shape (batch, time). The logits of a decoder-only model
             predict the label of the next position. Those of an encoder-decoder predict the label of
             the same position.
-        is_encoder_decoder: which of the two the model is.
+        is_encoder_decoder: whether the model is an encoder-decoder and not decoder-only.
     """
     if is_encoder_decoder:
         targets = labels.to(logits.device).flatten()

@@ -48,7 +48,7 @@ class Part:
         return frozenset(inspect.signature(self.base.forward).parameters)
 
     def __call__(self, **inputs: Any) -> Any:
-        """Call the model with those inputs that its forward knows (some take no position ids)."""
+        """Call the model with the inputs that its forward knows. Some take no position ids."""
         with self.adapted():
             return self.run(**inputs)
 
@@ -64,7 +64,9 @@ class Part:
         # The device is found by walking through the parameters, which takes time: look it up once.
         device = self.base.device
         return {
-            name: self.here(value, device) for name, value in inputs.items() if name in self.known
+            name: self.on_device(value, device)
+            for name, value in inputs.items()
+            if name in self.known
         }
 
     def encode(self, **inputs: Any) -> torch.Tensor:
@@ -78,11 +80,13 @@ class Part:
         """
         encoder = self.base.get_encoder()
         known = inspect.signature(encoder.forward).parameters
-        own = {name: self.here(value) for name, value in inputs.items() if name in known}
+        encoder_inputs = {
+            name: self.on_device(value) for name, value in inputs.items() if name in known
+        }
         with self.adapted():
-            return encoder(**own).last_hidden_state
+            return encoder(**encoder_inputs).last_hidden_state
 
-    def here(self, value: Any, device: torch.device | None = None) -> Any:
+    def on_device(self, value: Any, device: torch.device | None = None) -> Any:
         """Move a tensor to this part's device, which need not be the device of the other parts.
 
         Other values are returned unchanged. Parts that are offloaded move their inputs themselves.
@@ -107,7 +111,7 @@ class Part:
 
 @contextmanager
 def _switched_to(module: Any, adapter: str) -> Iterator[None]:
-    """A context in which a PEFT model's active adapter is this one."""
+    """Return a context in which this is a PEFT model's active adapter."""
     before = module.active_adapter
     if before == adapter:
         yield

@@ -53,6 +53,7 @@ class PartsReader:
             cache: the cache of this call.
             training: whether the model is in training mode, in which one pass is not used.
         """
+        # Run the parts in one pass where that is possible.
         indices = [index for index, runs in enumerate(run) if runs]
         one_pass = self._one_pass_for(indices, cache, training)
         caches = [None] * len(run) if cache is None else cache.parts
@@ -60,6 +61,8 @@ class PartsReader:
             shared = self.parts[0].known_of(inputs.shared)
             outputs = one_pass(indices, **shared, past_key_values=caches[indices[0]])
             return dict(zip(indices, outputs, strict=True))
+
+        # Otherwise call them one after another.
         logits = {}
         for index in indices:
             part = self.parts[index]
@@ -70,10 +73,10 @@ class PartsReader:
     def _one_pass_for(
         self, indices: list[int], cache: RealignedCache | None, training: bool
     ) -> OnePass | None:
-        """What runs these parts in one pass; None where each runs by itself.
+        """Return what runs these parts in one pass; None where each runs by itself.
 
-        A cache that is empty is replaced by one for one pass. An aligned model that runs alone is
-        left to PEFT, so that its logits are the aligned model's bit for bit.
+        The empty caches of the parts are then replaced by a shared one. An aligned model that runs
+        alone is left to PEFT, so that its logits are the aligned model's bit for bit.
         """
         if cache is not None and cache.get_seq_length():
             return self.one_pass if cache.is_one_pass else None

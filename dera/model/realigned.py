@@ -42,18 +42,20 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     The models are decoder-only or encoder-decoders. They are mixed in `forward`, so sampling,
     beams, streaming and likelihoods all see the realigned model. The rows of a batch may have
     different `lam`. A model without a share in a batch is not run: at lam = 0 only the reference
-    is.
+    runs.
 
     Args:
         reference: the reference (SFT) model. It is None when `aligned` is a PEFT model: then the
             base with the adapter off is the reference, and the base is held in memory once.
         aligned: the model aligned at strength `aligned_beta`; or several aligned models, as a
             sequence or as a mapping from names.
-        aligned_beta: that strength. It is needed only to call with `beta=` instead of `lam=`.
-        lam: the mixing weight of a call that names none: one number (1, the default, is the aligned
-            model), or for several aligned models a number for each.
-        adapters: of a PEFT model that has several adapters, those that are the aligned models.
-        tokenizer: if given, the logits of all models are checked to be about its tokens.
+        aligned_beta: the KL strength at which `aligned` was trained. It is needed only to call with
+            `beta=` instead of `lam=`.
+        lam: the mixing weight of calls that name none: one number, or a number for each of several
+            aligned models. With one aligned model the default is 1, which is the aligned model.
+        adapters: the names of the adapters that are the aligned models, for a PEFT model that has
+            more than one.
+        tokenizer: if it is given, the logits of all models are checked to be about its tokens.
 
     Attributes:
         parts: the models that are mixed, the reference first.
@@ -78,7 +80,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def __init__(
         self,
         reference: PreTrainedModel | None,
-        aligned: Any,  # a PreTrainedModel or a PeftModel, which share no typed base, or several
+        aligned: Any,  # PreTrainedModel and PeftModel share no typed base; or several of them
         aligned_beta: float | None = None,
         lam: Lam | None = None,
         adapters: Sequence[str] | None = None,
@@ -136,11 +138,11 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 memory.
             aligned_beta: as for the constructor.
             lam: as for the constructor.
-            merge_adapter: merge each adapter into a copy of the base of its own. The models are
-                then whole, which takes more memory and mostly decodes more slowly.
-            **kwargs: passed to `from_pretrained` of every model loaded (`dtype`, `device_map`,
-                `quantization_config`, ...). Weights are read from safetensors only, and remote code
-                never runs.
+            merge_adapter: merge each adapter into its own copy of the base. The models are then
+                whole, which takes more memory and mostly decodes more slowly.
+            **kwargs: passed to transformers' `from_pretrained` for every model (`dtype`,
+                `device_map`, `quantization_config`, ...). Weights are read from safetensors only,
+                and remote code never runs.
 
         Raises:
             ValueError: if the models have different tokenizers, a checkpoint is not safetensors, an
@@ -233,17 +235,18 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             past_key_values: the cache of an earlier call, or an empty one.
             decoder_input_ids: for an encoder-decoder, the decoder's tokens, shape (batch, time);
                 made from `labels` when absent.
-            decoder_attention_mask: 1 for the decoder's tokens and 0 for padding, of the same shape.
+            decoder_attention_mask: 1 for the decoder's tokens and 0 for padding, shape
+                (batch, past + time).
             encoder_outputs: what `get_encoder()` returned, instead of `input_ids`.
             labels: token ids to score, -100 to ignore, shape (batch, time). As in transformers they
                 are shifted inside for a decoder-only model and not for an encoder-decoder.
             use_cache: return a cache. Without it a cache is returned only if one is passed.
             logits_to_keep: compute logits for so many of the last positions; 0 means for all.
             lam: the mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
-            beta: the strength instead, where `aligned_beta` is known.
+            beta: the KL strength to realign to, instead of `lam`; needs `aligned_beta`.
             completion_start: for a schedule, the column of the completion's first token, padding
                 counted; one number, or one a row.
-            output_parts: also return the logits that were mixed, and run all parts whatever lam is.
+            output_parts: run all parts whatever lam is, and also return the logits of each.
             rows: go on with these rows of the batch, shape (rows,). A row may occur several times:
                 its prompt is then read once, as in a sweep. `lam`, the output and the cache have an
                 entry for each.
@@ -261,7 +264,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         check_known(kwargs, self._known_arguments)
         lam = self.strength(lam, beta)
 
-        # Step 1, tokens: find those that logits are computed after, and the cache of earlier ones.
+        # Step 1, tokens: find the new tokens, and the cache of earlier ones.
         is_seq2seq = self.config.is_encoder_decoder
         if is_seq2seq:
             tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
@@ -270,8 +273,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         cache = realigned_cache(past_key_values, use_cache, self.parts)
         past = 0 if cache is None else cache.get_seq_length()
 
-        # Step 2, weights: give each row its lam, and find the parts that must run. A part that has
-        # no share in a schedule yet may get one later, and needs the cached tokens then.
+        # Step 2, weights: give each row its lam, and find the parts that must run. With a schedule,
+        # a part that has no share yet may get one later, and then needs the cached tokens.
         mixed_tokens = tokens if rows is None else tokens[rows]
         weights = lam_of_columns(
             lam, mixed_tokens, past, completion_start, logits_to_keep, self.names
@@ -316,15 +319,16 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     ) -> Any:
         """Run transformers' `generate` at a strength given as `lam` (any `Lam`) or as `beta`.
 
-        With `speculative` one of the models drafts several tokens, and the others verify them in
-        one pass. This takes fewer passes for samples of exactly the same distribution, and for the
-        same greedy text, up to rounding. `last_speculation` then says what was done. Where
-        speculative decoding does not work (beams, encoder-decoders, ...) a warning names the
-        reason, and the text is decoded plainly. A base and its adapters run in one pass anyway, and
-        are left to it.
+        With `speculative` one of the models drafts a few tokens, and the others verify them in one
+        call. This takes fewer calls. Up to rounding, samples have exactly the same distribution,
+        and greedy text is the same. `last_speculation` then says what was done. Where speculative
+        decoding does not work (beams, encoder-decoders, ...) a warning names the reason, and the
+        text is decoded plainly. A base and its adapters already run in one pass, so they are
+        decoded plainly without a warning.
 
         Raises:
-            ValueError: if both strengths are given, or as `lam_from_beta` and `forward` say.
+            ValueError: if both `lam` and `beta` are given; and where `lam_from_beta` or `forward`
+                raises one.
         """
         lam = self.strength(lam, beta)
         if callable(lam):
@@ -342,7 +346,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse to save: a realigned model is a pair of checkpoints and a number.
+        """Refuse to save, because a realigned model is a pair of checkpoints and a number.
 
         Raises:
             NotImplementedError: always.
@@ -364,7 +368,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def _get_candidate_generator(  # type: ignore[override]
         self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
     ) -> Any:
-        """Keep lam from an assistant that drafts tokens: it is a plain model without one."""
+        """Pass no lam to an assistant that drafts tokens, because it is a plain model."""
         for_assistant = dict(model_kwargs)
         for_assistant.pop("lam", None)
         for_assistant.pop("completion_start", None)
@@ -379,9 +383,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         rows: Tensor | None,
         device: torch.device,
     ) -> list[Tensor | None]:
-        """The logits of each part, None for those that do not run.
+        """Return the logits of each part; None for a part that does not run.
 
-        Kept are the last `keep` positions (all if 0), the tokens that all parts know, and `rows`.
+        They are cut to the last `keep` positions (all if it is 0), to the tokens that all parts
+        know, and to `rows`.
         """
         logits: list[Tensor | None] = [None] * len(self.parts)
         outputs = self.reader.read(run, inputs, cache, self.training)

@@ -9,18 +9,20 @@ from typing import Any
 
 from dera.model.parts import Part
 
-#: Without a tokenizer to ask, tables that differ by at most so many rows are taken to differ in
-#: padding only. Implementations pad their tables to multiples of 64 to 512.
+#: Where no tokenizer is given, embedding tables that differ by at most so many rows are taken to
+#: differ in padding only. Implementations pad their tables to multiples of 64 to 512.
 PADDING_ROWS = 512
 
 
 def shared_vocabulary_size(parts: Sequence[Part], tokenizer: Any = None) -> int:
-    """Return the number of tokens that all models know. Rows beyond it are unused padding.
+    """Return the number of tokens that all models know.
+
+    It is the number of rows of the smallest embedding table. Further rows are unused padding.
 
     Raises:
-        ValueError: if a table has fewer rows than the tokenizer has tokens. Added tokens for which
-            no table has a row only cause a warning. Without a tokenizer, if the tables differ by
-            more rows than padding explains.
+        ValueError: if a table has fewer rows than the tokenizer has tokens, or, without a
+            tokenizer, if the tables differ by more rows than padding explains. Added tokens for
+            which no table has a row only cause a warning.
     """
     sizes = {part.name: part.config.get_text_config(decoder=True).vocab_size for part in parts}
     smallest = min(sizes.values())
@@ -62,25 +64,26 @@ def check_same_tokenizer(
     raise ValueError(
         f"{names[0]} and {names[1]} have different tokenizers, so mixing their logits has no "
         f"meaning. {len(differing)} of {len(first_ids)} and {len(second_ids)} tokens differ: "
-        f"{examples}"
+        f"{examples}. Mix models that share one tokenizer"
     )
 
 
 def _check_tokens_have_rows(tokenizer: Any, sizes: dict[str, int]) -> None:
     """Refuse a tokenizer with more tokens than a model's table has rows.
 
-    Some text models keep special tokens of a larger family, such as the place of an image. Their
-    text never has these tokens, so a warning is enough.
+    The tokenizers of some text models have special tokens that only other models of the family use,
+    such as the place of an image. Plain text never has these tokens, so a warning is enough.
     """
     vocabulary = tokenizer.get_vocab()
     smallest = min(sizes.values())
-    beyond = [token for token, number in vocabulary.items() if number >= smallest]
-    if not beyond:
+    without_row = [token for token, token_id in vocabulary.items() if token_id >= smallest]
+    if not without_row:
         return
-    are_added = set(beyond) <= set(tokenizer.get_added_vocab())
+    are_added = set(without_row) <= set(tokenizer.get_added_vocab())
     if are_added and len(set(sizes.values())) == 1:
         warnings.warn(
-            f"the models have no row for the added tokens {beyond}: prompts with these will fail",
+            f"the models have no row for the added tokens {without_row}: prompts with these will "
+            "fail, so leave these tokens out",
             stacklevel=4,
         )
         return

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 
 class OnePassCache(DynamicCache):
-    """The keys and values of several parts. The rows of one part follow the rows of another.
+    """The keys and values of all parts in a batch. The rows of one part follow those of another.
 
     A caller chooses rows as if there were one part only. The choice is applied to the rows of every
     part.

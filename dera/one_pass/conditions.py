@@ -1,4 +1,4 @@
-"""When one pass can be used: the kinds of models and adapters that it adds up as PEFT does."""
+"""When one pass can be used: for which models and adapters it gives the same logits as PEFT."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decoder_layers(base: Any) -> list[nn.Module]:
 
 
 def _are_one_decoder(parts: Sequence[Part]) -> bool:
-    """Whether all parts are one PEFT model that reads text only."""
+    """Return whether all parts are one PEFT model that reads text only."""
     base = parts[0].base
     share_a_model = all(part.module is parts[0].module and part.adapter for part in parts)
     if not share_a_model or base.config.is_encoder_decoder:
@@ -53,10 +53,10 @@ def _all_adapters_are_lora(parts: Sequence[Part]) -> bool:
 
 
 def _has_replaced_modules(base: Any) -> bool:
-    """Whether somebody put another forward, or a trained copy, in a module's place.
+    """Return whether a module has a forward of its own, or was replaced by a trained copy.
 
-    A forward that was put into a module (as for weights that are kept elsewhere) would go on using
-    the modules it was made for, not the copies that `OnePass` makes.
+    Such a forward (as libraries set it that keep weights elsewhere) would go on using the modules
+    it was made for, and not the copies that `OnePass` makes.
     """
     return any(
         "forward" in vars(module) or isinstance(module, AuxiliaryTrainingWrapper)
@@ -65,7 +65,7 @@ def _has_replaced_modules(base: Any) -> bool:
 
 
 def _caches_keys_and_values(part: Part) -> bool:
-    """Whether no layer of the model keeps anything else than keys and values."""
+    """Return whether no layer of the model keeps anything else than keys and values."""
     try:
         window_of(part)
     except TypeError:
@@ -74,7 +74,7 @@ def _caches_keys_and_values(part: Part) -> bool:
 
 
 def _adapts_linear_layers_of_blocks(base: Any) -> bool:
-    """Whether every adapter is plain LoRA on a linear layer of a block, or on the head."""
+    """Return whether every adapter is plain LoRA on a linear layer of a block, or on the head."""
     layers = decoder_layers(base)
     head = base.get_output_embeddings()
     in_blocks: set[int] = set()
@@ -87,7 +87,7 @@ def _adapts_linear_layers_of_blocks(base: Any) -> bool:
 
 
 def _is_plain_lora(module: Any) -> bool:
-    """Whether PEFT's layer is LoRA on a linear layer, without a variant (DoRA) or biases."""
+    """Return whether PEFT's layer is LoRA on a linear layer, without a variant (DoRA) or biases."""
     return (
         type(module) is LoraLinear
         and not module.lora_variant
@@ -96,7 +96,7 @@ def _is_plain_lora(module: Any) -> bool:
 
 
 def _is_in_list(layer: nn.Module, name: str) -> bool:
-    """Whether a module of a block is in a list, as experts are: an expert sees some rows only."""
+    """Return whether a module of a block is in a list, as experts are. They see some rows only."""
     names = name.split(".")
     parents = [".".join(names[:depth]) for depth in range(1, len(names))]
     return any(isinstance(layer.get_submodule(parent), nn.ModuleList) for parent in parents)

@@ -46,7 +46,8 @@ class AdaptedLinear(nn.Module):
         layer: the base's layer, or PEFT's layer around it.
 
     Attributes:
-        adapters: the adapters of the parts, by the part's index. A part without one is missing.
+        adapters: the adapters of the parts, by the part's index. A part without an adapter here is
+            missing.
         present: the adapters of the parts in the batch, each with its part's place in the batch.
     """
 
@@ -87,9 +88,10 @@ class AdaptedLinear(nn.Module):
         return outputs.view_as(result)
 
     def _base_result(self, x: Tensor) -> Tensor:
-        """The base layer's output.
+        """Return the base layer's output.
 
-        A base that is alone in the batch runs its own layer, to be the reference bit for bit.
+        A base that is alone in the batch runs its own layer, so that its output is the reference's
+        bit for bit.
         """
         layer = self.base_layer
         direct = self.is_plain_linear and len(self.batch_parts.indices) > 1
@@ -135,7 +137,7 @@ class WideBlock(nn.Module):
 def repeat_rows(value: Any, batch: int, times: int) -> Any:
     """Repeat tensors that have `batch` rows, also those in tuples and dictionaries.
 
-    The whole batch comes first, then the whole batch again. Other values are returned unchanged.
+    The batch is repeated as a whole, `times` times. Other values are returned unchanged.
     """
     if isinstance(value, Tensor):
         if value.ndim > 1 and len(value) == batch:
@@ -149,7 +151,7 @@ def repeat_rows(value: Any, batch: int, times: int) -> Any:
 
 
 def _adapters_of(layer: Any, parts: Sequence[Part]) -> dict[int, Adapter]:
-    """The adapters that PEFT's layer holds for these parts, by the part's index."""
+    """Return the adapters that PEFT's layer holds for these parts, by the part's index."""
     adapters = {}
     for index, part in enumerate(parts):
         name = part.adapter
@@ -161,8 +163,8 @@ def _adapters_of(layer: Any, parts: Sequence[Part]) -> dict[int, Adapter]:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return what torch's linear layer returns.
 
-    On a CPU torch reads the weights once for one row, and more often for two to four rows. The
-    transposed product reads them once for these too.
+    On a CPU torch reads the weights once for one row, but more than once for two to four rows. The
+    transposed product reads them once for two to four rows too.
     """
     rows = x.numel() // x.shape[-1]
     is_large = weight.numel() >= 2**16

@@ -27,7 +27,7 @@ SHAPE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 
 
 class OnePass:
-    """The parts that are one PEFT model with adapters on and off. They run together, or one alone.
+    """Runs parts that are one PEFT model with its adapters on and off, some or all in one pass.
 
     The layers are copies of the PEFT model's and share its weights. Only the linear layers and the
     blocks that adapters reach are replaced. Nothing is switched on or off, so the PEFT model is
@@ -78,19 +78,19 @@ class OnePass:
         return list(self._module(**inputs).logits.chunk(times))
 
     def _build(self, first_wide_layer: int) -> None:
-        """Make the layers. Those below `first_wide_layer` are to run for one part."""
+        """Make the layers. Those below `first_wide_layer` run on the rows of one part."""
         base = self.parts[0].base
         self.first_wide_layer = first_wide_layer
         self._batch_parts = BatchParts()
 
-        # A block is replaced where the rows of one part become, or already are, those of all parts.
+        # Replace the blocks that run on the rows of all parts, if the blocks below do not.
         replacements: dict[int, Replacement] = {}
         for index, block in enumerate(decoder_layers(base)):
             if index >= first_wide_layer > 0:
                 widens = index == first_wide_layer
                 replacements[id(block)] = partial(WideBlock, self._batch_parts, widens)
 
-        # Linear layers are replaced with and without an adapter. PEFT's own layers stay.
+        # Replace all linear layers, with and without an adapter. The PEFT model keeps its own.
         for layer in [*self._lora_layers, *_linear_layers_outside(base, self._lora_layers)]:
             replacements[id(layer)] = partial(AdaptedLinear, self.parts, self._batch_parts)
 
@@ -100,10 +100,11 @@ class OnePass:
 
     @cached_property
     def _trial(self) -> bool:
-        """Whether a few tokens get the logits of the parts; tried once, when this is first asked.
+        """Whether one pass gives the logits of the parts for a few tokens.
 
-        Blocks may be of a make that was not foreseen here. Where the logits differ although lower
-        layers run for one part, all layers are run for all parts and tried again.
+        It is tried once, when this is first asked, because blocks may be built in ways that were
+        not foreseen here. Where the logits differ and the lower layers run for one part, all layers
+        are made to run for all parts, and it is tried again.
         """
         ids = (torch.arange(12).view(4, 3) + 2) % self.parts[0].config.vocab_size
         mask = torch.ones_like(ids)
@@ -118,21 +119,21 @@ class OnePass:
         )
         with torch.no_grad():
             expected = [part(**inputs).logits[:, -2:].float() for part in self.parts]
-            if self._gives(expected, inputs):
+            if self._reproduces(expected, inputs):
                 return True
             if self.first_wide_layer == 0:
                 return False
             self._build(0)
-            return self._gives(expected, inputs)
+            return self._reproduces(expected, inputs)
 
-    def _gives(self, expected: list[Tensor], inputs: dict[str, Any]) -> bool:
-        """Whether one pass gives the expected logits of the parts.
+    def _reproduces(self, expected: list[Tensor], inputs: dict[str, Any]) -> bool:
+        """Return whether one pass gives the expected logits of the parts.
 
-        A mean error is allowed up to rounding, or up to a tenth of what the adapters change.
+        The mean error may be as large as rounding, or as a tenth of what the adapters change.
         """
         try:
             outputs = self(list(range(len(self.parts))), **inputs)
-            logits = [part[:, -2:].float() for part in outputs]
+            logits = [part_logits[:, -2:].float() for part_logits in outputs]
         except SHAPE_ERRORS:
             return False
         reference, *aligned = expected
@@ -147,12 +148,12 @@ class OnePass:
 
 
 def _lora_layers_of(module: nn.Module) -> list[LoraLinear]:
-    """PEFT's LoRA layers inside a module."""
+    """Return PEFT's LoRA layers inside a module."""
     return [layer for layer in module.modules() if isinstance(layer, LoraLinear)]
 
 
 def _linear_layers_outside(base: nn.Module, lora_layers: list[LoraLinear]) -> list[nn.Module]:
-    """The base's linear layers that are not inside one of PEFT's LoRA layers."""
+    """Return the base's linear layers that are not inside one of PEFT's LoRA layers."""
     inside: set[int] = set()
     for layer in lora_layers:
         inside |= {id(module) for module in layer.modules() if module is not layer}

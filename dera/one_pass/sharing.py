@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-#: What puts a module in the place of another.
+#: A function that gets a module and returns the module to put in its place.
 Replacement = Callable[[nn.Module], nn.Module]
 
 
@@ -19,9 +19,9 @@ def copy_with_replacements(
 
     Args:
         module: the module, which is not changed.
-        replacements: for some modules inside, by their id, the function that gets the copy of that
+        replacements: for some modules inside, by their id, the function that gets the copy of the
             module and returns what is put in its place.
-        copies: the copies made so far, by the id of the original; for the calls inside only.
+        copies: the copies made so far, by the id of the original. Only the recursion passes it.
     """
     copies = {} if copies is None else copies
     if id(module) not in copies:

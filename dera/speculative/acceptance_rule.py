@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def accept(drafts: Tensor, target: Tensor, drafter: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep drafts so that what is kept, or put in their place, follows `target` exactly.
+    """Keep or replace drafts so that the resulting tokens follow `target` exactly.
 
     A draft is kept with probability min(1, p / q). The first draft that is not kept is replaced by
-    a token drawn from max(p - q, 0), normalised, and those after it are lost (Leviathan et al.
+    a token drawn from max(p - q, 0), normalised. The drafts after it are dropped (Leviathan et al.
     2023, Algorithm 1; Chen et al. 2023, Algorithm 2).
 
     Args:
@@ -21,26 +21,30 @@ def accept(drafts: Tensor, target: Tensor, drafter: Tensor) -> tuple[Tensor, Ten
         How many drafts of each row are kept, and the token that follows them where not all are
         kept; both of shape (batch,).
     """
-    p, q = (chances.gather(-1, drafts[..., None])[..., 0] for chances in (target, drafter))
-    # strictly less: a draft that the target excludes is never kept
+    # Keep drafts up to the first that is refused. The comparison is strict, so that a draft which
+    # the target excludes is never kept.
+    p = target.gather(-1, drafts[..., None])[..., 0]
+    q = drafter.gather(-1, drafts[..., None])[..., 0]
     kept = _count_leading(torch.rand_like(p) * q < p)
+
+    # Draw the token that replaces the refused draft. Where p = q nothing is left over, but then
+    # nothing was refused either.
     refused = kept.clamp(max=drafts.shape[1] - 1)[:, None, None].expand(-1, 1, target.shape[-1])
-    p, q = (chances.gather(1, refused)[:, 0] for chances in (target, drafter))
-    residual = (p - q).clamp(min=0)
-    # where p = q nothing is left over, but then nothing was refused either
-    residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, p)
+    target_there = target.gather(1, refused)[:, 0]
+    residual = (target_there - drafter.gather(1, refused)[:, 0]).clamp(min=0)
+    residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, target_there)
     return kept, torch.multinomial(residual, 1)[:, 0]
 
 
 def accept_greedily(drafts: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep drafts while they are the target's most probable tokens, as greedy decoding needs.
+    """Keep drafts up to the first that is not the target's most probable token.
 
     Args:
         drafts: shape (batch, steps).
         best: the target's most probable token at each step, shape (batch, steps).
 
     Returns:
-        As `accept`.
+        What `accept` returns.
     """
     kept = _count_leading(drafts == best)
     refused = kept.clamp(max=drafts.shape[1] - 1)[:, None]

@@ -1,4 +1,4 @@
-"""What is known of the rows that are still being decoded, between two rounds."""
+"""What is known about the rows that are still being decoded, between two rounds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from dera.speculative.texts import Texts
 
 @dataclass(frozen=True)
 class ReadAhead:
-    """What the verifiers know of rows whose drafts were all kept: they have read the last token.
+    """What the verifiers know about rows whose drafts were all kept, which are ahead.
 
-    The drafter has not read the last token of these rows. When it has, the mixture after the last
-    token is known, and the next token of these rows is drawn from the mixture itself.
+    The verifiers have read the last token of these rows, and the drafter has not. Once the drafter
+    has read it too, the mixture after the last token is known. The next token of these rows is then
+    drawn from the mixture itself.
 
     Attributes:
         rows: whether a row is ahead, shape (rows,).
@@ -31,7 +32,7 @@ class ReadAhead:
     logits: dict[int, Tensor]
 
     def select(self, going: Tensor) -> ReadAhead:
-        """Return what is known of these rows."""
+        """Return what is known about these rows."""
         logits = {part: of_part[going] for part, of_part in self.logits.items()}
         return ReadAhead(self.rows[going], logits)
 
@@ -54,7 +55,7 @@ class Batch:
         prepared: the logits processors and stopping criteria.
         choice: how tokens are chosen.
         unread: what no model has read yet: at first the prompts, and then the last token of each
-            row (which the verifiers have read where the row is ahead).
+            row. Where a row is ahead, the verifiers have read its last token.
         ahead: the rows whose last token the verifiers have read.
     """
 
@@ -74,16 +75,16 @@ class Batch:
         return self.tokens_at(self.texts.next_columns(1) - 1)
 
     def scores(self, logits: Tensor, columns: Tensor) -> Tensor:
-        """Return logits after the processors, for tokens to stand in `columns`, (rows, time)."""
+        """Return logits after the processors, for tokens to stand in columns of (rows, time)."""
         return self.prepared.processed(self.texts.rows, logits, columns)
 
     def select(self, going: Tensor) -> None:
-        """Go on with these of the rows alone, shape (rows that go on,)."""
+        """Go on with these rows alone, shape (rows that go on,)."""
         self.texts.select(going)
         self.parts.select(going)
         self.ahead = self.ahead.select(going)
 
 
 def no_row_ahead(rows: Tensor) -> ReadAhead:
-    """Return what holds before the first round."""
+    """Return what is known before the first round, when no row is ahead."""
     return ReadAhead(torch.zeros_like(rows, dtype=torch.bool), {})

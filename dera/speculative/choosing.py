@@ -1,4 +1,4 @@
-"""Choosing tokens greedily or by sampling: how to draw, compare models and accept drafts."""
+"""Choosing tokens greedily or by sampling: how to choose, compare models and accept drafts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Choice(Protocol):
             drafts: shape (rows, time).
             predictions: what `predict` returns for them.
             drafter: the index of the part that drafted.
-            ahead: whether a row's first draft was chosen from the mixture itself, and so is kept.
+            ahead: whether a row's first draft was chosen from the mixture itself, so that it is
+                kept; shape (rows,).
         """
 
 

@@ -27,14 +27,14 @@ class Tokens:
     positions: Tensor
     real: Tensor | None = None
 
-    def followed_by(self, others: Tokens) -> Tokens:
-        """Return these tokens and after them others, all of which are real."""
+    def followed_by(self, following: Tokens) -> Tokens:
+        """Return these tokens with the following ones after them, all of which are real."""
         real = self.real
         if real is not None:
-            real = torch.cat([real, real.new_ones(others.ids.shape)], dim=1)
+            real = torch.cat([real, real.new_ones(following.ids.shape)], dim=1)
         return Tokens(
-            torch.cat([self.ids, others.ids], dim=1),
-            torch.cat([self.positions, others.positions], dim=1),
+            torch.cat([self.ids, following.ids], dim=1),
+            torch.cat([self.positions, following.positions], dim=1),
             real,
         )
 
@@ -47,8 +47,8 @@ class DraftCache:
     that were refused.
 
     Args:
-        part: the model.
-        vocabulary: how many of its logits to keep.
+        part: the part.
+        vocabulary: how many of the part's logits to keep.
 
     Attributes:
         count: the number of columns.
@@ -91,10 +91,11 @@ class DraftCache:
     def keep(self, kept: Tensor, time: int) -> None:
         """Take back all but the first `kept` of the last `time` columns.
 
-        Columns that no row keeps are dropped; those that only some rows keep are masked.
+        Columns that no row keeps are dropped. Columns that only some rows keep are masked.
 
         Args:
-            kept: one number a row, shape (rows,).
+            kept: how many of these columns each row keeps, shape (rows,).
+            time: how many columns to look at.
         """
         kept = kept.clamp(max=time)
         largest, smallest = int(kept.max()), int(kept.min())
@@ -120,17 +121,19 @@ class DraftCache:
         self.mask = None if self.mask is None else self.mask[rows]
 
     def compact(self, max_columns: float) -> None:
-        """Move each row's tokens together where a quarter of the columns is wasted.
+        """Move each row's tokens together if too many columns hold no tokens.
 
-        It also does so where `max_columns`, the most that the model's layers look back at, leaves
-        no place for the longest draft.
+        That is if the columns outnumber the tokens of the longest row by a quarter and the longest
+        draft, or if the longest draft no longer fits into `max_columns`, the number of columns that
+        the model's layers look back at.
         """
         if self.mask is None:
             return
         longest = int(self.mask.sum(1).max())
         if self.count <= min(1.25 * longest + LONGEST_DRAFT, max_columns - LONGEST_DRAFT - 1):
             return
-        # a stable sort by the mask moves what is no token to the front, where it is cut off
+        # A stable sort by the mask moves columns without a token to the front, where they are cut
+        # off.
         order = self.mask.argsort(dim=1, stable=True)[:, -longest:]
         for layer in self.layers:
             columns = order[:, None, :, None].to(layer.keys.device)

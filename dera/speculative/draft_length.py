@@ -7,23 +7,24 @@ from collections.abc import Sequence
 #: No more tokens than these are drafted before they are verified.
 LONGEST_DRAFT = 12
 
-#: Tokens whose arithmetic takes as long as reading the weights once, on an accelerator.
+#: On an accelerator the arithmetic of so many tokens takes as long as reading the weights once.
 TOKENS_A_PASS_ON_ACCELERATOR = 256
 
-#: The same on a CPU, measured there with models of 0.8M to 100M parameters.
+#: On a CPU it is the arithmetic of so many tokens, measured with models of 0.8M to 100M parameters.
 TOKENS_A_PASS_ON_CPU = 32
 
 
 def draft_length(acceptance: float, verifiers: int, load: float) -> int:
-    """Return the number of drafts with which tokens cost least.
+    """Return the number of drafts at which a token of the text is cheapest.
 
     `k` drafts take k passes of the drafter and one pass of each verifier over k + 1 tokens. They
-    give 1 + a + ... + a^(k-1) tokens, where a is the acceptance: the drafts kept before the first
-    refusal, and its replacement. (In Equation 1 of Leviathan et al. 2023 the sum goes to a^k,
-    because there a token is also added where all drafts are kept.) Without drafts every model reads
-    one token, and the text grows by one. A pass is taken to cost 1 for the weights it reads, and
-    `load` for the tokens that it reads at one position of all rows. This is a model of the cost and
-    not a measurement: a clock would make the text depend on the machine's speed.
+    give 1 + a + ... + a^(k-1) tokens on average, where a is the acceptance. These are the drafts
+    kept before the first refusal, and its replacement. (In Equation 1 of Leviathan et al. 2023 the
+    sum goes to a^k, because there a token is also added where all drafts are kept.) Without drafts
+    every model reads one token, and the text grows by one token. A pass is taken to cost 1 for the
+    weights that it reads, and `load` for the tokens that it reads at one position of all rows. This
+    is a model of the cost and not a measurement, because measured times would make the text depend
+    on the machine's speed.
 
     Args:
         acceptance: the probability that a draft is accepted, between 0 and 1.
@@ -45,7 +46,7 @@ def draft_length(acceptance: float, verifiers: int, load: float) -> int:
 
 
 def tokens_a_pass(device_type: str) -> int:
-    """Return how many tokens' arithmetic takes as long as reading the weights once."""
+    """Return for how many tokens the arithmetic takes as long as reading the weights once."""
     return TOKENS_A_PASS_ON_CPU if device_type == "cpu" else TOKENS_A_PASS_ON_ACCELERATOR
 
 
@@ -53,8 +54,8 @@ class Acceptance:
     """The acceptance that each part would have if it drafted, estimated from what was verified.
 
     A part's acceptance is the mean over positions of its overlap with the mixture, `sum_v min(p(v),
-    q(v))` (Leviathan et al. 2023, Corollary 3.6). The estimate begins with a guess, by which the
-    part with the largest share is the nearest to the mixture.
+    q(v))` (Leviathan et al. 2023, Corollary 3.6). The part with the largest acceptance is the
+    nearest to the mixture. At first this is guessed to be the part with the largest share.
 
     Args:
         shares: each part's exponent in the mixture, the reference's first.
@@ -69,7 +70,8 @@ class Acceptance:
     #: The guess counts as much as this many positions.
     WEIGHT = 4.0
 
-    #: Another part must be accepted more often by this to draft: a change costs a little.
+    #: The drafter changes only if another part's acceptance is larger by this, because a change
+    #: costs a little.
     MARGIN = 0.01
 
     def __init__(self, shares: Sequence[float]):
@@ -81,7 +83,8 @@ class Acceptance:
         """Count overlaps, and return whether another part is now the nearest.
 
         Args:
-            overlaps: each part's overlaps with the mixture, summed over `positions` positions.
+            overlaps: each part's overlaps with the mixture, summed over positions.
+            positions: how many positions these are.
         """
         self.sums = [total + new for total, new in zip(self.sums, overlaps, strict=True)]
         self.weight += positions

@@ -17,8 +17,8 @@ class Draft:
     Attributes:
         drafter: the index of the part that drafted.
         columns: where the drafts stand in the text, and the column after them, (rows, steps + 1).
-        logits: the drafter's for each draft, shape (rows, steps, vocabulary). Where nothing was
-            drafted they are for the next token, shape (rows, 1, vocabulary).
+        logits: the drafter's logits for each draft, shape (rows, steps, vocabulary). Where nothing
+            was drafted they are for the next token, shape (rows, 1, vocabulary).
     """
 
     drafter: int
@@ -39,7 +39,7 @@ class Draft:
 def draft(batch: Batch, drafter: int, count: int) -> Draft:
     """Draft tokens into the texts: `count` a row, or fewer where all rows have ended before.
 
-    Where `count` is 0 the drafter reads what is unread, as the verifiers do.
+    Where `count` is 0 the drafter only reads what is unread, as the verifiers do.
     """
     columns = batch.texts.next_columns(count + 1)
     cache = batch.parts.caches[drafter]
@@ -50,11 +50,14 @@ def draft(batch: Batch, drafter: int, count: int) -> Draft:
         if not count:
             return Draft(drafter, columns, cache.read(unread, keep=1))
         for step in range(count):
+            # Read the token before, and score the tokens that may follow it.
             column = columns[:, step]
             logits.append(cache.read(unread, keep=1))
             scores = batch.scores(logits[-1], column[:, None])
             if step == 0 and batch.ahead.any():
                 scores = _with_mixture(batch, scores, logits[0], column)
+
+            # Choose the next draft, and write it into the text.
             chosen = batch.choice.choose(scores[:, 0])
             batch.texts.write(column, chosen)
             unread = batch.tokens_at(column[:, None])
@@ -67,8 +70,8 @@ def draft(batch: Batch, drafter: int, count: int) -> Draft:
 def _with_mixture(batch: Batch, scores: Tensor, logits: Tensor, column: Tensor) -> Tensor:
     """Replace the drafter's scores by the mixture's in rows that are ahead.
 
-    In these rows every model's logits after the last token are known, so that the first token of
-    the run is the mixture's own and no draft.
+    In these rows every model's logits after the last token are known. The first token of the run
+    therefore comes from the mixture itself, and need not be verified.
     """
     parts = range(len(batch.parts.caches))
     mixed = batch.parts.mixed([batch.ahead.logits.get(part, logits) for part in parts])

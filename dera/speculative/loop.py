@@ -17,7 +17,7 @@ from dera.speculative.unsupported import serves, serves_prepared
 
 @dataclass
 class Speculation:
-    """What a speculative `generate` did; `model.last_speculation`.
+    """What a speculative `generate` did, which is kept in `model.last_speculation`.
 
     Attributes:
         rounds: how often tokens were drafted and verified.
@@ -79,8 +79,8 @@ def completions_of(
         max_new_tokens: no completion has more tokens.
         ends: the tokens that end a completion.
         pad: the token that fills shorter rows.
-        **options: `do_sample`, and whatever else the caller was asked for, which may be something
-            that speculative decoding does not support.
+        **options: `do_sample`, and any other arguments of the caller, by which it is decided
+            whether speculative decoding supports the call.
 
     Returns:
         The completions, shape (batch, time); None, after a warning, where decoding must be plain.

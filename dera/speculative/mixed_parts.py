@@ -13,7 +13,7 @@ from dera.speculative.unsupported import window_of
 
 
 class MixedParts:
-    """The parts that have a share, counted from 0 in the order in which the model has them.
+    """The parts that have a share, in the model's order. Here their indices count from 0.
 
     Args:
         model: the realigned model.
@@ -27,7 +27,7 @@ class MixedParts:
     def __init__(self, model: Any, weights: Tensor):
         self.weights = weights
         has_share = model.parts_with_share(weights)
-        self._all = len(has_share)
+        self._number_of_all = len(has_share)
         self._present = [i for i, has in enumerate(has_share) if has]
         self.caches = [DraftCache(model.parts[i], model.vocabulary_size) for i in self._present]
         shares = [float((1 - weights.sum(-1)).mean()), *weights.mean(0).tolist()]
@@ -36,7 +36,7 @@ class MixedParts:
 
     def mixed(self, logits: Sequence[Tensor]) -> Tensor:
         """Mix the logits of the parts, each of shape (rows, time, vocabulary)."""
-        of_all: list[Tensor | None] = [None] * self._all
+        of_all: list[Tensor | None] = [None] * self._number_of_all
         for i, of_part in zip(self._present, logits, strict=True):
             of_all[i] = of_part
         return mix_present(of_all, self.weights)

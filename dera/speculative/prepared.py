@@ -15,7 +15,7 @@ class Prepared:
 
     Args:
         processors, criteria: as `generate` makes them.
-        text: the tokens of all rows, shape (batch, columns), which others go on writing.
+        text: the tokens of all rows, shape (batch, columns). `Texts` goes on writing into it.
 
     Attributes:
         ends: the tokens that end a text, shape (ends,).
@@ -34,7 +34,7 @@ class Prepared:
             if not isinstance(criterion, stopping.MaxLengthCriteria)
         ]
         self.text = text
-        # generate always sets a maximum length
+        # `generate` always sets a maximum length.
         self.max_length = int(criteria.max_length)  # type: ignore[arg-type]
         ends = [
             criterion.eos_token_id.to(text.device)
@@ -73,19 +73,20 @@ class Prepared:
         processed = torch.empty_like(logits)
         for step in range(columns.shape[1]):
             for length in columns[:, step].unique().tolist():
-                here = (columns[:, step] == length).nonzero()[:, 0]
+                of_length = (columns[:, step] == length).nonzero()[:, 0]
                 scores = logits.new_zeros(len(self.text), logits.shape[-1])
-                scores[rows[here]] = logits[here, step]
-                processed[here, step] = processor(self.text[:, :length], scores)[rows[here]]
+                scores[rows[of_length]] = logits[of_length, step]
+                all_processed = processor(self.text[:, :length], scores)
+                processed[of_length, step] = all_processed[rows[of_length]]
         return processed
 
     def stopped(self, rows: Tensor, columns: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Find where rows end that have grown.
+        """Find where the rows end, after they have grown.
 
         Args:
             rows: the indices of the rows, shape (rows,).
-            columns: the new columns of each, shape (rows, time).
-            length: the length that each has grown to, shape (rows,).
+            columns: the new columns of each row, shape (rows, time).
+            length: the length that each row has grown to, shape (rows,).
 
         Returns:
             The length of each row's text, cut where it stops, and whether it is finished; both of

@@ -25,24 +25,24 @@ class Rounds:
     """Rows decoded in rounds of drafting and verifying, until all have ended.
 
     Between rounds no model has read a row's last token, unless the row is ahead (`ReadAhead`).
-    The papers draw one more token from the target where all drafts of a row are kept. Here the next
-    round does that, once its drafter has read the last draft: the mixture needs the logits of all
-    models, the drafter's too.
+    The papers draw one more token from the target where all drafts of a row are kept. Here the
+    target is the mixture, which needs the drafter's logits too. The next round therefore draws this
+    token, once the drafter has read the last draft.
 
     Args:
         model: the realigned model.
         input_ids: the prompts, shape (batch, width).
         processors, criteria: as `generate` prepares them; `criteria` have a maximum length.
-        sampling: draw tokens, or take the most probable ones.
+        sampling: draw tokens instead of taking the most probable ones.
         pad: the token that fills shorter rows.
-        lam, position_ids, attention_mask: as `generate` hands them to the model's forward; what
-            else it hands over does not matter here.
+        lam, position_ids, attention_mask: as `generate` hands them to the model's forward. Its
+            other arguments for forward are not used.
 
     Attributes:
         batch: the rows that are still being decoded.
         acceptance: which part drafts, and how often its drafts are accepted.
         rounds: how many rounds there were.
-        drafted, accepted: how many tokens were drafted, over all rows, and how many of them kept.
+        drafted, accepted: how many tokens were drafted, over all rows, and how many were kept.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Rounds:
         verified = verify(self.batch, drafted)
         verdict = judge(self.batch, drafted, verified)
 
-        # The texts grow, and what was learnt of the parts decides who drafts next.
+        # The texts grow, and the estimated acceptance decides which part drafts next.
         grown, finished = self._write(drafted, verdict)
         changed = self._measure(verdict, grown)
         self._count(drafted, verdict, grown)
@@ -112,7 +112,7 @@ class Rounds:
         self.batch.parts.compact()
 
     def _draft_length(self) -> int:
-        """Return how many tokens to draft, and not more than the shortest row may still get."""
+        """Return how many tokens to draft: at most as many as the shortest row may still get."""
         texts = self.batch.texts
         cheapest = draft_length(
             self.acceptance.acceptance,
@@ -124,8 +124,8 @@ class Rounds:
     def _write(self, drafted: Draft, verdict: Verdict) -> tuple[Tensor, Tensor]:
         """Write the token after the drafts that are kept, and find where the texts end now.
 
-        Where all drafts are kept the text ends with them, and what is written after it is no part
-        of it.
+        Where all drafts are kept the text ends with them, and the token written after them does not
+        count.
 
         Returns:
             How many tokens each row has grown by, and whether it is finished; both (rows,).
@@ -162,8 +162,8 @@ class Rounds:
     def _take_back(self, drafted: Draft, verdict: Verdict, changed: bool) -> None:
         """Let the caches forget refused drafts. The drafter has not read its last draft anyway.
 
-        Where the drafter changes, all models forget the last draft, which the next verifier has not
-        read: all have then read equally much.
+        Where the drafter changes, all models forget the last draft, which the old drafter has not
+        read. All models have then read the same tokens.
         """
         if not drafted.steps:
             return

@@ -35,7 +35,7 @@ class Texts:
         self.ids[:, :width] = prompts
         self.lengths = prompts.new_full((batch,), width)
         self.rows = torch.arange(batch, device=prompts.device)
-        # the position that a row's first column would have, counted back from its prompt's end
+        # The position that a row's first column would have, counted back from its prompt's end.
         self._start = positions[:, -1] - (width - 1)
 
     def next_columns(self, count: int) -> Tensor:
@@ -60,7 +60,7 @@ class Texts:
         return columns.clamp(max=self.max_length - 1) + self._start[:, None]
 
     def select(self, going: Tensor) -> None:
-        """Go on with these of the rows alone, shape (rows that go on,)."""
+        """Go on with these rows alone, shape (rows that go on,)."""
         self.rows = self.rows[going]
         self._start = self._start[going]
 

@@ -1,7 +1,7 @@
 """What speculative decoding does not support, so that texts are decoded plainly instead.
 
-Some can be told from the arguments of `generate` (`serves`), others only from the logits processors
-and stopping criteria that it prepares (`serves_prepared`).
+The arguments of `generate` tell some of it (`serves`). The rest shows only in the logits processors
+and stopping criteria that `generate` prepares (`serves_prepared`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dera.model.parts import Part
 from dera.speculative.draft_length import LONGEST_DRAFT
 from dera.weights import as_lam
 
-#: Arguments of `generate` and `sample_completions` that are decoded plainly. Some never reach a
-#: caller's own loop, and some change what the models read.
+#: Arguments of `generate` and `sample_completions` with which texts are decoded plainly. Some of
+#: them never reach a caller's own loop, and some change what the models read.
 _PLAIN_ONLY = [
     "assistant_model",
     "assistant_tokenizer",
@@ -67,8 +67,8 @@ OF_LOGITS = {
     processing.TypicalLogitsWarper,
 }
 
-#: Logits processors that look at the text too, and at nothing else. Any other may remember what it
-#: was called with, which drafts would spoil.
+#: Logits processors that look at the logits and the text, and at nothing else. Any other processor
+#: may remember what it was called with, which goes wrong where drafts are refused.
 OF_TEXT = {
     processing.EncoderNoRepeatNGramLogitsProcessor,
     processing.EncoderRepetitionPenaltyLogitsProcessor,
@@ -94,8 +94,9 @@ def as_keywords(args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
 def serves(model: Any, lam: Any, arguments: dict[str, Any]) -> bool:
     """Return whether a call of `generate` is to be decoded speculatively; warn if it cannot be.
 
-    It is not where nothing would be gained: a mixture of one model has nothing to verify, and a
-    base and its adapters are read in one pass, which costs less than drafts would.
+    Where nothing would be gained it is decoded plainly without a warning: a mixture of one model
+    has nothing to verify, and a base and its adapters run in one pass, which costs less than drafts
+    would.
 
     Args:
         model: the realigned model.
@@ -140,12 +141,12 @@ def window_of(part: Part) -> float:
     windows = [
         layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)
     ]
-    of_gpt_neo = getattr(config, "window_size", None)  # which has its own name for it
-    return min([*windows, of_gpt_neo or torch.inf])
+    window_of_gpt_neo = getattr(config, "window_size", None)  # GPT-Neo's name for its window
+    return min([*windows, window_of_gpt_neo or torch.inf])
 
 
 def _unsupported(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
-    """Return why a call of `generate` is not supported, as far as its arguments tell."""
+    """Return why the arguments of a call of `generate` are not supported; None if they are."""
     for name in _PLAIN_ONLY:
         if arguments.get(name) is not None:
             return f"it does not work with {name}="
@@ -163,7 +164,7 @@ def _unsupported(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
 
 
 def _unsupported_config(model: Any, arguments: dict[str, Any]) -> str | None:
-    """Return why the generation settings of a call are not supported."""
+    """Return why the generation settings of a call are not supported; None if they are."""
     settings = {
         name: value
         for name, value in arguments.items()
@@ -174,16 +175,16 @@ def _unsupported_config(model: Any, arguments: dict[str, Any]) -> str | None:
     if mode not in (GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH):
         return f"the mode is {mode.value}"
     if config.return_dict_in_generate:
-        return "more than the sequences is to be returned"
+        return "return_dict_in_generate asks for more than the sequences"
     if config.use_cache is False or config.cache_implementation not in (None, "dynamic"):
-        return "it needs the dynamic cache, neither none nor a static one"
+        return "it needs the dynamic cache, and the call asks for none or for another (static, ...)"
     return None
 
 
 def _unsupported_prepared(
     model: Any, processors: Any, criteria: Any, arguments: dict[str, Any]
 ) -> str | None:
-    """Return why what `generate` has prepared is not supported."""
+    """Return why what `generate` has prepared is not supported; None if it is."""
     for name, value in arguments.items():
         if value is not None and name not in _PREPARED:
             return f"it does not work with {name}="
@@ -195,7 +196,7 @@ def _unsupported_prepared(
             return f"the logits processor {kind} may remember what it was called with"
     kinds = {type(criterion) for criterion in criteria}
     if stopping.EosTokenCriteria not in kinds and kinds - {stopping.MaxLengthCriteria}:
-        return "without an end-of-sequence token rows that have stopped go on until all have"
+        return "without an end-of-sequence token, stopped rows go on until all have stopped"
     try:
         window = min(map(window_of, model.parts))
     except TypeError as error:

@@ -17,9 +17,9 @@ class Verdict:
     """What became of a draft.
 
     Attributes:
-        kept: how many of its tokens each row keeps, shape (rows,).
-        token: the token that follows them where not all are kept, shape (rows,).
-        overlaps: how the parts overlap with the mixture, shape (rows, parts, width).
+        kept: how many drafts each row keeps, shape (rows,).
+        token: the token that follows the kept drafts where not all are kept, shape (rows,).
+        overlaps: each part's overlap with the mixture, shape (rows, parts, width).
     """
 
     kept: Tensor
@@ -39,8 +39,8 @@ def verify(batch: Batch, draft: Draft) -> dict[int, Tensor]:
     all_ahead = any_ahead and batch.ahead.all()
     unread = batch.unread
     if any_ahead:
-        # A row that is ahead reads its last token again, to the same end, in a column that does not
-        # count.
+        # A row that is ahead reads its last token a second time, with the same logits. The mask
+        # excludes the second copy.
         unread = Tokens(unread.ids, unread.positions, ~batch.ahead.rows[:, None])
     verified = {}
     for part, cache in enumerate(batch.parts.caches):
@@ -56,7 +56,7 @@ def verify(batch: Batch, draft: Draft) -> dict[int, Tensor]:
 
 
 def _read_after(known: Tensor, cache: DraftCache, drafts: Tokens) -> Tensor:
-    """Read drafts where every row is ahead: the logits for the first of them are known already."""
+    """Read drafts where every row is ahead, so that the logits for the first draft are known."""
     steps = drafts.ids.shape[1]
     if not steps:
         return known

@@ -215,4 +215,4 @@ def test_debug_shows_the_traceback_of_a_refusal(llamas, dera):
     status, _, err = dera("generate", *llamas, " ", "--lam", 1, "--debug")
     assert status == 2
     assert "Traceback" in err
-    assert err.endswith("dera: error: prompt 1 of 1 is blank: ' '\n")
+    assert err.endswith("dera: error: prompt 1 of 1 is blank: ' '. Leave it out\n")
