@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,7 +18,7 @@ from eval.judging import Judging, Objective, SeveralRewards, Statistics
 from eval.policies import from_completions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """A prompt's completions: their probabilities under the reference, and what they measure.
 
@@ -257,7 +259,29 @@ def judging_of(
     )
 
 
-def evidence(
+def evidence(*arguments: Any, **more: Any) -> Evidence:
+    """What a task's claims are decided from, in a study made on paper; see `new_evidence`.
+
+    For equal arguments it is made once and copied, because making it takes most of a test's time.
+    """
+    return copy.deepcopy(_evidence(_hashable(arguments), _hashable(more)))
+
+
+@functools.cache
+def _evidence(arguments: Any, more: Any) -> Evidence:
+    return new_evidence(*arguments, **dict(more))
+
+
+def _hashable(value: Any) -> Any:
+    """Lists as tuples and mappings as tuples of their items, so that arguments can be looked up."""
+    if isinstance(value, Mapping):
+        return tuple((name, _hashable(item)) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_hashable, value))
+    return value
+
+
+def new_evidence(
     betas: Sequence[str],
     anchor: str,
     lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"),
@@ -269,6 +293,9 @@ def evidence(
     **more: Any,
 ) -> Evidence:
     """What a task's claims are decided from, in a study made on paper."""
+    reweighted = dict(reweighted or {})
+    if "baselines" in more:
+        more["baselines"] = dict(more["baselines"] or {})
     settings = judging(betas, [anchor], worlds[0].reward, seeds, margin, reweighted=reweighted)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
     return Evidence(
