@@ -79,7 +79,7 @@ class Figure:
         return "".join(pieces).strip()
 
     def _value(self, section: Mapping[str, Any], placeholder: str, task: TaskPlan | None) -> str:
-        """Return the value at a path such as `settings.max_tokens`, as it is written in a sentence."""
+        """Return the value at a path such as `settings.max_tokens`, in words for a sentence."""
         value: Any = section
         for key in placeholder.split("."):
             if not isinstance(value, Mapping) or key not in value:

@@ -100,7 +100,7 @@ def _check_strengths(key: str, section: Mapping[str, Any]) -> None:
 
 
 def _check_sampling(key: str, section: Mapping[str, Any], data: str) -> None:
-    """Check that an objective that samples says how, and that its groups of samples fill a batch."""
+    """Check that an objective that samples says how, and that groups of samples fill a batch."""
     if data != "prompts":
         return
     for name in ("samples_per_prompt", "updates_per_sample"):
@@ -157,7 +157,7 @@ def _check_reward(
 
 
 def _check_main_objective(key: str, alignment: Mapping[str, Any]) -> None:
-    """Check that the main objective has an anchor, and is named where several objectives have one."""
+    """Check that the main objective has an anchor, and is named where several have one."""
     with_anchors = [name for name, section in alignment["objectives"].items() if section["anchors"]]
     if "main_objective" not in alignment:
         if len(with_anchors) > 1:
