@@ -86,7 +86,8 @@ def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
 def parameter_bytes(reference: Path, adapter: Path) -> dict[str, float]:
     """Return the bytes of one model's parameters, of the pair as decoded here, and of the adapter.
 
-    The study decodes two whole models. The aligned model could also be the reference and an adapter.
+    The study decodes two whole models. The aligned model could also share the reference's
+    weights, and add its adapter to them.
     """
     pair = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     shared = RealignedModel.from_pretrained(reference, adapter)

@@ -19,12 +19,13 @@ SCOPE = "study"
 READS = ["agreement"]
 CAPTION = """
 Each cell compares a model retrained at the strength β with DeRa at the same effective strength.
-DeRa starts from the model aligned at the strength β₀ of the row, its anchor. The cell gives the mean reward of the retrained model minus that of DeRa, with the 95% interval over prompts.
-The margin within which two rewards count as equal stands in brackets beside the objective. A cell
-is green where the whole interval lies within the margin, and red where the whole interval lies
-beyond it. It is yellow where the interval crosses the margin, so that the study is too small to
-tell. It is grey where the reference, which needs no training and no mixing, would also lie within
-the margin.
+DeRa starts from the model aligned at the strength β₀ of the row, its anchor. The cell gives the
+mean reward of the retrained model minus that of DeRa, with the 95% interval over prompts. The
+margin within which two rewards count as equal stands in brackets beside the objective. A cell is
+green where the whole interval lies within the margin, and red where the whole interval lies beyond
+it. It is yellow where the interval crosses the margin, so that the study is too small to tell. It
+is grey where the reference, which needs no training and no mixing, would also lie within the
+margin.
 """
 
 COLORS = {

@@ -32,7 +32,7 @@ def fine_grid(evidence: Evidence, objective: str) -> list[Policy]:
 
 
 def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
-    """Return the fine grid in [0, 1]; none if lams there are over 1/4 apart or an end is missing."""
+    """Return the fine grid in [0, 1]; none if lams are over 1/4 apart or an end is missing."""
     grid = [policy for policy in fine_grid(evidence, objective) if 0 <= policy.lam <= 1]
     lams = [float(policy.lam) for policy in grid]
     has_ends = len(lams) >= 4 and lams[0] == 0 and lams[-1] == 1

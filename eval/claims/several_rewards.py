@@ -173,7 +173,7 @@ def _trades(evidence: Evidence) -> Claim:
 
 
 def _costs(evidence: Evidence) -> dict[str, Interval]:
-    """Return what training on one reward costs in the other, against the reference, by objective."""
+    """Return for each model of one reward its other reward minus that of the reference."""
     reference = at(evidence.several_rewards, "reference", NEITHER)
     first_alone, second_alone = ONE_EACH
     costs = {}
