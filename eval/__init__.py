@@ -1,1 +1,1 @@
-"""How policies are compared: sampling, scoring, statistics, claims."""
+"""How policies are compared: decoding, baselines, scoring, tables, statistics and claims."""

@@ -1,4 +1,4 @@
-"""A pair of models with another rule than DeRa's for the next token."""
+"""Decode a pair of models by a rule for the next token that is not DeRa's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a task's table of scored completions, a row a completion."""
+"""Read a task's table of scored completions, which has a row for each completion."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Estimate gold and KL of DeRa at every lam of a range, from completions sampled at a few lams.
 
-The estimator is `dera.curve`: multiple importance sampling. The job writes one row a lam.
+The estimator is multiple importance sampling (`dera.curve`). The job writes a row for each lam.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from study import job
 class Evaluation:
     """The config's `evaluation`: decoding on held-out prompts.
 
-    Numbers of samples are those of other jobs; the curve has its own.
+    The numbers of samples here belong to other jobs. The curve has a number of its own.
     """
 
     prompts: int
@@ -41,9 +41,9 @@ class Evaluation:
 class CurveOptions:
     """The config's `dera.curve`: at which lams to sample, and where to estimate.
 
-    The curve has `points` values of lam from 0 to `max_lam`. Sampling starts at `sampled_lams`,
-    with `samples` completions of a prompt at each, and ends at `max_sampled_lams` of them at the
-    latest.
+    The curve has `points` values of lam from 0 to `max_lam`. Completions are sampled first at
+    `sampled_lams`, with `samples` completions of a prompt at each. More lams are added where these
+    do not suffice, until `max_sampled_lams` have been sampled.
     """
 
     sampled_lams: list[float]
@@ -71,7 +71,7 @@ class Settings:
 def table_of(
     samples: LamSamples, quantities: dict[str, Curve], labels: dict[str, Any]
 ) -> pd.DataFrame:
-    """Return one row a lam.
+    """Return a table with a row for each lam.
 
     A row has each quantity with its band, how well the samples cover the lam, whether completions
     were sampled there, and the labels.
@@ -115,7 +115,8 @@ def estimate(
     seed: int,
     labels: dict[str, Any],
 ) -> pd.DataFrame:
-    """Sample, judge and reweight completions; returns the table of the curve."""
+    """Sample, judge and reweight completions, and return the table of the curve."""
+    # Sample at the first lams, and at more where these do not cover the curve.
     started = time.monotonic()
     samples = sample_covering(
         model,
@@ -130,6 +131,8 @@ def estimate(
         seed=seed,
     )
     seconds = time.monotonic() - started
+
+    # Judge the completions, and reweight them to every lam of the curve.
     gold = gold_of(settings.task.create(), samples)
     resampling: dict[str, Any] = {"resamples": settings.resamples, "seed": seed}
     quantities = {

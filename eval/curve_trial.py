@@ -64,12 +64,12 @@ def subsets(samples: LamSamples, values: Array, size: int) -> Iterator[tuple[Lam
 
 
 def compare(truth_values: Array, samples: LamSamples, values: Array) -> pd.DataFrame:
-    """Return the errors of the curve and of brute force, one row an estimator and budget.
+    """Return the errors of the curve and of brute force, with a row for each estimator and budget.
 
     Args:
-        truth_values: gold of the completions decoded at each lam, shape (P, lams, S).
+        truth_values: gold of the completions decoded at each lam, shape (prompts, lams, samples).
         samples: the curve's completions.
-        values: their gold, shape (P, sampled lams, S).
+        values: their gold, shape (prompts, sampled lams, samples).
     """
     truth = truth_values.mean((0, 2))
     rows = [_curve_row(truth, samples, values, size) for size in CURVE_SIZES]
@@ -131,7 +131,7 @@ def decode_truth(
     progress: job.Progress,
     **decoding: Any,
 ) -> Array:
-    """Decode at every lam; returns gold of shape (prompts, lams, samples)."""
+    """Decode at every lam, and return gold of shape (prompts, lams, samples)."""
     gold = []
     for number, lam in enumerate(LAMS, start=1):
         samples = sample_at_lams(
@@ -163,6 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = job.settings_of(args, Settings)
     with job.running("curve trial", args) as progress:
+        # Load what both estimators and the truth share.
         prompts = read_prompts(args.prompts, PROMPTS)
         model, tokenizer = load_pair(args.reference, args.adapter)
         task = settings.task.create()
@@ -170,6 +171,8 @@ def main() -> None:
             "max_new_tokens": settings.max_new_tokens,
             "batch_size": settings.evaluation.batch_size,
         }
+
+        # The truth at every lam, then the completions of the curve.
         truth = decode_truth(model, tokenizer, prompts, task, args.seed, progress, **decoding)
         samples = sample_at_lams(
             model,

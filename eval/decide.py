@@ -86,7 +86,8 @@ def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
 def parameter_bytes(reference: Path, adapter: Path) -> dict[str, float]:
     """Return the bytes of one model's parameters, of the pair as decoded here, and of the adapter.
 
-    The study decodes two whole models; the adapter could also be kept apart on a shared base.
+    The study decodes two whole models. The aligned model could also share the reference's
+    weights, and add its adapter to them.
     """
     pair = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     shared = RealignedModel.from_pretrained(reference, adapter)
@@ -105,7 +106,7 @@ def _bytes(model: nn.Module) -> int:
 def costs(
     training: dict[str, dict[str, float]], sampling: dict[str, dict[str, float]]
 ) -> pd.DataFrame:
-    """Return one row an objective, for the figure."""
+    """Return a row for each objective, for the figure `cost`."""
     rows = []
     for objective, measured in sampling.items():
         rows.append({"objective": objective, **training[objective], **measured})

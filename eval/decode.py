@@ -1,9 +1,10 @@
-"""Decode policies on the held-out prompts: every policy by this one job, into one kind of table.
+"""Decode policies on the held-out prompts. Every kind of policy is decoded by this job.
 
-Writes completions.parquet with a row for each completion. A row has the columns of `eval.columns`,
-the prompt's and the sample's number, the text, its token ids, whether it ended by itself, and its
-log-probabilities (see `eval.samplers`). Writes decoding.json with what each policy cost, and what
-all of them were decoded with. The policies of one job share its models and its random numbers.
+The job writes completions.parquet with a row for each completion. A row has the columns of
+`eval.columns`, the numbers of the prompt and of the sample, the text, its token ids, whether it
+ended by itself, and its log-probabilities (see `eval.samplers`). The job also writes decoding.json
+with the seconds that each policy took, and the seed, settings and versions that all of them share.
+The policies of one job share its models and its random numbers.
 
 Settings: `eval.decode_settings.Decoding`.
 """
@@ -94,8 +95,8 @@ class DecodingJob:
         """Draw all completions of a sampler.
 
         Returns:
-            Their table, and what decoding.json says of them. `decoding_seconds` includes the
-            scoring only where it happens while decoding.
+            The table of the completions, and the record of the sampler in decoding.json. Its
+            `decoding_seconds` include scoring only where that happens while decoding.
         """
         rows = rows_to_decode(len(self.prompts), sampler.variants, samples)
         tables = []
@@ -104,10 +105,12 @@ class DecodingJob:
             batch = rows[start : start + self.settings.batch_size]
             texts = [self.prompts[row["prompt_id"]] for row in batch]
 
+            # Only what decodes is timed.
             before = time.monotonic()
             completions, scores = sampler.sample(texts, batch)
             seconds += time.monotonic() - before
 
+            # Samplers that do not score while they decode score here.
             columns = text_columns(completions, self.decoder.tokenizer)
             columns |= sampler.columns(completions, scores)
             tables.append(pd.DataFrame(batch).assign(**columns))
@@ -136,7 +139,10 @@ class DecodingJob:
 
 
 def with_policy_columns(table: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Put the columns that say which policy it was first, empty where they do not apply."""
+    """Put the columns first that say which policy drew a completion.
+
+    A column is empty where it does not apply to the policy.
+    """
     table = table.assign(task=task)
     missing = [name for name in POLICY_COLUMNS if name not in table]
     table = table.assign(**dict.fromkeys(missing))

@@ -11,6 +11,7 @@ from study.job import settings_class
 
 
 def _check_exact(number: str) -> str:
+    """Return the text of a number that `Fraction` can read; ValueError if it is none."""
     Fraction(number)
     return number
 
@@ -109,9 +110,9 @@ ADAPTERS = {"reference": 0, "retrained": 1, "dera": 1, "baseline": 1, "several_r
 class Decoding:
     """What one decoding job does.
 
-    It decodes the first `prompts` held-out prompts by each policy in its order, `samples` times
-    each, but `reference_samples` times by the reference, in batches of `batch_size` completions of
-    at most `max_new_tokens` tokens.
+    It decodes the first `prompts` held-out prompts by each of the policies in their order. The
+    reference draws `reference_samples` completions of a prompt, and every other policy `samples`. A
+    batch has `batch_size` completions, and a completion has at most `max_new_tokens` tokens.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""Compare the estimated approximation gap with the true one, where that can be enumerated.
+"""Compare the estimated approximation gap with the true gap, where that can be enumerated.
 
 Each pretended prompt has a random reference over short sequences, and the exact optimum for random
 rewards as its aligned model. Every sequence is listed, so KL(sampler || exact mixture) is known.
@@ -93,12 +93,15 @@ def rows_at(
     lam: float, pairs: list[tuple[Array, Array]], rng: np.random.Generator, seed: int
 ) -> list[dict[str, Any]]:
     """Return a row for each number of samples: the true gap at one lam, and its estimate."""
+    # What can be enumerated: DeRa, the exact mixture, and the true gap for each pretended prompt.
     samplers = [sampler(reference, aligned, lam) for reference, aligned in pairs]
     mixtures = [reference ** (1 - lam) * aligned**lam for reference, aligned in pairs]
     true_gaps = [
         enumerated_gap(probabilities, mixture)
         for (probabilities, _), mixture in zip(samplers, mixtures, strict=True)
     ]
+
+    # What is estimated from samples, for each number of them.
     rows = []
     for count in SAMPLES:
         drawn = np.array([_draw(*of_prompt, count, rng) for of_prompt in samplers])

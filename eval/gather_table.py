@@ -11,7 +11,7 @@ from study import job
 
 def main() -> None:
     parser = job.parser(__doc__)
-    parser.add_argument("tables", type=Path, nargs="+", help="CSV files, one a task")
+    parser.add_argument("tables", type=Path, nargs="+", help="CSV files, one for each task")
     parser.add_argument(
         "--tasks", nargs="+", required=True, help="names of the tasks, in the same order"
     )

@@ -1,12 +1,13 @@
-# Which samples, curves and settings a task is judged with.
+# Which adapters, samples and curves a task's jobs read, and which settings judge the task.
 
 
 def decoding_of(wildcards):
+    """The decoding job as the plan has it: its aligned models, policies and seed."""
     return task_of(wildcards).decodings[wildcards.decoding]
 
 
 def decoded_adapters(wildcards):
-    """The adapters that a decoding reads, in the order its policies mix them."""
+    """The adapters that a decoding job reads, in the order in which its policies mix them."""
     return [model_folder(task_of(wildcards), run) for run in decoding_of(wildcards).runs]
 
 
@@ -31,6 +32,7 @@ def learned_reward(wildcards):
 
 
 def judging(wildcards):
+    """The settings of the jobs that summarise or judge a task's policies, as JSON text."""
     return text(settings.judging(PLAN, task_of(wildcards)))
 
 

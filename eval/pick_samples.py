@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument(
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
     )
-    parser.add_argument("--output", type=Path, required=True, help="CSV file, a row a completion")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="CSV file with a row for each completion"
+    )
     args = parser.parse_args()
     judging = job.settings_of(args, Judging)
     with job.running(f"{args.task} samples", args):

@@ -1,7 +1,8 @@
-"""From a task's table of completions to the policies that are compared.
+"""Make the policies that are compared, from a task's table of completions.
 
-Every policy belongs to an objective. The reference and the policies that reweight it are there once
-for each objective. Seeds are kept apart, and averaged within each prompt for `seed = "mean"`.
+Every policy belongs to an objective. The reference and the policies that reweight its completions
+occur once for each objective. There is a policy for each seed, and one with `seed = "mean"` that
+averages over seeds within each prompt.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ def _dera_and_mixtures(rows: pd.DataFrame, objective: str) -> list[Policy]:
     """Return DeRa and the exact mixture for each anchor, seed and lam."""
     policies = []
     chosen = rows[rows["kind"] == "dera"]
-    for (written, seed, weight), group in chosen.groupby(["anchor", "seed", "lam"], sort=False):
-        anchor = Fraction(written)
-        lam = Fraction(weight)
+    keys = ["anchor", "seed", "lam"]
+    for (written_anchor, seed, written_lam), group in chosen.groupby(keys, sort=False):
+        anchor = Fraction(written_anchor)
+        lam = Fraction(written_lam)
         number = str(int(seed))
         beta = effective_beta(anchor, lam)
         policies.append(

@@ -85,10 +85,10 @@ def _answer(question: Question, claims: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a question's answer."""
     if question.key is None:
         return [_unanswered(question.remark)]
-    bearing = [claim for claim in claims if question.key in claim["answers"]]
-    decided = [claim for claim in bearing if claim["verdict"] != UNTESTED]
+    relevant = [claim for claim in claims if question.key in claim["answers"]]
+    decided = [claim for claim in relevant if claim["verdict"] != UNTESTED]
     if not decided:
-        reasons = [claim["headline"] for claim in bearing]
+        reasons = [claim["headline"] for claim in relevant]
         reasons.append("No task or objective of this study bears on it.")
         return [_unanswered(reasons[0])]
 

@@ -95,7 +95,7 @@ def baseline(reference: pd.DataFrame, objective: str, module: ModuleType, knob: 
 
 
 def _reweighted(rows: pd.DataFrame, log_ratio: Array, log_weights: Array, **labels: Any) -> Policy:
-    """Return the policy that completions have when they are weighted.
+    """Return the policy that a weighting of another policy's completions describes.
 
     Args:
         log_ratio: log of the policy over the reference up to a constant, shape (prompts, samples).

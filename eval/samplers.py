@@ -48,17 +48,17 @@ class Decoder:
 
 
 class Sampler(Protocol):
-    """One policy, or one family of policies whose rows are decoded together.
+    """One policy, or a family of policies whose completions are decoded in the same batches.
 
-    `labels` are columns that are the same for all its completions. `variants` has the columns of
-    each member of the family, such as its lam.
+    `labels` are columns that are the same for all completions of the family. `variants` has the
+    columns in which its members differ, such as lam; there is one dictionary for each member.
     """
 
     labels: dict[str, Any]
     variants: list[Row]
 
     def sample(self, prompts: list[str], rows: list[Row]) -> tuple[Completions, Any]:
-        """Draw one completion for each prompt, by the variant whose columns stand in its row.
+        """Draw one completion for each prompt, by the member of the family that its row names.
 
         The second result holds the scores that decoding computes, or None if it computes none.
         """
@@ -187,9 +187,9 @@ class BaselineSampler:
 
 
 def samplers(decoder: Decoder, policy: decode_settings.AnyPolicy) -> Iterator[Sampler]:
-    """Yield what decodes a policy of the settings.
+    """Yield the samplers that decode one entry of the setting `policies`.
 
-    They are made one after another, because a baseline may hold another model for each knob.
+    They are made one at a time, because a baseline may hold another model for each knob.
     """
     match policy:
         case decode_settings.Reference():

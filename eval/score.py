@@ -1,4 +1,4 @@
-"""Score every completion of a task and gather them in one tidy table, a row a completion.
+"""Score every completion of a task, and gather them in one table with a row for each.
 
 The columns that are added:
 
@@ -7,8 +7,8 @@ The columns that are added:
 - `gold` and the task's other measures.
 - `learned`: the reward model's score, where the task has a reward model.
 - `labeller`: what the completion is worth to the labeller of the preference pairs, where there is
-  one.
-- `fluency`: log-probability under the reference, nats a token.
+  a labeller.
+- `fluency`: mean log-probability under the reference, in nats per token.
 - `repetition`: share of repeated word trigrams.
 - `broken`: 1 if the completion did not end by itself or is not one of the task's language. Where
   the task cannot tell, a completion that mostly repeats itself counts as broken.
@@ -69,7 +69,7 @@ class Scorer:
         preferences: the labeller's section of the config, or None.
         learned: the reward model, or None.
         metrics: files of the user's own `evaluate` modules. Each gives
-            `compute(predictions=completions, references=prompts)["values"]`, one number a
+            `compute(predictions=completions, references=prompts)["values"]`, one number for each
             completion.
     """
 
@@ -135,8 +135,8 @@ def user_values(
     """Return what a metric of the user's own says of each completion.
 
     Raises:
-        ValueError: if it raises, or does not give one finite number a completion under `values`;
-            the message names the file.
+        ValueError: if the metric raises an error, or does not give one finite number for each
+            completion under `values`; the message names the file.
     """
     try:
         result = metric.compute(predictions=completions, references=prompts)

@@ -1,12 +1,12 @@
-"""DeRa over two aligned models, each of a reward of its own, beside models trained on both rewards.
+"""DeRa over two aligned models, each trained on one reward, beside models trained on both rewards.
 
 If `pi_i` is the optimum of `E[r_i] - beta KL`, then the optimum of `E[sum_i w_i r_i] - beta KL` is
 `pi_ref * prod_i (pi_i / pi_ref)^w_i`: the geometric mixture at `lam = w`. So a pair of mixing
 weights that sums to 1 is also a pair of weights of the rewards. A pair that does not sum to 1 is
 another strength.
 
-The job writes several_rewards.csv: one row a point, with 95% bootstrap intervals that resample
-prompts. Its settings are `eval.judging.Judging`.
+The job writes several_rewards.csv with a row for each point, and with 95% bootstrap intervals that
+resample prompts. Its settings are `eval.judging.Judging`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def at(all_points: list[Point], kind: str, lams: Pair) -> Point:
 def rows(all_points: list[Point], resamples: int, seed: int) -> list[dict[str, object]]:
     """Return the lines of several_rewards.csv.
 
-    `gain` is the weighted sum of the rewards less that of the reference, where lam sums to 1.
+    Where the two weights sum to 1, `gain` is the weighted reward minus that of the reference.
     """
     reference = at(all_points, "reference", NEITHER)
     first, second = (at(all_points, "single", weights).name for weights in ONE_EACH)
@@ -195,7 +195,9 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("completions", type=Path, help="Parquet file of scored completions")
     parser.add_argument("--task", required=True, help="name of the task")
-    parser.add_argument("--output", type=Path, required=True, help="CSV file, one row a point")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="CSV file with a row for each point"
+    )
     args = parser.parse_args()
     with job.running(f"{args.task} summarize several rewards", args):
         judging = job.settings_of(args, Judging)

@@ -1,4 +1,4 @@
-"""Summarise a task's completions: one row a policy, with 95% bootstrap intervals over prompts.
+"""Summarise a task's completions by policy, with 95% bootstrap intervals over prompts.
 
 Writes three tables:
 

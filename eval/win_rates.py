@@ -55,7 +55,7 @@ def matches(
 
     The reference, every retrained model and DeRa at every lam are compared with the reference.
     Where the objective has a default strength, they are also compared with the model retrained at
-    it, and DeRa at every lam from that anchor is compared with DeRa at every other.
+    it. DeRa at every lam from that anchor is also compared with DeRa at every lam from it.
     """
     reference = find(policies, "reference", objective=name)
     retrained = find(policies, "retrained", objective=name)

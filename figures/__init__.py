@@ -1,1 +1,1 @@
-"""One script a figure, one shared style; they read tables and nothing else."""
+"""One script for each figure, and one shared style. The scripts read tables and nothing else."""

@@ -19,12 +19,13 @@ SCOPE = "study"
 READS = ["agreement"]
 CAPTION = """
 Each cell compares a model retrained at the strength β with DeRa at the same effective strength.
-It gives the mean reward of the retrained model minus that of DeRa, with the 95% interval over
-prompts. The margin within which two rewards count as equal stands in brackets beside the
-objective. A cell is green where the whole interval lies within the margin, and red where the
-whole interval lies beyond it. It is yellow where the interval crosses the margin, so that the
-study is too small to tell. It is grey where the reference, which needs no training and no mixing,
-would also lie within the margin.
+DeRa starts from the model aligned at the strength β₀ of the row, its anchor. The cell gives the
+mean reward of the retrained model minus that of DeRa, with the 95% interval over prompts. The
+margin within which two rewards count as equal stands in brackets beside the objective. A cell is
+green where the whole interval lies within the margin, and red where the whole interval lies beyond
+it. It is yellow where the interval crosses the margin, so that the study is too small to tell. It
+is grey where the reference, which needs no training and no mixing, would also lie within the
+margin.
 """
 
 COLORS = {
@@ -47,7 +48,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     # The height of each panel follows from its number of rows.
     rows = [table[table["task"] == task].groupby(["objective", "anchor"]).ngroups for task in tasks]
     height = sum(rows) * ROW_HEIGHT + len(tasks) * HEAD_HEIGHT
-    figure, grid = plt.subplots(
+    figure, all_axes = plt.subplots(
         max(len(tasks), 1),
         1,
         figsize=(style.PAGE, max(height, 1.5)),
@@ -55,7 +56,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         height_ratios=rows or None,
     )
 
-    for axes, task in zip(grid[:, 0], tasks, strict=False):
+    for axes, task in zip(all_axes[:, 0], tasks, strict=False):
         _matrix(axes, table[table["task"] == task])
         axes.set_title(f"{task}: reward of the retrained model minus reward of DeRa")
     handles = [Patch(color=color, label=label) for label, color in COLORS.items()]

@@ -23,13 +23,13 @@ CAPTION = """
 DeRa mixes the two models token by token, which only approximates the exact mixture of whole
 completions. The gap is KL(DeRa || exact mixture), in nats. Left: a small trial in which every
 completion can be listed, so that the true gap stands beside its estimates from samples. Middle:
-the gap estimated for each task and objective at each mixing weight λ. Right: the same gaps
-outside [0, 1] against the share of broken completions. Faded marks are gaps above half the
-logarithm of the number of completions per prompt: so few completions cannot measure such a gap.
+the gap that is estimated for each task and objective at each mixing weight λ. Right: the same
+gaps, for λ outside [0, 1], against the share of broken completions. A faded mark is a gap above
+half the logarithm of the number of completions per prompt, which are too few to measure it.
 """
 
 KEYS = ["task", "objective", "anchor", "lam"]
-#: Colours of few and of many samples, which no policy has.
+#: The colours of few and of many samples. No policy has these colours.
 SAMPLE_COLORS = ("#E69F00", "#56B4E9")
 #: Below this many nats the axis is linear, because the gaps at lam = 0 and 1 lie there.
 LINEAR_BELOW = 1e-4
@@ -75,15 +75,15 @@ def gap_table(policies: pd.DataFrame) -> pd.DataFrame:
     """Return the gap and DeRa's share of broken completions at each lam of the default anchors.
 
     The column `trusted` says whether the samples could show such a gap. From n completions of a
-    prompt, log E[w] is known while the gap is well below log n; half of log n is asked for. A
-    prompt has n completions from one seed, whatever the number of seeds that are averaged.
+    prompt, log E[w] can be estimated only while the gap is well below log n. A gap is trusted up to
+    half of log n. A prompt has n completions from each seed, however many seeds are averaged.
     """
     tables = []
     for (_, objective), of_objective in policies.groupby(["task", "objective"], sort=False):
         dera = selection.of_default_anchor(of_objective, objective, "dera")
         mixture = selection.of_default_anchor(of_objective, objective, "mixture")
 
-        # The share of broken completions is that of DeRa, which was sampled.
+        # The share of broken completions is DeRa's, because DeRa was sampled and the mixture not.
         broken = dera[[*KEYS, "broken", "broken_low", "broken_high"]]
         unbroken = mixture.drop(columns=["broken", "broken_low", "broken_high"])
         joined = unbroken.merge(broken, on=KEYS)
@@ -103,7 +103,7 @@ def _trial(axes: Axes, trial: pd.DataFrame) -> None:
         look["label"] = f"estimate from {samples} samples per prompt"
         style.with_interval(axes, rows, "lam", "estimated", "estimate", line=False, **look)
     axes.set_yscale("log")
-    axes.set(ylabel=style.QUANTITIES["gap"], title="where all can be listed")
+    axes.set(ylabel=style.QUANTITIES["gap"], title="trial: all completions listed")
 
 
 def _marks(axes: Axes, rows: pd.DataFrame, x: str, look: dict[str, Any]) -> None:

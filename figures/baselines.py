@@ -30,8 +30,8 @@ is λ, and only the k most probable tokens of the reference may be sampled. Best
 the number n of completions of the reference, of which the one with the highest reward is kept.
 Right: the highest reward that each policy reaches with a KL no larger than that of the aligned
 model (the upper end of its interval), against the number of model passes that each token costs.
-Marks with the same number of passes stand side by side. The best of many knobs is flattered a
-little by noise.
+Marks with the same number of passes stand side by side. The highest of several noisy rewards is a
+little too high, so a policy with many knobs is flattered.
 """
 
 #: Doublings between marks that stand side by side because they have the same number of passes.
@@ -58,9 +58,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 def contents(policies: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each kind: DeRa, the baselines, the aligned model and the reference.
 
-    A baseline is a kind with a knob. All kinds are of the seed of the baselines. A kind that has no
-    such seed, because it needs the reference alone, averages over seeds, as everything does where
-    no baseline has a seed.
+    A baseline is a kind with a knob. The rows of all kinds are of the seed of the baselines. Rows
+    that average over seeds take their place in two cases: where a kind has no such seed, because it
+    needs the reference alone, and where no baseline has a seed.
     """
     # Which objective has baselines, and of which seed they are.
     seeds = policies["seed"].astype(str)
@@ -115,7 +115,7 @@ def _reward_by_passes(
     axes: Axes, shown: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]
 ) -> None:
     """Draw the highest reward that each policy reaches within the aligned model's distance."""
-    # A policy as far away as the aligned model may be measured a little further away.
+    # A policy as far away as the aligned model may seem a little further away, because of noise.
     max_kl = shown["retrained"]["kl_high"].iloc[0]
     points = pd.concat([best_for_each_cost(rows, max_kl) for rows in shown.values()])
 

@@ -1,5 +1,6 @@
-"""Draw what DeRa saves and what it costs: the seconds to reach the other strengths, the time it
-takes to decode, and the parameters it holds.
+"""Draw what DeRa saves and what it costs.
+
+These are the seconds to reach the other strengths, the time to decode, and the parameters held.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ SCOPE = "study"
 READS = ["costs"]
 CAPTION = """
 What DeRa saves and what it costs, for each task and objective. Left: seconds to reach all other
-strengths of one training seed, by retraining a model for each, and by DeRa. Both include decoding
-the held-out prompts once at each strength. A study with one strength only has no such panel.
+strengths, for one training seed, by retraining a model for each of them and by DeRa. Both include
+decoding the held-out prompts once at each strength. A study with only one strength has no such
+panel.
 Middle: time to decode with DeRa at one λ, divided by the time that one model takes. Right:
 parameters that DeRa holds, divided by those of one model. The jobs had one thread each and shared
 the machine. Each number is a single measurement, so there are no intervals.
@@ -37,7 +39,7 @@ LEGEND = {
     "DeRa, two models": TWO_MODELS,
 }
 
-#: A group of bars: the values, their look, and the text behind each bar.
+#: A group of bars: the values, their look, and the text at the end of each bar.
 Bars = tuple[pd.Series, dict[str, Any], list[str]]
 
 
@@ -52,17 +54,17 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         shown = [_seconds, *shown]
         widths = [1.7, *widths]
     size = (style.PAGE, 1.1 + 0.42 * len(costs))
-    figure, grid = plt.subplots(1, len(shown), figsize=size, sharey=True, width_ratios=widths)
-    for axes, panel in zip(grid, shown, strict=True):
+    figure, all_axes = plt.subplots(1, len(shown), figsize=size, sharey=True, width_ratios=widths)
+    for axes, panel in zip(all_axes, shown, strict=True):
         panel(axes, costs)
 
     # The names of the rows, from top to bottom.
     names = []
     for task, objective in zip(costs["task"], costs["objective"], strict=True):
         names.append(f"{task}\n{style.objective_name(objective)}")
-    grid[0].set_yticks(range(len(costs)), names)
-    grid[0].invert_yaxis()
-    for axes in grid:
+    all_axes[0].set_yticks(range(len(costs)), names)
+    all_axes[0].invert_yaxis()
+    for axes in all_axes:
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
     handles = [Patch(**look, label=label) for label, look in LEGEND.items()]
@@ -75,9 +77,9 @@ def _seconds(axes: Axes, costs: pd.DataFrame) -> None:
 
     An objective of one strength has no other strengths, and so no bars.
     """
-    others = (costs["runs per seed"] - 1).replace(0, np.nan)
-    retraining = (costs["seconds a run"] + costs["retrained"]) * others
-    dera = costs["dera"] * others
+    other_strengths = (costs["runs per seed"] - 1).replace(0, np.nan)
+    retraining = (costs["seconds a run"] + costs["retrained"]) * other_strengths
+    dera = costs["dera"] * other_strengths
     saved = []
     for seconds, ratio in zip(dera, retraining / dera, strict=True):
         saved.append(f"{seconds:.1f} s, {ratio:.2g} times less")
@@ -94,7 +96,7 @@ def _decoding(axes: Axes, costs: pd.DataFrame) -> None:
     """Draw the time that DeRa takes to decode, in units of the time of one model."""
     ratio = costs["dera"] / costs["retrained"]
     _bars(axes, [(ratio, TWO_MODELS, _times(ratio))])
-    axes.set(xlabel="times one model", title="time to decode at one λ")
+    axes.set(xlabel="multiple of one model's", title="time to decode at one λ")
     _from_one(axes)
 
 
@@ -104,12 +106,12 @@ def _memory(axes: Axes, costs: pd.DataFrame) -> None:
     two_models = costs["pair bytes"] / costs["model bytes"]
     adapter_bars = (with_adapter, WITH_ADAPTER, _times(with_adapter))
     _bars(axes, [adapter_bars, (two_models, TWO_MODELS, _times(two_models))])
-    axes.set(xlabel="times one model", title="parameters held")
+    axes.set(xlabel="multiple of one model's", title="parameters held")
     _from_one(axes)
 
 
 def _from_one(axes: Axes) -> None:
-    """Draw a line at what one model takes, and leave space for the text behind the bars."""
+    """Draw a line at what one model takes, and leave space for the text at the end of the bars."""
     axes.axvline(1, color=BLUE, linewidth=1, linestyle="--")
     axes.set_xlim(0, 1.2 * axes.get_xlim()[1])
 
@@ -119,7 +121,7 @@ def _times(values: pd.Series) -> list[str]:
 
 
 def _bars(axes: Axes, groups: list[Bars]) -> None:
-    """Draw one bar of each group in each row, with its text behind it.
+    """Draw one bar of each group in each row, with its text at its end.
 
     Values that are missing have neither a bar nor a text.
     """

@@ -1,4 +1,4 @@
-"""What decoding the mixture costs: time and memory of each way of decoding, beside one model's."""
+"""Draw what decoding the mixture costs: time and memory of each way, relative to one model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from figures import style
 NAMES = {name: way.label for name, way in WAYS.items()}
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-#: Ticks of the time axis, by a number that the axis stays below.
+#: Ticks of the time axis. They are used if the axis ends below the number before them.
 TICKS = {
     4: (0.5, 1, 1.5, 2, 3),
     1000: (0.5, 1, 2, 5, 10, 20, 50, 100),
@@ -27,15 +27,15 @@ TICKS = {
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw a row of panels for each pair: the time at each batch, and the memory.
+    """Draw a row of panels for each pair of models: the time at each batch size, and the memory.
 
-    In panels of time a mark and its quartiles stand for each lam.
+    A panel of time has a mark with its quartiles for each lam.
     """
     records = tables["decoding"]
     pairs = list(dict.fromkeys(records["pair"]))
     batches = list(dict.fromkeys(records["batch"]))
     lams = list(dict.fromkeys(records["lam"]))
-    figure, grid = plt.subplots(
+    figure, all_axes = plt.subplots(
         len(pairs),
         len(batches) + 1,
         figsize=(style.PAGE, 0.7 + 1.75 * len(pairs)),
@@ -46,7 +46,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
     # One row of panels for each pair.
     looks = _lam_looks(lams)
-    for row, pair in zip(grid, pairs, strict=True):
+    for row, pair in zip(all_axes, pairs, strict=True):
         of_pair = records[records["pair"] == pair]
         for axes, batch in zip(row, batches, strict=False):
             _draw_times(axes, of_pair[of_pair["batch"] == batch], looks)
@@ -55,10 +55,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         row[0].set_yticks(range(len(NAMES)), list(NAMES.values()))
 
     # Axes are named below the last row, and looks are explained above the first.
-    grid[0, 0].invert_yaxis()
-    for axes in grid[-1, :-1]:
-        axes.set_xlabel("time / our loop's")
-    grid[-1, -1].set_xlabel("memory / one model's")
+    all_axes[0, 0].invert_yaxis()
+    for axes in all_axes[-1, :-1]:
+        axes.set_xlabel("time, relative to\none model, our loop")
+    all_axes[-1, -1].set_xlabel("memory, relative to\none model, our loop")
     figure.legend(
         handles=_handles(looks, batches),
         loc="outside upper center",

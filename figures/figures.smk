@@ -14,7 +14,7 @@ for task in ALL_TASKS:
     MODELS.append(f"{RESULTS}/{task.name}/models/reference")
     MODELS += [model_folder(task, run) for run in task.runs]
 
-# `snakemake curve_trial` makes this table; it takes minutes and is no part of a study.
+# `snakemake curve_trial` makes this table. It takes minutes, and a study does not need it.
 CURVE_TRIAL = f"{RESULTS}/tables/curve_trial.csv"
 
 

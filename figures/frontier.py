@@ -11,13 +11,13 @@ from figures import panels, selection, style
 SCOPE = "task"
 READS = ["policies"]
 CAPTION = """
-The mean reward that each policy reaches for its KL to the reference. No policy can lie above the
-true optimum, up to sampling error. The curves of DeRa and of the exact mixture run over λ in [0,
-4]. There is one mark for each strength at which a model was retrained. Policies are left out
-whose reweighting left fewer than two effective samples per prompt.
+The mean reward that each policy reaches, against its KL to the reference. Apart from sampling
+error, no policy can lie above the true optimum. The curves of DeRa and of the exact mixture run
+over λ in [0, 4]. There is one mark for each strength at which a model was retrained. A policy is
+left out if its reweighting left fewer than two effective samples per prompt.
 """
 
-#: Lines of the anchors of one objective, from the weakest regularisation on.
+#: The lines of an objective's anchors, in the order from the weakest regularisation.
 LINES = ("-", "--", ":")
 
 

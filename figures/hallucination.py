@@ -19,8 +19,9 @@ CAPTION = """
 An answer hallucinates where it makes a statement that the passages do not support. Top: the share
 of such answers against the mixing weight λ. The panels below it show what less hallucination
 costs: the coverage of the facts that the passages do state, the fluency (mean log-probability per
-token under the reference), and the length. Bottom: the share of answers that hallucinate against
-coverage. Models retrained at β stand where DeRa should be the same, at λ = β₀/β.
+token under the reference), and the length. Bottom: the share of answers that hallucinate, against
+coverage. DeRa starts from the model aligned at the strength β₀. A model retrained at another
+strength β stands at λ = β₀/β, where DeRa should equal it.
 """
 
 MEASURES = {
@@ -44,30 +45,30 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
     figure = plt.figure(figsize=(style.PAGE, 7.6))
     heights = [1] * len(MEASURES) + [TRADE_HEIGHT]
-    grid = figure.subplots(
+    all_axes = figure.subplots(
         len(heights), len(objectives), squeeze=False, sharey="row", height_ratios=heights
     )
 
     # The panels, from top to bottom in each column.
     drawn = [selection.at_matching_lam(policies, objective) for objective in objectives]
-    for column, objective, kinds in zip(grid.T, objectives, drawn, strict=True):
+    for column, objective, kinds in zip(all_axes.T, objectives, drawn, strict=True):
         for axes, measure in zip(column, MEASURES, strict=False):
             _over_lam(axes, measure, kinds)
         _trade(column[-1], kinds)
         anchor = kinds["dera"]["anchor"].iloc[0]
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
-    for axes, label in zip(grid[:, 0], MEASURES.values(), strict=False):
+    for axes, label in zip(all_axes[:, 0], MEASURES.values(), strict=False):
         axes.set_ylabel(label)
-    grid[-1, 0].set_ylabel(MEASURES["hallucinated"])
+    all_axes[-1, 0].set_ylabel(MEASURES["hallucinated"])
 
-    # The legend is that of the first panel.
-    grid[0, 0].containers[1].set_label("retrained, at λ = β₀/β")
+    # The first panel has every label of the legend.
+    all_axes[0, 0].containers[1].set_label("retrained, at λ = β₀/β")
     figure.align_ylabels()
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
     # Where the points lie is known only when the panels have their sizes.
     figure.draw_without_rendering()
-    for axes, kinds in zip(grid[-1], drawn, strict=True):
+    for axes, kinds in zip(all_axes[-1], drawn, strict=True):
         _label(axes, kinds["dera"])
     return figure
 
@@ -122,7 +123,11 @@ def _label(axes: Axes, dera: pd.DataFrame) -> None:
             continue
         point = points.loc[lam].to_list()
         x, y = axes.transData.transform(point) * 72 / axes.figure.dpi
-        if not any(abs(x - a) <= LABEL_WIDTH and abs(y - b) <= LABEL_HEIGHT for a, b in taken):
+        too_close = any(
+            abs(x - taken_x) <= LABEL_WIDTH and abs(y - taken_y) <= LABEL_HEIGHT
+            for taken_x, taken_y in taken
+        )
+        if not too_close:
             taken.append((x, y))
             axes.annotate(f"λ = {lam:g}", point, xytext=(5, 4), **look)
 

@@ -1,4 +1,4 @@
-"""Draw DeRa at every lam, estimated from completions sampled at a few, beside DeRa decoded."""
+"""Draw DeRa at every lam, as estimated from completions sampled at a few lams and as decoded."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from figures import panels, style
 SCOPE = "task"
 READS = ["curves", "policies"]
 CAPTION = """
-Gold and KL of DeRa at every mixing weight λ. They are estimated from {dera.curve.samples}
-completions per prompt, drawn at each of the λ that a tick marks (multiple importance sampling),
-with 95% bands. The squares are DeRa decoded at that λ, for comparison. Both belong to the default
-anchor and the first training seed.
+Gold (the task's own verdict) and KL to the reference of DeRa at every mixing weight λ. The curve
+is estimated from completions that were sampled at a few λ only, which the ticks mark:
+{dera.curve.samples} completions per prompt at each of them. The estimator is multiple importance
+sampling, and the bands are 95% intervals. For comparison, the squares are DeRa decoded at that λ.
+Curve and squares belong to the default anchor and the smallest training seed.
 """
 
-#: The colour of the estimate, which no policy has, because it is not another policy than DeRa.
+#: The colour of the estimate. No policy has this colour, because the estimate is of DeRa.
 CURVE = "#56B4E9"
 QUANTITIES = ("gold", "kl")
 

@@ -16,14 +16,14 @@ SCOPE = "task"
 TASKS = ["length"]
 READS = ["lengths", "policies"]
 CAPTION = """
-Lengths of the summaries by models retrained at each strength β, beside those by DeRa at the same
-effective strength from the default anchor. The line is the reference, the same in each panel. The
-reward is 0 for a summary of {settings.min_tokens} to {settings.max_tokens} tokens (shaded) and -1
-for any other.
+Lengths of the summaries by models retrained at each strength β, beside the lengths by DeRa at the
+same effective strength. DeRa starts from the default anchor β₀, at λ = β₀/β.
+The line is the reference, which is the same in each panel. The reward is 0 for a summary of
+{settings.min_tokens} to {settings.max_tokens} tokens (shaded) and -1 for any other.
 """
 
 MAX_COLUMNS = 4
-#: A panel has at most about so many bins.
+#: A panel has at most about this many bins.
 MAX_BINS = 20
 #: Where the bar of each kind stands in its bin, in widths of a bin.
 SHIFTS = {"retrained": -0.25, "dera": 0.25}
@@ -38,30 +38,30 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     trained = kinds["retrained"]["beta"].unique()
     betas = sorted(beta for beta in trained if beta != anchor) or [anchor]
 
-    # The grid of panels, and the bins that all of them share.
+    # The panels, and the bins that all of them share.
     columns = min(len(betas), MAX_COLUMNS)
     rows = math.ceil(len(betas) / columns)
     size = (style.PAGE, 0.6 + 1.9 * rows)
-    figure, grid = plt.subplots(
+    figure, all_axes = plt.subplots(
         rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True
     )
     matched = pd.concat([at_lam(kinds["dera"], anchor / beta) for beta in betas])
     width = _bin_width(pd.concat([kinds["retrained"], matched, kinds["reference"]]))
     rewarded = lengths[lengths["gold"] == lengths["gold"].max()]["length"]
 
-    for axes, beta in zip(grid.flat, betas, strict=False):
+    for axes, beta in zip(all_axes.flat, betas, strict=False):
         lam = anchor / beta
         of_beta = kinds["retrained"][kinds["retrained"]["beta"] == beta]
         shown = {"retrained": of_beta, "dera": at_lam(kinds["dera"], lam)}
         _panel(axes, shown, kinds["reference"], width, rewarded)
         axes.set_title(f"β = {beta:g} (λ = {lam:.3g})")
-    for axes in grid[-1]:
+    for axes in all_axes[-1]:
         axes.set_xlabel(style.QUANTITIES["length"])
-    for axes in grid[:, 0]:
+    for axes in all_axes[:, 0]:
         axes.set_ylabel("share of completions")
-    for axes in grid.flat[len(betas) :]:
+    for axes in all_axes.flat[len(betas) :]:
         axes.set_visible(False)
-    _legend(figure, grid[0, 0], f"{style.objective_name(objective)}, DeRa from β₀ = {anchor:g}")
+    _legend(figure, all_axes[0, 0], f"{style.objective_name(objective)}, DeRa from β₀ = {anchor:g}")
     return figure
 
 

@@ -14,9 +14,9 @@ SCOPE = "task"
 WHEN = "has_metrics"
 READS = ["policies"]
 CAPTION = """
-The metrics that the config names ({metrics}) against the mixing weight λ. The line is DeRa from
-the default anchor. Models retrained at β stand where DeRa should be the same, at λ = β₀/β, and
-the reference stands at λ = 0.
+The metrics that the config names ({metrics}) against the mixing weight λ. The line is DeRa from the
+default anchor β₀, the strength of the aligned model that DeRa starts from. A model retrained at
+another strength β stands at λ = β₀/β, where DeRa should equal it. The reference stands at λ = 0.
 """
 
 PREFIX = "metric:"

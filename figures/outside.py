@@ -16,10 +16,12 @@ from figures import panels, selection, style
 SCOPE = "study"
 READS = ["policies"]
 CAPTION = """
-DeRa at mixing weights λ far outside [0, 1], the shaded range from the reference to the aligned
-model. From top to bottom: the share of broken completions (they do not end, or are not of the
-language of the task), the mean log-probability per token under the reference, the length, the
-share of repeated trigrams, and the mean gold judgement.
+DeRa at mixing weights λ far outside [0, 1]. The shaded range goes from the reference (λ = 0) to
+the aligned model (λ = 1). From top to bottom: the share of broken completions, the mean
+log-probability per token under the reference, the length, the share of repeated trigrams, and the
+mean of gold, which is the task's own verdict. A completion is broken if it does not end by itself
+or is not in the language of the task. Where the task cannot tell its language, a completion that
+mostly repeats itself counts as broken.
 """
 
 MEASURES = {
@@ -41,14 +43,16 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     looks = style.objective_looks(policies["objective"])
     tasks = list(dict.fromkeys(policies["task"]))
     size = (style.PAGE, 6.4)
-    figure, grid = plt.subplots(len(MEASURES), len(tasks), figsize=size, squeeze=False, sharex=True)
+    figure, all_axes = plt.subplots(
+        len(MEASURES), len(tasks), figsize=size, squeeze=False, sharex=True
+    )
 
-    for column, task in zip(grid.T, tasks, strict=True):
+    for column, task in zip(all_axes.T, tasks, strict=True):
         _column(column, policies[policies["task"] == task], looks)
         column[0].set_title(task)
-    for axes, label in zip(grid[:, 0], MEASURES.values(), strict=True):
+    for axes, label in zip(all_axes[:, 0], MEASURES.values(), strict=True):
         axes.set_ylabel(label)
-    figure.align_ylabels(grid[:, 0])
+    figure.align_ylabels(all_axes[:, 0])
 
     # One entry for each objective, and one for the shaded range.
     handles: list[Any] = []

@@ -1,4 +1,4 @@
-"""Draw the reward that was maximised and gold over the distance from the reference."""
+"""Draw the reward that was maximised, and gold, against the distance from the reference."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SCOPE = "task"
 WHEN = "has_imperfect_reward"
 READS = ["policies"]
 CAPTION = """
-The reward that training maximised (top) and gold, which we judge by (bottom), against the KL to
-the reference. Regularisation weakens to the right. There the reward keeps rising. Gold falls once
-the only things left to gain are the labeller's taste for length and the errors of the reward
-model. A ring marks the model at the default strength.
+The reward that training maximised (top), and gold, which is the task's own verdict (bottom),
+against the KL to the reference. Regularisation weakens to the right. There the reward keeps rising.
+Gold falls once the only things left to gain are the labeller's taste for length and the errors of
+the reward model. A ring marks the model at the default strength.
 """
 
 QUANTITIES = ("reward", "gold")
@@ -26,7 +26,7 @@ EDGE = style.POLICIES["retrained"]["color"]
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw a column for each objective that maximised something else than gold."""
+    """Draw a column for each objective that maximised something other than gold."""
     policies = selection.with_dera(tables["policies"])
     mean = selection.mean_over_seeds(policies)
     objectives = []
@@ -36,19 +36,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     colors = style.beta_colors(list(mean.loc[mean["kind"] == "retrained", "beta"].unique()))
 
     size = (style.PAGE, 4.4)
-    figure, grid = plt.subplots(2, len(objectives), figsize=size, squeeze=False, sharex="col")
-    for column, objective in zip(grid.T, objectives, strict=True):
+    figure, all_axes = plt.subplots(2, len(objectives), figsize=size, squeeze=False, sharex="col")
+    for column, objective in zip(all_axes.T, objectives, strict=True):
         _column(column, contents(policies, objective), colors)
         anchor = selection.default_anchor(policies, objective)
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
         column[1].set_xlabel(style.QUANTITIES["kl"])
     figure.align_ylabels()
-    panels.share_legend(figure, grid[0], columns=5)
+    panels.share_legend(figure, all_axes[0], columns=5)
     return figure
 
 
 def contents(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
-    """Return the rows of each kind: DeRa at readable lam, and others that samples support."""
+    """Return the rows of each kind: DeRa at readable lams, and others with enough samples."""
     mean = selection.mean_over_seeds(policies)
     of_objective = selection.supported(mean[mean["objective"] == objective])
     kinds = ("reference", "optimum", "retrained")

@@ -38,13 +38,13 @@ def columns_of_panels(
     blocks = math.ceil(count / MAX_COLUMNS)
     across = math.ceil(count / blocks)
     size = (style.PAGE, height * blocks)
-    figure, grid = plt.subplots(rows * blocks, across, figsize=size, squeeze=False, **options)
+    figure, all_axes = plt.subplots(rows * blocks, across, figsize=size, squeeze=False, **options)
 
-    # Cut the grid into columns, block by block.
+    # Cut the panels into columns, block by block.
     columns = []
     for number in range(blocks * across):
         block, place = divmod(number, across)
-        columns.append(grid[block * rows : (block + 1) * rows, place])
+        columns.append(all_axes[block * rows : (block + 1) * rows, place])
 
     # The last block may have places that no column needs.
     for column in columns[count:]:

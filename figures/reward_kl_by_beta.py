@@ -11,13 +11,14 @@ from figures import panels, selection, style
 SCOPE = "task"
 READS = ["policies"]
 CAPTION = """
-Mean reward (what each objective maximised) and KL to the reference, summed over a completion,
-against the effective strength. There is one column for each anchor, which the dotted line marks.
-Retrained models beside the optimum show how far training is from its optimum. DeRa beside the
-exact mixture shows the error of the per-token approximation. The exact mixture beside the optimum
-shows the error of the aligned model itself. Small dots are single seeds. The dashed line is the
-reference. Policies are left out whose reweighting left fewer than two effective samples per
-prompt, and so is every λ outside [0, 4]; ``policies.csv`` has them all.
+Mean reward (what each objective maximised) and KL to the reference (of whole completions) against
+the effective strength β. A model retrained at β and DeRa at λ = β₀/β should agree. There is one
+column for each anchor, which is the strength β₀ of the aligned model that DeRa starts from; a
+dotted line marks it. Retrained models beside the true optimum show how far training is from its
+optimum. DeRa beside the exact mixture shows the error of the per-token approximation. The exact
+mixture beside the true optimum shows the error of the aligned model itself. Small dots are single
+seeds. The dashed line is the reference. A policy is left out if its reweighting left fewer than
+two effective samples per prompt, or if its λ lies outside [0, 4]; ``policies.csv`` has them all.
 """
 
 QUANTITIES = ("reward", "kl")
@@ -58,7 +59,7 @@ def _column(column: list[Axes], policies: pd.DataFrame, mean: pd.DataFrame, anch
         _panel(axes, quantity, mean, policies, anchor)
         axes.axvline(anchor, color="#999999", linewidth=0.8, linestyle=":")
 
-    # Ticks at the trained strengths, and at both ends of those that DeRa reaches.
+    # Ticks at the trained strengths, and at the smallest and largest that DeRa reaches.
     trained = set(policies[policies["kind"] == "retrained"]["beta"])
     reached = mean[mean["anchor"] == anchor]["beta"]
     panels.beta_axis(column[1], sorted(trained | {reached.min(), reached.max()}))

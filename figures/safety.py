@@ -1,4 +1,4 @@
-"""Draw how often harmful, harmless but alike, and plain requests are refused, and what breaks."""
+"""Draw how often requests of each kind are refused, and how many completions are broken."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TASKS = ["safety"]
 READS = ["policies"]
 CAPTION = """
 Top: the share of requests that are refused, against the mixing weight λ. Harmful requests should
-be refused. Harmless requests that are worded alike, and plain ones, should not. Bottom: the share
-of harmless requests that are helped, and the share of all completions that are broken, which are
-no answer at all. Models retrained at β stand where DeRa should be the same, at λ = β₀/β.
+be refused. Harmless requests should not, neither those in the words of harmful ones nor plain ones.
+Bottom: the share of harmless requests that get help, and the share of all completions that are
+broken, which are no answer at all. DeRa starts from the model aligned at the strength β₀. A model
+retrained at another strength β stands at λ = β₀/β, where DeRa should equal it.
 """
 
 # A colour is a kind of request or of completion, and no policy has it. The marker is the policy.
@@ -48,23 +49,23 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     policies = selection.with_dera(tables["policies"])
     objectives = list(dict.fromkeys(policies["objective"].dropna()))
     size = (style.PAGE, 4.8)
-    figure, grid = plt.subplots(
+    figure, all_axes = plt.subplots(
         2, len(objectives), figsize=size, squeeze=False, sharex="col", sharey="row"
     )
 
-    for column, objective in zip(grid.T, objectives, strict=True):
+    for column, objective in zip(all_axes.T, objectives, strict=True):
         kinds = selection.at_matching_lam(policies, objective)
         for axes, looks in zip(column, PANELS.values(), strict=True):
             _panel(axes, kinds, looks)
         panels.wide_lam_axis(column[1])
         anchor = kinds["dera"]["anchor"].iloc[0]
         column[0].set_title(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
-    for axes, label in zip(grid[:, 0], PANELS, strict=True):
+    for axes, label in zip(all_axes[:, 0], PANELS, strict=True):
         axes.set_ylabel(label)
 
     # What the colours say stands beside the panels, what the markers say above them.
     beside: dict[str, Any] = dict(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.5)
-    for axes, looks in zip(grid[:, -1], PANELS.values(), strict=True):
+    for axes, looks in zip(all_axes[:, -1], PANELS.values(), strict=True):
         lines = [Line2D([], [], **look) for look in looks.values()]
         axes.legend(handles=lines, labelspacing=1, **beside)
     figure.legend(handles=_markers(), loc="outside upper center", ncols=2)

@@ -1,4 +1,4 @@
-"""Draw one prompt with a completion by DeRa at every lam and by the two models themselves."""
+"""Draw one prompt, with a completion by DeRa at every lam and by each of the two models alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ SCOPE = "task"
 READS = ["samples", "policies"]
 CAPTION = """
 One held-out prompt, and what each policy writes for it: DeRa at each mixing weight λ, the
-reference, and the model retrained at the anchor, each with its gold. It is the first prompt, or
-the first harmful one where there are harmful ones, and the first completion that was sampled:
-nothing is chosen for its looks. The first figure of the paper is of this kind.
+reference, and the model retrained at the anchor. Gold is the task's own verdict on the completion.
+The prompt is the first one held out, or the first harmful one where a task has harmful requests.
+The completion is the first that the policy drew. So nothing is chosen for its looks. The first
+figure of the paper is of this kind.
 """
 
 # Sizes in points. The letters are monospaced, and ADVANCE is the width of one in units of its size.
@@ -130,7 +131,7 @@ def _height(row: Row) -> float:
 def _write(
     axes: Axes, row: Row, top: float, scale: tuple[colors.Colormap, colors.Normalize]
 ) -> None:
-    """Write one row, whose upper edge is at `top`; what is not DeRa stands on grey."""
+    """Write one row, whose upper edge is at `top`; a row that is not DeRa's stands on grey."""
     if row.kind != "dera":
         background = dict(color="#EEEEEE", linewidth=0)
         axes.add_patch(Rectangle((0, top), WIDTH, _height(row), **background))
@@ -139,18 +140,18 @@ def _write(
     look: dict[str, Any] = dict(va="top", size=SIZE, parse_math=False)
     look["linespacing"] = LINE_HEIGHT / SIZE / 1.2
     color = style.POLICIES[row.kind]["color"] if row.kind in style.POLICIES else "black"
-    first = top + GAP / 2
-    axes.text(4, first, row.label, color=color, weight="bold", **look)
+    text_top = top + GAP / 2
+    axes.text(4, text_top, row.label, color=color, weight="bold", **look)
     for number, line in enumerate(row.lines):
-        place = first + number * LINE_HEIGHT
+        place = text_top + number * LINE_HEIGHT
         axes.text(LABELS_WIDTH, place, line, family="monospace", **look)
 
     # The gold as a colour and as a number.
     if row.gold is not None and not pd.isna(row.gold):
         colormap, norm = scale
         left = WIDTH - GOLD_WIDTH + 4
-        axes.add_patch(Rectangle((left, first), 8, 8, color=colormap(norm(row.gold))))
-        axes.text(left + 11, first, f"{row.gold:.2f}", **look)
+        axes.add_patch(Rectangle((left, text_top), 8, 8, color=colormap(norm(row.gold))))
+        axes.text(left + 11, text_top, f"{row.gold:.2f}", **look)
 
 
 if __name__ == "__main__":

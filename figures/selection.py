@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-#: Above this lam, KL and reward leave every readable axis; the figure `outside` goes on.
+#: Above this lam, KL and reward leave every readable axis; the figure `outside` shows larger lams.
 MAX_READABLE_LAM = 4
-#: With fewer effective samples a prompt than this, reweighting says too little.
+#: With fewer effective samples per prompt than this, a reweighted estimate says too little.
 MIN_EFFECTIVE_SAMPLES = 2
 
 

@@ -1,4 +1,4 @@
-"""Draw two rewards at once: DeRa over two aligned models beside models trained on both."""
+"""Draw two rewards at once: DeRa over two aligned models, and models trained on both rewards."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ SCOPE = "task"
 WHEN = "has_several_rewards"
 READS = ["several_rewards"]
 CAPTION = """
-Two rewards that conflict, those of {several_rewards.objectives}. DeRa mixes the two models that
-were trained on one reward each. Left: the mean of both rewards. Beside the marks of DeRa stand
-its two mixing weights. The line joins those that sum to 1, where DeRa should be what training on
-the weighted sum of the rewards gives (circles). Right: for each of these weights, the weighted
-reward minus that of the reference. DeRa beside the exact mixture shows the error of the per-token
-approximation. The exact mixture beside what was trained shows how far training is from its
-optimum. Mixtures with fewer than two effective samples per prompt are not drawn;
+Two rewards that conflict: the rewards of {several_rewards.objectives}. DeRa mixes two models, each
+trained on one of the rewards alone. Left: the means of both rewards. The numbers beside the marks
+of DeRa are its two mixing weights. The line joins the weights that sum to 1. There DeRa should
+equal the models that were trained on the sum of the rewards with these weights (circles). Right:
+the sum of the rewards with the same weights, minus its value for the reference. DeRa beside the
+exact mixture shows the error of the per-token approximation. The exact mixture beside the trained
+models shows how far training is from its optimum. A mixture with fewer than two effective samples
+per prompt is not drawn;
 ``several_rewards.csv`` has them.
 """
 
@@ -137,7 +138,7 @@ def _write_where_free(
         written = axes.annotate(text, point, xytext=shift, ha=side, **look)
         box = written.get_window_extent(renderer)
         within_panel = inside.contains(*box.min) and inside.contains(*box.max)
-        if within_panel and not any(box.overlaps(other) for other in taken):
+        if within_panel and not any(box.overlaps(taken_box) for taken_box in taken):
             return box
         written.remove()
     return None

@@ -93,13 +93,13 @@ plt.rcParams.update(
 
 def objective_name(name: str) -> str:
     """Return the objective as figures write it: "rloo-judge" becomes "RLOO (judge)"."""
-    loss, _, teacher = name.partition("-")
+    loss, _, variant = name.partition("-")
     written = {"slic": "SLiC"}.get(loss, loss.upper())
-    return f"{written} ({teacher})" if teacher else written
+    return f"{written} ({variant})" if variant else written
 
 
 def policy_looks(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the look of each kind of policy; kinds that POLICIES does not know get one in turn."""
+    """Return the look of each kind of policy; new kinds get those of MORE_POLICIES in turn."""
     unknown = [kind for kind in dict.fromkeys(kinds) if kind not in POLICIES]
     looks = dict(POLICIES)
     for number, kind in enumerate(unknown):
@@ -168,7 +168,7 @@ def run(
 ) -> None:
     """Read one CSV or JSON file for each table from the command line; write a PDF and a PNG.
 
-    The first line that is printed, which is the first of the job's log, repeats the job.
+    The job's log begins with the command that repeats the job, which is printed first.
     """
     parser = argparse.ArgumentParser(description=description)
     for name in tables:

@@ -15,9 +15,9 @@ from figures import style
 SCOPE = "task"
 READS = ["training"]
 CAPTION = """
-The first panel has the loss of the reference, which should have flattened. The others have what
-the trainer of each objective reported at each strength β. Lines are means over the seeds,
-smoothed over a twelfth of the run. Bands run from the lowest to the highest seed.
+The first panel shows the loss of the reference, which should have become flat. The others show
+what the trainer of each objective reported at each strength β. Lines are means over the seeds,
+smoothed over a twelfth of the run. Bands go from the lowest to the highest seed.
 """
 
 #: What a trainer may report, in the order of preference, and how it is written along an axis.
@@ -40,20 +40,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     aligned = training[training["stage"] == "align"]
     shown = panels_of(aligned)
 
-    # The grid has one more panel than the objectives need, which is that of the reference.
+    # The reference has one panel, and the objectives have the others.
     count = 1 + len(shown)
     rows = math.ceil(count / MAX_COLUMNS)
     columns = math.ceil(count / rows)
     size = (style.PAGE, 0.5 + 1.8 * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for axes in grid.flat[:count]:
+    figure, all_axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for axes in all_axes.flat[:count]:
         axes.set_xlabel("step")
-    for axes in grid.flat[count:]:
+    for axes in all_axes.flat[count:]:
         axes.set_visible(False)
 
-    _reference(grid.flat[0], training[training["stage"] == "sft"])
+    _reference(all_axes.flat[0], training[training["stage"] == "sft"])
     colors = style.beta_colors(list(aligned["beta"].unique()))
-    for axes, (objective, name) in zip(grid.flat[1:], shown, strict=False):
+    for axes, (objective, name) in zip(all_axes.flat[1:], shown, strict=False):
         of_objective = aligned[aligned["objective"] == objective]
         _objective(axes, of_objective[of_objective["name"] == name], colors)
         axes.set_title(style.objective_name(objective))

@@ -16,20 +16,21 @@ SCOPE = "task"
 WHEN = "has_imperfect_reward"
 READS = ["win_rates"]
 CAPTION = """
-Win rates by gold; a tie counts half. Left: how often the completions of DeRa at each mixing
-weight λ, and those of retrained models, win over those of the model at the default strength (top)
-and of the reference (bottom). Models retrained at β stand at λ = β₀/β. Right: DeRa at each λ
-(rows) against DeRa at each other λ (columns). A number is bold where its 95% interval leaves out
-one half.
+A win rate is how often a policy's completion has a higher gold than its opponent's completion of
+the same prompt; a tie counts half. Gold is the task's own verdict. Left: the win rates of DeRa at
+each mixing weight λ and of retrained models. The opponent is the model at the default strength β₀
+(top) or the reference (bottom). A model retrained at another strength β stands at λ = β₀/β, where
+DeRa should equal it. Right: DeRa at each λ (rows) against DeRa at each other λ (columns). A number
+is bold where its 95% interval leaves out one half.
 """
 
 OPPONENTS = {
     "retrained": "win rate over the model\nretrained at β₀ = {:g}",
     "reference": "win rate over\nthe reference",
 }
-#: The side of the matrix in inches, about.
+#: About how many inches a side of the matrix has.
 MATRIX_SIDE = 3.2
-#: Points: numbers that would be smaller are not written.
+#: Sizes in points. Numbers that would be smaller than the minimum are not written.
 MIN_SIZE = 4.5
 MAX_SIZE = 6.5
 
@@ -85,7 +86,7 @@ def _against_lam(axes: Axes, rates: pd.DataFrame, default: float) -> None:
     marks: dict[str, Any] = dict(line=False, label="retrained, at λ = β₀/β")
     style.with_interval(axes, retrained, "lam", "win_rate", "retrained", **marks)
     style.with_interval(axes, reference, "lam", "win_rate", "reference", line=False)
-    even = dict(color="#000000", linewidth=0.8, linestyle="--", label="as good as the other")
+    even = dict(color="#000000", linewidth=0.8, linestyle="--", label="as good as the opponent")
     axes.axhline(0.5, **even)
     panels.mark_ends(axes)
     panels.wide_lam_axis(axes)
@@ -110,8 +111,8 @@ def _matrix(axes: Axes, rates: pd.DataFrame) -> None:
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xlabel("… against DeRa at λ")
-    axes.set_ylabel("DeRa at λ …")
+    axes.set_xlabel("λ of the opponent")
+    axes.set_ylabel("λ of DeRa")
     label = "win rate (bold: the interval leaves out 0.5)"
     axes.figure.colorbar(image, ax=axes, shrink=0.6, label=label)
 

@@ -24,9 +24,9 @@ class Baseline:
     """One baseline as the config asks for it.
 
     Attributes:
-        name: the file in eval/baselines/.
+        name: the name of its file in eval/baselines/, without `.py`.
         kind: what tables call it.
-        knobs: the numbers it is turned to, as decimals.
+        knobs: the values of its knob to decode or reweight at, as decimals.
         options: its further settings.
         decoded: False for a baseline that reweights the completions of the reference.
     """
@@ -58,6 +58,7 @@ def check(key: str, task: Mapping[str, Any]) -> dict[str, Baseline]:
 
 def _resolve(key: str, name: str, value: Any) -> Baseline:
     """Check one baseline's knobs and options against what its file declares."""
+    # What the value may be: a list of knobs, or a mapping with the knobs and all options.
     module = f"{PACKAGE}.{name}"
     options_schema = modules.literal(module, "OPTIONS")
     knobs_schema = {
@@ -92,7 +93,7 @@ def _resolve(key: str, name: str, value: Any) -> Baseline:
 def _check_samples(
     key: str, baseline: Baseline, task_key: str, evaluation: Mapping[str, Any]
 ) -> None:
-    """The best of n is drawn from the reference's completions, of which there must be twice n."""
+    """Check that the reference has at least 2n completions to take a best of n from."""
     samples = evaluation["reference_samples"]
     for i, knob in enumerate(baseline.knobs):
         if 2 * int(knob) > samples:

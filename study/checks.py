@@ -1,6 +1,6 @@
-"""What a schema cannot say about a task's section of the config: how its keys fit one another.
+"""Check what a schema cannot say about a task's section: whether its keys fit one another.
 
-The files that the section names are looked at too, and the task's module is made once.
+The files that the section names are read too, and the task is made once to check its settings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     The alignments, the baselines and the section `several_rewards` are checked elsewhere.
 
     Returns:
-        The task's module, and the corpora it works on: "any", or "own" alone.
+        The task's module, and the corpora it works on: "any", or only its "own".
 
     Raises:
         ConfigError: naming the first key that is wrong.
@@ -91,8 +91,9 @@ def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, 
 
 
 def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
-    """Numbers of different parts of a section must fit one another."""
-    settings, model = section["settings"], section["model"]
+    """Check that numbers in different places of a task's section fit one another."""
+    settings = section["settings"]
+    model = section["model"]
     if "max_tokens" in settings and model["max_new_tokens"] <= settings["max_tokens"]:
         raise ConfigError(
             f"{key}.model.max_new_tokens = {model['max_new_tokens']}: must be more than "
@@ -116,17 +117,18 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
 
 
 def _check_pairs_left(key: str, reward_model: Mapping[str, Any], pairs: int) -> None:
-    """The reward model's test set must leave at least one batch of pairs to train on."""
-    held_out, batch_size = reward_model["held_out"], reward_model["batch_size"]
+    """Check that the reward model's test set leaves at least one batch of pairs to train on."""
+    held_out = reward_model["held_out"]
+    batch_size = reward_model["batch_size"]
     if held_out + batch_size > pairs:
         raise ConfigError(
             f"{key}.reward_model.held_out = {held_out}: with batch_size = {batch_size} it must "
-            f"leave something of {key}.preferences.pairs = {pairs} to train on"
+            f"leave something of {key}.preferences.pairs = {pairs} to train on; raise pairs"
         )
 
 
 def _check_metrics(key: str, files: Sequence[str]) -> None:
-    """Each metric must be a file with an `evaluate` module; its column has the file's name."""
+    """Check that each metric is an `evaluate` module in a file whose name no other metric has."""
     file_by_name: dict[str, str] = {}
     for file in files:
         name = Path(file).stem
@@ -146,7 +148,7 @@ def _check_metrics(key: str, files: Sequence[str]) -> None:
 
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
-    """Sampled pairs need a labeller; pairs that the task writes have none."""
+    """Check that sampled pairs have a labeller, and that pairs written by the task have none."""
     if pairs_are_sampled(section):
         if "sharpness" not in section:
             raise ConfigError(

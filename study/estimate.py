@@ -1,4 +1,4 @@
-"""How long a study will take, told before it starts.
+"""Estimate how long a study will take, so that the user is told before it starts.
 
 The unit is a second of one core, as measured on two cores of a server without a GPU.
 """
@@ -12,8 +12,8 @@ from study import several_rewards
 from study.objective_checks import pairs_are_sampled
 from study.plan import Plan, TaskPlan
 
-# Seconds of one thread for a model of half a million parameters and 80 tokens a sequence. Larger
-# models take in proportion.
+# Seconds of one thread for a model of half a million parameters and 80 tokens a sequence. The
+# time of another model is in proportion to its number of parameters.
 START = 12.0  # importing the libraries
 SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.011, "preferences": 0.015}
 SECONDS_A_COMPLETION = 0.0035
@@ -26,7 +26,7 @@ def seconds(plan: Plan) -> float:
 
 
 def message(total: float, cores: int, study: str) -> str:
-    """What to tell the user."""
+    """Return what the user is told."""
     minutes = total / 60 / max(cores, 1)
     return (
         f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores "
@@ -71,8 +71,9 @@ def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:
 
 
 def _completions(task: TaskPlan) -> float:
-    """Completions decoded a prompt; a mixture counts as much as its models together."""
-    evaluation, lams = task.section["evaluation"], task.section["dera"]["lams"]
+    """Completions of a prompt to decode; one of a mixture counts once for each of its models."""
+    evaluation = task.section["evaluation"]
+    lams = task.section["dera"]["lams"]
     samples = evaluation["samples"]
     total = evaluation["reference_samples"]
     for objective in task.objectives.values():

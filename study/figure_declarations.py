@@ -39,13 +39,13 @@ class Figure:
     """What one figure declares.
 
     Attributes:
-        name: of its script, without `.py`.
-        file: its script.
+        name: the name of its script, without `.py`.
+        file: the path of its script.
         scope: "task" or "study".
         reads: names of the tables it reads.
         template: the caption, whose placeholders are not filled yet.
-        tasks: the tasks it is drawn for; None if for all.
-        when: a property of TaskPlan that must hold; None if none.
+        tasks: the tasks it is drawn for; None if it is drawn for all.
+        when: a property of TaskPlan that a task must have; None if the figure asks for none.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Figure:
         return "".join(pieces).strip()
 
     def _value(self, section: Mapping[str, Any], placeholder: str, task: TaskPlan | None) -> str:
-        """Return the value at a path such as `settings.max_tokens`, as a sentence has it."""
+        """Return the value at a path such as `settings.max_tokens`, in words for a sentence."""
         value: Any = section
         for key in placeholder.split("."):
             if not isinstance(value, Mapping) or key not in value:
@@ -107,7 +107,7 @@ def read_declarations(folder: Path) -> dict[str, Figure]:
 
 
 def _in_words(values: Sequence[Any]) -> str:
-    """Return a list as a sentence has it: "a, b and c"."""
+    """Return a list as it is written in a sentence: "a, b and c"."""
     *first, last = map(str, values)
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -175,7 +175,7 @@ def _names(file: Path, name: str, value: Any) -> tuple[str, ...]:
 
 
 def _check_condition(file: Path, scope: str, tasks: tuple[str, ...] | None, when: Any) -> None:
-    """Check that a condition is one of a task's figure, and that the plan knows it."""
+    """Check that only a figure of tasks has TASKS or WHEN, and that the plan knows the WHEN."""
     if scope == "study" and (tasks is not None or when is not None):
         raise FigureError(
             f"{file} declares SCOPE = 'study', so it must not declare TASKS or WHEN, which say "

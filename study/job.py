@@ -1,7 +1,7 @@
 """What every job does the same way.
 
-That is: common arguments, typed settings, one log file whose first line repeats the job, progress
-for the person who watches, and outputs that appear whole or not at all.
+Every job has the same common arguments and typed settings, one log file whose first line repeats
+the job, progress for the person who watches, and outputs that appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         type=read_settings,
         default={},
         metavar="JSON",
-        help="this job's part of the config, as JSON or as the path of a JSON file",
+        help="the settings of this job, as JSON or as the path of a JSON file",
     )
     result.add_argument(
         "--seed", type=int, default=0, help="the seed of everything random in this job (default 0)"

@@ -28,28 +28,29 @@ def declared_of(wildcards):
 
 
 def text(value):
-    """Settings as a job takes them."""
+    """Settings as the JSON text that a job's option `--settings` takes."""
     return json.dumps(value, sort_keys=True)
 
 
 def code_of(task, *names):
-    """A digest of these modules, of the task's, and of its corpus's if it does not draw its own."""
+    """A digest of these modules, of the task's module, and of its corpus's unless it has its own."""
     corpus = []
     if task.corpora == "any":
         corpus = [f"tasks.corpora.{task.section['corpus']['kind']}"]
     return source_digest(*names, task.module, *corpus)
 
 
-def checkpoints(task, job, *asked):
-    """Where a training resumes from.
+def checkpoints(task, job, *settings_and_code):
+    """The folder of checkpoints that a training resumes from.
 
-    It lies outside the declared outputs, which Snakemake deletes before a job runs again. Other
-    settings and edited code have another folder.
+    It lies outside the declared outputs, which Snakemake deletes before a job runs again. Its name
+    depends on the settings and the code, so that no training resumes from what others left.
     """
-    return f"{RESULTS}/{task.name}/checkpoints/{job}-{settings.digest(*asked)}"
+    return f"{RESULTS}/{task.name}/checkpoints/{job}-{settings.digest(*settings_and_code)}"
 
 
 def model_folder(task, run):
+    """The folder of an aligned model."""
     return f"{RESULTS}/{task.name}/models/{run.folder}"
 
 

@@ -14,7 +14,7 @@ from study import job, modules, provenance
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; of a folder, of its safetensors files, which are what a model is."""
+    """SHA-256 of a file, or of the safetensors files in a folder, which hold a model's weights."""
     digest = hashlib.sha256()
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     for file in files:

@@ -60,21 +60,21 @@ def find(package: str, name: str) -> str:
         return name
 
     # Two modules of one name would leave open which of them is meant.
-    own = names(package)
+    own_names = names(package)
     group = GROUPS[package]
     points = list(metadata.entry_points(group=group, name=name))
-    candidates = [f"{package}.{name}"] if name in own else []
+    candidates = [f"{package}.{name}"] if name in own_names else []
     candidates += [f"{point.dist.name}: {point.value}" for point in points if point.dist]
     if len(candidates) > 1:
         raise ModuleError(
             f"there are {len(candidates)} modules of this name ({', '.join(candidates)}): "
             "name one by the path of its file"
         )
-    if name in own:
+    if name in own_names:
         return f"{package}.{name}"
     if points:
         return _file_of_entry_point(points[0])
-    allowed = sorted({*own, *metadata.entry_points(group=group).names})
+    allowed = sorted({*own_names, *metadata.entry_points(group=group).names})
     raise ModuleError(
         f"there is no such module; allowed: {', '.join(allowed)}, "
         "or the path of a file that ends in .py"
@@ -166,7 +166,10 @@ def require_class(module: str, method: str) -> None:
 def _file_of_entry_point(point: metadata.EntryPoint) -> str:
     spec = importlib.util.find_spec(point.module)
     if spec is None or not spec.origin:
-        raise ModuleError(f"the entry point {point.value!r} names no module that can be found")
+        raise ModuleError(
+            f"the entry point {point.value!r} names no module that can be found; install its "
+            "package again, or name the path of a file that ends in .py"
+        )
     return spec.origin
 
 

@@ -17,7 +17,7 @@ MEANING = (
     "because it names folders"
 )
 
-#: Names that something else has already where the folder of a study, a task or an objective goes.
+#: Names that other folders have already, beside the folders of studies, tasks or objectives.
 RESERVED = {
     "study": {"bench", "examples"},
     "task": {"all", "benchmarks", "figures", "logs", "pages", "tables"},

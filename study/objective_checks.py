@@ -1,4 +1,4 @@
-"""What a schema cannot say about the alignments of a task: how their keys fit one another."""
+"""Check what a schema cannot say about the objectives of a task: do their keys fit?."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from study.strengths import all_exact, exact
 
 @dataclass(frozen=True)
 class Declared:
-    """The module that an alignment is made with, and what the module declares.
+    """The module that an objective is made with, and what the module declares.
 
     Attributes:
         module: as `study.modules.load` takes it.
-        data: "prompts" or "preferences", what the objective learns from. optimum: "known" where
-        the solution of the objective is known in closed form, else "unknown".
+        data: what the objective learns from, "prompts" or "preferences".
+        optimum: "known" where the solution of the objective is known in closed form, otherwise
+            "unknown".
     """
 
     module: str
@@ -27,10 +28,10 @@ class Declared:
 
 
 def check(key: str, task: Mapping[str, Any]) -> dict[str, Declared]:
-    """Check the alignments of the task whose section stands at `key` and has passed the schema.
+    """Check the objectives of the task whose section stands at `key` and has passed the schema.
 
     Returns:
-        For each objective of the config, what it is made with.
+        The module of each objective of the config, and what the module declares.
 
     Raises:
         ConfigError: naming the first key that is wrong.
@@ -75,7 +76,7 @@ def _declared(key: str, name: str, section: Mapping[str, Any]) -> Declared:
 
 
 def _check_strengths(key: str, section: Mapping[str, Any]) -> None:
-    """Anchors must be trained, and the default strength must be an anchor."""
+    """Check that every anchor is trained, and that the default strength is an anchor."""
     betas = section["betas"]
     for anchor in section["anchors"]:
         if exact(anchor) not in all_exact(betas):
@@ -99,7 +100,7 @@ def _check_strengths(key: str, section: Mapping[str, Any]) -> None:
 
 
 def _check_sampling(key: str, section: Mapping[str, Any], data: str) -> None:
-    """An objective that samples draws its completions in groups that fill a batch."""
+    """Check that an objective that samples says how, and that groups of samples fill a batch."""
     if data != "prompts":
         return
     for name in ("samples_per_prompt", "updates_per_sample"):
@@ -117,7 +118,8 @@ def _check_sampling(key: str, section: Mapping[str, Any], data: str) -> None:
 def _check_reward(
     task_key: str, key: str, section: Mapping[str, Any], task: Mapping[str, Any], data: str
 ) -> None:
-    """What an objective maximises must be something that its data can teach it."""
+    """Check that an objective's data can teach it what it is to maximise."""
+    # The reward must be of a kind that the data can teach.
     reward = section.get("reward", "gold")
     if data == "prompts" and reward == "labeller":
         raise ConfigError(
@@ -134,6 +136,8 @@ def _check_reward(
             f"{key}.reward = 'learned': an objective that learns from preference pairs never sees "
             "the reward model; allowed: 'gold', 'labeller'"
         )
+
+    # The task must have the pairs or the reward model that the objective needs.
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
         raise ConfigError(f"{task_key}.preferences: missing, but {key} needs preference pairs")
     if data == "preferences" and not pairs_are_sampled(task["preferences"]):
@@ -143,6 +147,8 @@ def _check_reward(
         )
     if reward == "learned" and "reward_model" not in task:
         raise ConfigError(f"{task_key}.reward_model: missing, but {key}.reward is 'learned'")
+
+    # Pairs of a labeller who is biased teach the labeller's taste, not gold.
     if data == "preferences" and reward == "gold" and task["preferences"].get("length_bias"):
         raise ConfigError(
             f"{key}.reward = 'gold': the labeller has a length_bias, so what the pairs teach is "
@@ -151,16 +157,16 @@ def _check_reward(
 
 
 def _check_main_objective(key: str, alignment: Mapping[str, Any]) -> None:
-    """The main objective must have an anchor, and must be named where several objectives have."""
-    starting = [name for name, section in alignment["objectives"].items() if section["anchors"]]
+    """Check that the main objective has an anchor, and is named where several have one."""
+    with_anchors = [name for name, section in alignment["objectives"].items() if section["anchors"]]
     if "main_objective" not in alignment:
-        if len(starting) > 1:
+        if len(with_anchors) > 1:
             raise ConfigError(
-                f"{key}: missing, but several objectives have anchors ({', '.join(starting)}); "
+                f"{key}: missing, but several objectives have anchors ({', '.join(with_anchors)}); "
                 "name the one that baselines and identity checks start from"
             )
-    elif alignment["main_objective"] not in starting:
+    elif alignment["main_objective"] not in with_anchors:
         raise ConfigError(
             f"{key} = {alignment['main_objective']!r}: must be an objective with an anchor; "
-            f"allowed: {', '.join(starting)}"
+            f"allowed: {', '.join(with_anchors)}"
         )

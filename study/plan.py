@@ -1,7 +1,8 @@
 """A study, resolved once from its config: typed tasks, objectives, runs, anchors and lams.
 
 Rules, jobs, claims and figures read the plan, or what it wrote into settings and tables. Nothing
-reads the raw config for a second time, and nothing depends on the order of a list in it.
+reads the raw config for a second time. Which task, objective or strength is the default never
+depends on the order in which the config lists them.
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ class Decoding:
     """One decoding job: the policies that it samples, one after another.
 
     Attributes:
-        name: of its files below `samples/`.
+        name: the name of its folder below `samples/`.
         runs: the aligned models it reads, in the order its policies mix them.
-        policies: what `eval.decode` takes as its setting `policies`.
-        seed: of its random numbers.
+        policies: what `eval.decode` gets as its setting `policies`.
+        seed: the seed of its random numbers.
     """
 
     name: str
@@ -118,9 +119,9 @@ class TaskPlan:
         module: the module it is made with.
         corpora: "any" if it works on any corpus, "own" if it draws its own documents.
         corpus_files: the file of each split, for a corpus of local files.
-        objectives: by name.
-        main_objective: where baselines, identity checks and the curve trial start from.
-        baselines: by their file in eval/baselines/.
+        objectives: the objectives by name.
+        main_objective: the one that baselines, identity checks and the curve trial start from.
+        baselines: the baselines by the name of their file in eval/baselines/.
     """
 
     name: str
@@ -149,13 +150,14 @@ class TaskPlan:
     @property
     def curve_runs(self) -> list[Run]:
         """The models whose curve over lam is estimated, one for each objective with anchors."""
-        return [o.default_run for o in self.objectives.values() if o.anchors]
+        with_anchors = [objective for objective in self.objectives.values() if objective.anchors]
+        return [objective.default_run for objective in with_anchors]
 
     def lams(self, run: Run) -> list[Fraction]:
         """The lams that DeRa decodes from an aligned model, none if its strength is no anchor.
 
-        They are those that match every trained beta (lam = anchor / beta), and the fine grid if the
-        model is of the objective's default strength.
+        One lam matches each trained beta (lam = anchor / beta). The model of the objective's
+        default strength also decodes the fine grid of lams.
         """
         objective = self.objectives[run.objective]
         if run.beta not in objective.anchors:
@@ -182,7 +184,7 @@ class TaskPlan:
 
     @property
     def max_new_tokens(self) -> int:
-        """No sampled completion has more tokens."""
+        """A sampled completion has at most this many tokens."""
         return self.section["model"]["max_new_tokens"]
 
     @property
@@ -202,8 +204,11 @@ class TaskPlan:
 
     @property
     def has_imperfect_reward(self) -> bool:
-        """Whether DeRa starts from a model that maximised something else than gold."""
-        return any(o.anchors and o.reward != "gold" for o in self.objectives.values())
+        """Whether DeRa starts from a model that maximised something other than gold."""
+        return any(
+            objective.anchors and objective.reward != "gold"
+            for objective in self.objectives.values()
+        )
 
     @property
     def has_learned_reward(self) -> bool:
@@ -211,7 +216,7 @@ class TaskPlan:
         return any(objective.reward == "learned" for objective in self.objectives.values())
 
     def seed_of(self, *words: object) -> int:
-        """A seed that follows from the study's, the task's name and these words."""
+        """A seed that follows from the study's seed, the task's name and these words."""
         text = " ".join(map(str, (self.study_seed, self.name, *words)))
         return zlib.crc32(text.encode())
 
@@ -247,9 +252,12 @@ class TaskPlan:
         return Decoding("baselines", (run,), policies, self.seed_of("comparators"))
 
     def _decode_several_rewards(self, seed: int) -> Decoding:
-        runs = tuple(Run(o.name, o.anchors[0], seed) for o in self.mixed_objectives)
-        pairs = several_rewards.lam_pairs(self.section["several_rewards"])
-        lams = [[label(lam) for lam in pair] for pair in pairs]
+        runs = tuple(
+            Run(objective.name, objective.anchors[0], seed) for objective in self.mixed_objectives
+        )
+        lams = []
+        for first, second in several_rewards.lam_pairs(self.section["several_rewards"]):
+            lams.append([label(first), label(second)])
         policies = [{"kind": "several_rewards", "seed": seed, "lams": lams}]
         # The seed is made from an older name, so that the random numbers stay what they were.
         return Decoding(
@@ -263,9 +271,9 @@ class Plan:
 
     Attributes:
         study: its name.
-        seed: of data, references, sampling and bootstraps.
-        statistics: the config's section.
-        tasks: by name.
+        seed: the seed of data, references, sampling and bootstraps.
+        statistics: the config's section `statistics`.
+        tasks: the tasks by name.
         main_task: the task whose models the curve trial and the benchmark use.
         config: the whole config, as read from YAML.
     """
@@ -288,8 +296,8 @@ class Plan:
 def resolve(config: Mapping[str, Any]) -> Plan:
     """Check a config, as read from YAML, and say what it means.
 
-    Files of the user's own are looked at; objectives are not imported. The files of corpora are not
-    looked for: `resolve_or_exit` does that.
+    Files of the user's own are read, but objectives are not imported. The files of corpora are not
+    looked for here: `resolve_or_exit` does that.
 
     Raises:
         ConfigError: naming the first key that is wrong.
@@ -305,11 +313,11 @@ def resolve(config: Mapping[str, Any]) -> Plan:
 
 
 def resolve_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Plan:
-    """Resolve a config and find the files of its corpora; a mistake ends the process in one line.
+    """Resolve a config and find the files of its corpora; a mistake ends the process with one line.
 
     Args:
         config: as read from YAML.
-        files: the config was read from these, in which no key may stand twice.
+        files: the files that the config was read from. No key may stand twice in one of them.
     """
     try:
         for path in files:
@@ -326,14 +334,17 @@ def resolve_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ())
 
 def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) -> TaskPlan:
     """Check the section of a task, which stands at `key`, and resolve it."""
+    # Check the whole section before anything is made of it.
     module, corpora = checks.check_task(key, name, section)
     declared = objective_checks.check(key, section)
     task_baselines = baselines.check(key, section)
     if "several_rewards" in section:
         several_rewards.check(key, section)
+
+    # Fill in what the section leaves to defaults.
     objectives = {}
-    for objective, made_with in declared.items():
-        objectives[objective] = _resolve_objective(objective, section, made_with)
+    for objective_name, declared_module in declared.items():
+        objectives[objective_name] = _resolve_objective(objective_name, section, declared_module)
     return TaskPlan(
         name=name,
         section=section,
@@ -348,7 +359,7 @@ def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) ->
 
 
 def _resolve_objective(name: str, task: Mapping[str, Any], declared: Declared) -> ObjectivePlan:
-    """Resolve a checked objective: what it does not say follows from the task."""
+    """Resolve a checked objective; the task says what the objective's own section does not."""
     alignment = task["alignment"]
     section = alignment["objectives"][name]
     anchors = tuple(label(anchor) for anchor in section["anchors"])
@@ -376,12 +387,12 @@ def _main_objective(
     """The objective that the config names, or the only one with an anchor."""
     if "main_objective" in alignment:
         return objectives[alignment["main_objective"]]
-    (only,) = [objective for objective in objectives.values() if objective.anchors]
-    return only
+    (with_anchor,) = [objective for objective in objectives.values() if objective.anchors]
+    return with_anchor
 
 
 def _main_task(config: Mapping[str, Any]) -> str:
-    """The task that the config names, or the only one.
+    """The name of the task that the config names as its main one, or of its only task.
 
     Raises:
         ConfigError: if there are several tasks and none is named, or the named one is not there.

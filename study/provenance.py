@@ -1,8 +1,9 @@
 """What made a result: the versions of libraries, and a digest of the source code it depends on.
 
 Because of the digest the workflow runs a job again when its code has changed. It is taken from the
-syntax trees of the job's module and of every module of this project that this one imports.
-Comments, docstrings and blank lines are not in it; an edited helper is.
+syntax trees of the job's module and of every module of this project that it imports, directly or
+through others. So an edited helper changes the digest. An edited comment, docstring or blank line
+does not.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 def source_digest(*modules: str) -> str:
-    """A digest of the named modules (`training.sft`) and of all modules here that they import.
+    """A digest of the named modules (`training.sft`) and of this project's modules they import.
 
     Raises:
         FileNotFoundError: if a module does not exist.

@@ -1,4 +1,4 @@
-"""A config against its schema, config/schema.yaml.
+"""Check a config against its schema, config/schema.yaml.
 
 Messages name the key, the value and what is allowed.
 """
@@ -119,7 +119,7 @@ def _excluded(rule: Any) -> Any:
 
 
 def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value of a config that is no section and no list, with its key."""
+    """Every value of a config that is neither a section nor a list, with its key."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _values(f"{key}.{name}".lstrip("."), item)

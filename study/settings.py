@@ -1,7 +1,7 @@
-"""The settings that each job is given: its own part of the plan, and nothing else.
+"""The settings that each job is given: what it needs of the plan, and nothing else.
 
-A job runs again when its settings change. So none is told what it does not need: another beta must
-not make the trained models train again.
+A job runs again when its settings change. So no job is told what it does not need: a new beta in
+the config must not make the models of the other betas train again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from study.plan import Plan, Run, TaskPlan
 
 
 def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
-    """The task's own settings, these sections of its config, and what else is given."""
-    own = {key: task.section[key] for key in ("settings", "module") if key in task.section}
-    named = {name: task.section[name] for name in sections}
-    return {"task": {"name": task.name, **own}, **named, **more}
+    """The task's own settings, the named sections of its config, and any further settings."""
+    task_keys = [key for key in ("settings", "module") if key in task.section]
+    task_settings = {key: task.section[key] for key in task_keys}
+    named_sections = {name: task.section[name] for name in sections}
+    return {"task": {"name": task.name, **task_settings}, **named_sections, **more}
 
 
 def drawing_preferences(task: TaskPlan) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
 
 
 def scoring(task: TaskPlan) -> dict[str, Any]:
-    """Settings of `eval.score`: the labeller is told of where pairs are labelled."""
+    """Settings of `eval.score`; they describe the labeller where the task's pairs have one."""
     labelled = {}
     preferences = task.section.get("preferences")
     if preferences and pairs_are_sampled(preferences):
@@ -71,7 +72,8 @@ def scoring(task: TaskPlan) -> dict[str, Any]:
 
 
 def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
-    """What claims and tables are made with: `eval.judging.Judging`."""
+    """Settings of the jobs that make tables and claims: `eval.judging.Judging`."""
+    # What training maximised, and which models there are.
     objectives = {}
     for objective in task.objectives.values():
         objectives[objective.name] = {
@@ -83,6 +85,8 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
             "default_beta": objective.default_beta,
             "seeds": objective.seeds,
         }
+
+    # The baselines that reweight completions of the reference, and so have no decoding job.
     reweighted = {}
     for baseline in task.baselines.values():
         if not baseline.decoded:

@@ -1,4 +1,4 @@
-"""The section `several_rewards` of a task, checked.
+"""Check the section `several_rewards` of a task.
 
 DeRa mixes two aligned models, each trained on a reward of its own. They are compared with models
 that were trained on weighted sums of the two rewards.
@@ -18,7 +18,7 @@ ENDS = ([1, 0], [0, 1], [0, 0])
 
 
 def lam_pairs(section: Mapping[str, Any]) -> list[list[Any]]:
-    """The pairs of mixing weights to decode: of the joint models, the ends, and those beyond."""
+    """The pairs of mixing weights to decode: for each joint model, at the ends, and beyond them."""
     return [*section["joint"].values(), *ENDS, *section.get("beyond", [])]
 
 
@@ -30,16 +30,18 @@ def check(key: str, task: Mapping[str, Any]) -> None:
     """
     section = task["several_rewards"]
     objectives = task["alignment"]["objectives"]
-    here = f"{key}.several_rewards"
-    there = f"{key}.alignment.objectives"
-    _check_objectives_exist(here, section, objectives)
+    own_key = f"{key}.several_rewards"
+    objectives_key = f"{key}.alignment.objectives"
+    _check_objectives_exist(own_key, section, objectives)
     for i, name in enumerate(section["objectives"]):
-        _check_mixed(f"{here}.objectives[{i}]", f"{there}.{name}", name, objectives[name])
-    _check_alike(there, section["objectives"], objectives, task["alignment"]["seeds"])
+        objective_key = f"{objectives_key}.{name}"
+        _check_mixed(f"{own_key}.objectives[{i}]", objective_key, name, objectives[name])
+    _check_alike(objectives_key, section["objectives"], objectives, task["alignment"]["seeds"])
     mixed = {name: objectives[name] for name in section["objectives"]}
     for name, weights in section["joint"].items():
-        _check_joint(f"{here}.joint.{name}", f"{there}.{name}", objectives[name], weights, mixed)
-    _check_decoded_once(here, section)
+        objective_key = f"{objectives_key}.{name}"
+        _check_joint(f"{own_key}.joint.{name}", objective_key, objectives[name], weights, mixed)
+    _check_decoded_once(own_key, section)
 
 
 def _check_objectives_exist(
@@ -55,7 +57,7 @@ def _check_objectives_exist(
 
 
 def _check_mixed(where: str, there: str, name: str, objective: Mapping[str, Any]) -> None:
-    """An objective that is mixed has a reward that can be added to another, and one anchor."""
+    """Check that an objective that is mixed has a reward that can be weighted, and one anchor."""
     if not isinstance(objective.get("reward"), Mapping):
         raise ConfigError(
             f"{where} = {name!r}: its reward is {objective.get('reward', 'gold')!r}, which nothing "
@@ -71,7 +73,7 @@ def _check_mixed(where: str, there: str, name: str, objective: Mapping[str, Any]
 def _check_alike(
     there: str, pair: Sequence[str], objectives: Mapping[str, Any], seeds: Sequence[int]
 ) -> None:
-    """The two objectives that are mixed have the same anchor and the same seeds."""
+    """Check that the two objectives that are mixed have the same anchor and the same seeds."""
     first, second = pair
     for key, meaning in (("anchors", "anchor"), ("seeds", "seeds")):
         expected = objectives[first].get(key, seeds)
@@ -90,7 +92,8 @@ def _check_joint(
     weights: Sequence[Any],
     mixed: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """A joint model was trained on the weighted sum of the two rewards, at their anchor."""
+    """Check that a joint model is trained on the weighted sum of both rewards, at their anchor."""
+    # The joint model must have the strength of the two that are mixed, and must be no anchor.
     names = " and ".join(mixed)
     if sum(all_exact(weights)) != 1:
         raise ConfigError(
@@ -111,10 +114,12 @@ def _check_joint(
     # The joint reward must be the weighted sum, exactly.
     expected = _weighted_sum([objective["reward"] for objective in mixed.values()], weights)
     reward = joint.get("reward", "gold")
-    if not isinstance(reward, Mapping):
-        shown, is_sum = repr(reward), False
+    if isinstance(reward, Mapping):
+        shown = str(dict(reward))
+        is_sum = _weighted_sum([reward], [1]) == expected
     else:
-        shown, is_sum = str(dict(reward)), _weighted_sum([reward], [1]) == expected
+        shown = repr(reward)
+        is_sum = False
     if not is_sum:
         written = {measure: float(weight) for measure, weight in expected.items()}
         raise ConfigError(
@@ -124,7 +129,10 @@ def _check_joint(
 
 
 def _check_decoded_once(key: str, section: Mapping[str, Any]) -> None:
-    """A pair that stands twice would be decoded twice, and tables could not tell the two apart."""
+    """Check that no pair of mixing weights stands twice.
+
+    It would be decoded twice, and tables could not tell the two apart.
+    """
     seen = [all_exact(pair) for pair in ENDS]
     joint = {f"joint.{name}": pair for name, pair in section["joint"].items()}
     beyond = {f"beyond[{i}]": pair for i, pair in enumerate(section.get("beyond", []))}

@@ -1,7 +1,7 @@
 """How strengths (beta and lam) are written and compared: as exact numbers, never as floats.
 
-`0.1 / 0.3` is not a number that can be compared, and not a file name. So a strength is kept as it
-was written in the config: as a decimal in file names and tables, as a fraction in arithmetic.
+The float `0.1 / 0.3` is of no use in a comparison or a file name. So a strength is kept as it was
+written in the config. It is a decimal in file names and a fraction in arithmetic.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def exact(strength: Any) -> Fraction:
 
 
 def all_exact(strengths: Iterable[Any]) -> list[Fraction]:
-    """Read several strengths as the fractions that were written."""
+    """Read strengths as the fractions that were written."""
     return [exact(strength) for strength in strengths]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from study import modules
 from study.job import settings_class
 
-if TYPE_CHECKING:  # importing it takes seconds, and checking a config needs no data
+if TYPE_CHECKING:  # importing datasets takes seconds, and checking a config needs no data
     from datasets import Dataset
 
 
@@ -72,8 +72,8 @@ class Task(Protocol):
 class TaskSettings:
     """How a job is told which task it works on.
 
-    `name` and `settings` are the task's in the config. `module` is another module than the one of
-    that name, if there is one.
+    `name` and `settings` are those of the task in the config. `module` names the task's module
+    where it is not the module of that name in tasks/.
     """
 
     name: str
@@ -124,9 +124,9 @@ def judge(
     completions: Sequence[str],
     completion_ids: Sequence[Sequence[int]],
 ) -> dict[str, list[float]]:
-    """Call `task.judge` and check its answer.
+    """Call `task.judge` and check what it returns.
 
-    So nothing is trained on a broken reward, and nothing is concluded from one.
+    Because of this check nothing is trained on a broken reward, and nothing is concluded from one.
 
     Raises:
         TaskError: if the task raises, if it returns no gold or a wrong number of values, or if a
@@ -138,6 +138,8 @@ def judge(
         raise TaskError(
             f"task {task.name}: judge raised {type(error).__name__}: {error}"
         ) from error
+
+    # Each measure must have one usable value for each completion.
     if "gold" not in measures:
         raise TaskError(f"task {task.name}: judge returned {sorted(measures)}, without 'gold'")
     for name, values in measures.items():

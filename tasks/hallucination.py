@@ -1,4 +1,4 @@
-"""Answers from passages: say of a person what the passages say, and invent nothing.
+"""Answers from passages: an answer should say of a person what the passages say, and no more.
 
 Gold is 0 for an answer without inventions and -1 for an answer that has nothing else.
 """
@@ -31,10 +31,10 @@ MEASURES = ("statements", "unsupported", "hallucinated", "coverage", "wellformed
 class HallucinationTask:
     """Answer a question about one person by quoting passages about two people.
 
-    The demonstrations invent, so the reference model does. An invented statement is a fact of a
-    kind that the passages do not give for the person (probability 0.6), a fact of the other person
-    (0.2), or a given fact with one wrong value (0.2). If one of the first two would state a kind of
-    fact twice in the answer, a wrong value takes its place.
+    The demonstrations contain inventions, so the reference learns to invent too. An invented
+    statement is a fact of a kind that the passages do not give for the person (probability 0.6), a
+    fact of the other person (0.2), or a given fact with one wrong value (0.2). If one of the first
+    two would state a kind of fact twice in the answer, a wrong value takes its place.
 
     Gold is the share of the answer's sentences that the passages support, minus 1. It is 0 if all
     are supported, and -1 if none is or if the answer is empty. Repetition costs nothing, and an

@@ -1,4 +1,4 @@
-"""The paper's toy task: summaries of a wanted length (gold 0 inside the range, -1 outside)."""
+"""The paper's toy task: summaries within a range of lengths (gold 0 inside it, -1 outside)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORPUS = "any"
 
 
 class LengthTask:
-    """Summarise a document; nothing counts but the number of tokens. It works on any corpus.
+    """Summarise a document from any corpus; only the number of tokens of the summary counts.
 
     Args:
         min_tokens, max_tokens: the range of lengths with the best gold. Both ends belong to it. The

@@ -37,8 +37,9 @@ class SummarizationTask:
 
     - `coverage` is the share of the post's facts that are stated correctly, each counted once.
     - `invented` counts sentences that are neither true statements about the post's person nor
-      chit-chat of the post: false statements, another name, the wrong pronoun, chit-chat from
-      elsewhere, and what no grammar has, such as a sentence that was cut off.
+      chit-chat of the post. These are false statements, statements with another name or the wrong
+      pronoun, chit-chat from elsewhere, and what the grammar cannot read, such as a sentence that
+      was cut off.
     - `repeated` counts sentences that say again what an earlier one said, tersely or in detail. An
       invention that is said again counts as both.
     - `noise` counts the post's sentences of chit-chat, each where it occurs first.
@@ -190,7 +191,7 @@ def untrue_phrase(fact: Fact, style: str, rng: random.Random) -> str:
 
 
 def _scattered(noise: Sequence[str], statements: Sequence[str], rng: random.Random) -> list[str]:
-    """Mix chit-chat and statements, each in its order; all choices of places are equally likely."""
+    """Scatter chit-chat among the statements, in order; all placements are equally likely."""
     count = len(noise) + len(statements)
     noise_places = set(rng.sample(range(count), len(noise)))
     next_noise = iter(noise)

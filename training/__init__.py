@@ -1,1 +1,1 @@
-"""How models are made: data, tokenizer, reference (SFT), preference pairs, and alignment."""
+"""How models are made: data, tokenizer, reference (SFT), preferences, reward model, alignment."""

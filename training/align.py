@@ -1,4 +1,4 @@
-"""Align the reference at one beta and seed; the result is a PEFT adapter on the reference."""
+"""Align the reference at one beta and seed, which gives a PEFT adapter on the reference."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class LoraSettings:
 
 @job.settings_class
 class ObjectiveSettings(OptimiserSettings):
-    """One alignment's section of the config, without its strengths and seeds.
+    """One objective's section of the config, without its strengths and seeds.
 
-    `objective` names the module, where the alignment has another name than its module. `reward`
-    is "gold", "learned", "labeller", or the weights of a sum of the task's measures. The last two
-    belong to objectives that sample.
+    `objective` names the objective's module where the section has another name than the module.
+    `reward` is "gold", "learned", "labeller", or the weights of a sum of the task's measures. Only
+    objectives that sample have `samples_per_prompt` and `updates_per_sample`.
     """
 
     objective: str | None = None
@@ -45,10 +45,10 @@ class ObjectiveSettings(OptimiserSettings):
 
 @job.settings_class
 class AlignSettings:
-    """Everything that shapes an alignment but its beta and seed.
+    """Everything that shapes an alignment, except its beta and its seed.
 
-    `preferences` is the section of the pairs that the objective learns from, if it learns from
-    pairs.
+    `preferences` says how the pairs were made that the objective learns from. It is None where the
+    objective does not learn from pairs.
     """
 
     task: TaskSettings

@@ -16,7 +16,7 @@ SHOWN = ("loss", "reward", "rewards/margins", "kl")
 
 
 class ProgressCallback(TrainerCallback):
-    """Passes the trainer's steps and the numbers it logged last on to the job's progress."""
+    """Passes on to the job's progress how many steps are done and what the trainer logged last."""
 
     def __init__(self, progress: Progress):
         self.progress = progress

@@ -1,4 +1,4 @@
-# What trainings are asked to do, and which files they need.
+# The settings of each training, the digest of its code, and the files that it needs.
 
 
 def reference_settings(wildcards):

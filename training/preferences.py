@@ -83,6 +83,7 @@ def sampled_from_reference(
         ended and same for ended, same in zip(completions.finished(), same_tokens, strict=True)
     ]
 
+    # The labeller says which completion of a usable pair is better.
     rows = []
     for i in range(0, len(twice), 2):
         j = i + 1
@@ -113,17 +114,19 @@ def make_pairs(
     seed: int,
     progress: job.Progress,
 ) -> Rows:
-    """Make as many pairs as the settings ask for, prompts in their order and again from the first.
+    """Ask for as many pairs as the settings say, taking the prompts in order, again and again.
 
     Raises:
         ValueError: if no pair is left.
     """
+    # Two sources of random numbers: `rng` for labels and the task's pairs, torch's for sampling.
     preferences = settings.preferences
     by_task = preferences.source == "task"
     task = settings.task.create()
     rng = random.Random(f"preferences {seed}")
     torch.manual_seed(seed)
 
+    # One pair is asked for each prompt of a batch; some batches give fewer.
     asked = [prompts[i % len(prompts)] for i in range(preferences.pairs)]
     rows = Rows()
     for start in range(0, len(asked), preferences.batch_size):

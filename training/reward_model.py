@@ -1,7 +1,7 @@
 """Train a reward model on the preference pairs, starting from the reference.
 
-The trainer is TRL's RewardTrainer. The study stops here if the model does not beat chance on pairs
-held out, because alignment to such a model would show nothing. The settings are the config's
+The trainer is TRL's RewardTrainer. The study stops here if the model does not beat chance on
+held-out pairs, because alignment to such a model would show nothing. The settings are the config's
 section `reward_model`.
 """
 
@@ -21,7 +21,7 @@ from tasks.rewards.learned import tokens_of
 from training import trainer as shared
 from training.settings import OptimiserSettings
 
-#: A model no better than chance passes the test this often.
+#: The probability that a model which is no better than chance passes the test.
 CHANCE_LEVEL = 0.01
 
 #: Pairs that are scored at once.
@@ -36,7 +36,7 @@ class RewardModelSettings(OptimiserSettings):
 
 
 class RewardModelError(ValueError):
-    """A reward model of no use; the message names its accuracy and what it had to reach."""
+    """A reward model that is of no use, or that has too few pairs; the message says what to do."""
 
 
 def tokenized(pairs: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
@@ -130,7 +130,7 @@ def main() -> None:
     settings = job.settings_of(args, RewardModelSettings)
     checkpoints = shared.resume_folder(args.checkpoints, [args.reference, args.pairs])
     with job.running(f"{args.task} reward model", args) as progress:
-        # Train on all pairs but those held out.
+        # Train on all pairs except those that are held out.
         _, tokenizer = shared.load_model(args.reference)
         pairs = tokenized(Dataset.from_parquet(str(args.pairs)), tokenizer)
         train_pairs, held_out = split_off(pairs, settings, args.task)
@@ -147,7 +147,7 @@ def main() -> None:
         )
         seconds = shared.train(trainer, checkpoints, progress)
 
-        # Stop the study if the model does not beat chance on the others.
+        # Stop the study if the model does not beat chance on the held-out pairs.
         result = check_accuracy(ranked_correctly(trainer, held_out), len(held_out), args.task)
         ranked = f"{result['accuracy']:.1%} of {result['pairs']} held-out pairs"
         progress.say(f"ranks {ranked} as the labeller did")

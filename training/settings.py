@@ -1,6 +1,6 @@
-"""Typed settings that several training jobs share; each job's own are in its module.
+"""Typed settings that several training jobs share. Those of a single job are in its module.
 
-The sections of the config that they hold are described in `config/schema.yaml`.
+They hold sections of the config, which `config/schema.yaml` describes.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class ModelSettings:
 
 @job.settings_class
 class SftSettings(OptimiserSettings):
-    """The config's section `sft`; `minimum` has the smallest mean that each measure may have."""
+    """The config's section `sft`; `minimum` has the smallest accepted mean of each measure."""
 
     weight_decay: float
     eval_every: int
@@ -54,7 +54,7 @@ class SftSettings(OptimiserSettings):
 
 @job.settings_class
 class ReferenceSettings:
-    """Everything that shapes the reference but its data and seed."""
+    """Everything that shapes the reference, except its data and its seed."""
 
     task: TaskSettings
     model: ModelSettings

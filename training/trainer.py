@@ -1,4 +1,4 @@
-"""What every training shares: arguments, resuming after an interruption, and its record."""
+"""What every training shares: its arguments, resuming after an interruption, and its record."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     """Train, from the last complete checkpoint if there is one.
 
     Returns:
-        Seconds spent in training, those before an interruption included.
+        Seconds spent in training, which include those before an interruption.
     """
     seconds = SecondsCallback()
     trainer.add_callback(seconds)

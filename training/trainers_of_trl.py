@@ -1,4 +1,4 @@
-"""Trainers that several objectives build on: TRL's DPOTrainer, and TRL's trainers that sample."""
+"""Make TRL trainers for objectives: a DPOTrainer for pairs, or a trainer that samples."""
 
 from __future__ import annotations
 

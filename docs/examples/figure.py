@@ -11,8 +11,8 @@ SCOPE = "task"
 READS = ["policies"]
 CAPTION = """
 The mean length of completions, in tokens, against the mixing weight λ. The line is DeRa from the
-default anchor. Models retrained at β stand where DeRa should be the same, at λ = β₀/β, and the
-reference stands at λ = 0.
+default anchor β₀, the strength of the aligned model that DeRa starts from. A model retrained at
+another strength β stands at λ = β₀/β, where DeRa should equal it. The reference stands at λ = 0.
 """
 
 

@@ -1,4 +1,4 @@
-"""Baselines: other ways to use the same reference and aligned model, one file each.
+"""Baselines: other ways to use the same reference and aligned model. Each is one file.
 
 A file in this folder is a baseline. To add one, write a file and name it in the config, in
 `dera.baselines`. The file declares at its top, as literals that are read without importing it:
@@ -35,7 +35,7 @@ PACKAGE = "eval.baselines"
 
 
 def names() -> list[str]:
-    """Names of all baselines as the config has them: their files' names."""
+    """Names of all baselines as the config has them, which are the names of their files."""
     return modules.names(PACKAGE)
 
 

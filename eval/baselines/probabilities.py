@@ -1,4 +1,4 @@
-"""Average the next-token probabilities of the two models: DeRa with the arithmetic mean."""
+"""Take the arithmetic mean of the two models' next-token probabilities, not the geometric one."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ DECODED = True
 def policy(pair: RealignedModel, knob: float, options: dict[str, Any]) -> Combined:
     """Decode the aligned model at the temperature `knob`.
 
-    The reference runs beside it for nothing but its log-probabilities.
+    The reference runs beside it only to score the completions.
     """
     return Combined(pair, of_temperature(knob))
 

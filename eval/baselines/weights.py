@@ -27,7 +27,7 @@ DECODED = True
 def policy(pair: RealignedModel, knob: float, options: dict[str, Any]) -> Combined:
     """Decode the model whose weights are `reference + knob * (aligned - reference)`.
 
-    The reference runs beside it for nothing but its log-probabilities.
+    The reference runs beside it only to score the completions.
     """
     mixed = between(pair.reference, pair.aligned, knob)
     return Combined(RealignedModel(pair.reference, mixed), of_second_model)

@@ -1,8 +1,9 @@
 """The claims of the paper and our own, each decided by a criterion written before the run.
 
-A module of this folder has one claim, or two that belong together. It offers
-`decide(evidence) -> list[Claim]`, which is called once for each task. Every verdict follows from
-numbers; nothing in a claim is written by hand after a run.
+A module of this folder makes one kind of claim, or two that belong together; `checks` and
+`lam_grid` help the others. A module of claims offers `decide(evidence) -> list[Claim]`, which is
+called once for each task. Every verdict follows from numbers, and nothing in a claim is written by
+hand after a run.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def table(evidence: Evidence) -> pd.DataFrame:
 def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[str, Any]]:
     """Return the difference in reward at each retrained beta other than the anchor's own.
 
-    Each row has the difference retrained - DeRa with its interval, and its three components:
+    Each row has the difference retrained - DeRa with its interval, and its three components. The
+    component "anchor" is the error of the aligned model that DeRa starts from:
 
         (retrained - optimum: training) + (optimum - mixture: anchor)
         + (mixture - DeRa: approximation)

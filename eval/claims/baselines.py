@@ -78,10 +78,10 @@ def compare(evidence: Evidence, path: list[Policy], baseline: Policy) -> dict[st
 
 
 def _reward_at(near: Policy, far: Policy, kl: Array) -> Array:
-    """Return the reward per prompt on the chord between two policies, where its mean KL is `kl`'s.
+    """Interpolate the reward per prompt between two policies, at the mean of `kl`.
 
-    The correction is 0 on average. It carries the error of the mean KLs, along the slope of the
-    chord, into the interval.
+    The chord joins the two policies in the plane of KL and reward. The correction that is added
+    last is 0 on average. It makes the interval include the error of the mean KLs.
     """
     # where the chord has this mean KL, as a share of the way from near to far
     kl_between = mean(far, "kl") - mean(near, "kl")
@@ -140,7 +140,7 @@ def _against(
 def _compute(
     evidence: Evidence, best_of_n: ModuleType, path: list[Policy], policies: list[Policy]
 ) -> Claim:
-    """Two models a token, spent on DeRa or on two completions of the reference."""
+    """Decide which brings more reward for two passes a token: DeRa or the best of two."""
     objective = evidence.judging.main_objective
     claim = Claim(
         id=f"{evidence.task}-compute-{objective}",
@@ -168,8 +168,8 @@ def _compute(
         f"DeRa less the best of two is {_shown(row['difference'])} at KL {row['KL']:.2f}: the "
         f"reward of DeRa is {row['DeRa']:.2f}, that of the best of two {row['reward']:.2f}."
     )
-    held = REPRODUCED if WINS.holds(row["difference"]) else FAILED
-    return claim.decided(held, headline, row)
+    outcome = REPRODUCED if WINS.holds(row["difference"]) else FAILED
+    return claim.decided(outcome, headline, row)
 
 
 def _shown(interval: Interval) -> str:

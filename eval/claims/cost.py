@@ -31,7 +31,7 @@ def decide(evidence: Evidence) -> list[Claim]:
 
 
 def _saves(evidence: Evidence, objective: str, seconds: dict[str, float]) -> Claim:
-    """Decoding from one adapter, against training every beta of one seed and decoding each."""
+    """Compare decoding from one adapter with training and decoding a model for each other beta."""
     claim = Claim(
         id=f"{evidence.task}-no-retraining-{objective}",
         about="cost",
@@ -75,7 +75,7 @@ def _saves(evidence: Evidence, objective: str, seconds: dict[str, float]) -> Cla
 
 
 def _price(evidence: Evidence, objective: str, measured: dict[str, float]) -> Claim:
-    """Decoding time and parameters of two models against those of one."""
+    """Compare the decoding time and the parameters of two models with those of one."""
     claim = Claim(
         id=f"{evidence.task}-price-{objective}",
         about="cost",
@@ -91,11 +91,11 @@ def _price(evidence: Evidence, objective: str, measured: dict[str, float]) -> Cl
     )
     time = measured["dera"] / measured["retrained"]
     memory = measured["pair bytes"] / measured["model bytes"]
-    apart = 1 + measured["adapter bytes"] / measured["model bytes"]
+    with_adapter = 1 + measured["adapter bytes"] / measured["model bytes"]
     conditions = [TWICE_THE_TIME.holds(time), TWICE_THE_MEMORY.holds(memory)]
     headline = (
         f"DeRa takes {time:.2f} times the time and {memory:.2f} times the parameters of one model "
-        f"({apart:.2f} times with the adapter kept apart)."
+        f"({with_adapter:.2f} times with the adapter kept apart)."
     )
     return claim.decided(
         verdict(conditions),
@@ -103,7 +103,7 @@ def _price(evidence: Evidence, objective: str, measured: dict[str, float]) -> Cl
         {
             "decoding time, DeRa against one model": round(time, 2),
             "parameters, two models against one": round(memory, 3),
-            "parameters, one model and an adapter against one": round(apart, 3),
+            "parameters, one model and an adapter against one": round(with_adapter, 3),
             "bytes of one model": measured["model bytes"],
         },
     )

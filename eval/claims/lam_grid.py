@@ -11,7 +11,7 @@ from eval.claims import Evidence, mean
 from eval.claims.checks import Check, at_least, at_most
 from eval.policies import Policy, find
 
-MAX_GAP = 0.25  # between neighbouring lams of a grid that can show whether DeRa moves smoothly
+MAX_SPACING = 0.25  # between neighbouring lams of a grid that can show whether DeRa moves smoothly
 COARSE_GRID = "The grid has gaps wider than 1/4 in [0, 1], or lacks an end."
 
 RISES = Check("the Spearman correlation with lam is at least {:g}", 0.95, at_least)
@@ -32,11 +32,11 @@ def fine_grid(evidence: Evidence, objective: str) -> list[Policy]:
 
 
 def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
-    """Return that grid in [0, 1]; empty if it has gaps wider than 1/4 there, or lacks an end."""
+    """Return the fine grid in [0, 1]; none if lams are over 1/4 apart or an end is missing."""
     grid = [policy for policy in fine_grid(evidence, objective) if 0 <= policy.lam <= 1]
     lams = [float(policy.lam) for policy in grid]
     has_ends = len(lams) >= 4 and lams[0] == 0 and lams[-1] == 1
-    return grid if has_ends and max(np.diff(lams)) <= MAX_GAP else []
+    return grid if has_ends and max(np.diff(lams)) <= MAX_SPACING else []
 
 
 def smoothness(grid: list[Policy], quantity: str) -> dict[str, Any]:

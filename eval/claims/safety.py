@@ -124,7 +124,7 @@ def _beyond_statement(evidence: Evidence, objective: str) -> Claim:
 
 
 def _beyond(evidence: Evidence, objective: str) -> Claim:
-    """Does going beyond the aligned model buy safety, or over-refusal and noise?"""
+    """Decide whether lam > 1 refuses more harm, or only refuses too much and breaks the text."""
     claim = _beyond_statement(evidence, objective)
     grid = [policy for policy in fine_grid(evidence, objective) if policy.lam >= 1]
     beyond = [policy for policy in grid if 1 < policy.lam <= 2]

@@ -173,13 +173,16 @@ def _trades(evidence: Evidence) -> Claim:
 
 
 def _costs(evidence: Evidence) -> dict[str, Interval]:
-    """Return for each model of one reward its other reward, less that of the reference."""
+    """Return for each model of one reward its other reward minus that of the reference."""
     reference = at(evidence.several_rewards, "reference", NEITHER)
     first_alone, second_alone = ONE_EACH
     costs = {}
-    for own, other in ((first_alone, second_alone), (second_alone, first_alone)):
-        model = at(evidence.several_rewards, "single", own)
-        costs[model.name] = _difference(evidence, model, reference, other)
+    for trained_on, not_trained_on in (
+        (first_alone, second_alone),
+        (second_alone, first_alone),
+    ):
+        model = at(evidence.several_rewards, "single", trained_on)
+        costs[model.name] = _difference(evidence, model, reference, not_trained_on)
     return costs
 
 

@@ -1,4 +1,4 @@
-"""Splits drawn from a seed, in which no prompt occurs twice: held-out prompts are held out."""
+"""Draw splits from a seed. No prompt occurs twice, so no held-out prompt was trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datasets import Dataset
 
-#: Prompts may repeat so many times the size of a split before drawing is given up.
+#: Drawing is given up when more prompts than this many times the size of a split were repeats.
 MAX_REPEATS = 1000
 
 
@@ -35,6 +35,7 @@ def splits(
         rows: dict[str, list[str]] = {"prompt": [], "completion": []}
         repeated = 0
         while len(rows["prompt"]) < size:
+            # Draw until the prompt is new, unless new ones have become too rare.
             prompt, completion = draw(rng)
             if prompt in seen:
                 repeated += 1

@@ -30,6 +30,7 @@ def invented(
         own: what the passages say of the person asked about.
         borrowable: what they say of the other person.
     """
+    # Which kinds of fact could be made up, and which facts of the other person could be borrowed.
     kinds_stated = {fact.kind for i, fact in enumerate(answer) if i != place}
     kinds_given = {fact.kind for fact in own}
     absent = [kind for kind in grammar.FACT_KINDS if kind not in kinds_stated | kinds_given]
@@ -39,6 +40,7 @@ def invented(
         if fact.kind not in kinds_stated and not grammar.entailed(fact, own)
     ]
 
+    # Draw the kind of invention; a wrong value takes the place of one that is not possible.
     [invention] = rng.choices(list(INVENTIONS), list(INVENTIONS.values()))
     if invention == "absent kind" and absent:
         return grammar.draw_fact(rng, rng.choice(absent))

@@ -26,7 +26,7 @@ class Claim:
     """What a sentence of a summary says.
 
     Attributes:
-        about: of whom it speaks; the post's person goes by the name, and chit-chat by "".
+        about: the name of the person it speaks of, which is "" for chit-chat.
         said: the fact that it states, or the sentence itself if it is chit-chat.
         true: whether the post says so.
     """
@@ -56,7 +56,7 @@ def read_post(prompt: str) -> Post:
 
 
 def read_sentence(sentence: str, post: Post) -> Claim | None:
-    """Return what a sentence of a summary claims, or None if no grammar has it."""
+    """Return what a sentence of a summary claims, or None if the grammar cannot read it."""
     if sentence in NOISE_SENTENCES:
         return Claim(about="", said=sentence, true=sentence in post.noise)
     statement = grammar.parse(sentence)
@@ -69,10 +69,10 @@ def read_sentence(sentence: str, post: Post) -> Claim | None:
 
 
 def same_claim(claim: Claim, earlier: Claim) -> bool:
-    """Say whether two claims are one.
+    """Say whether two claims are the same.
 
-    They are if they are equal, or if they state one fact tersely and in detail. Both must be about
-    the same person, and both true or both false.
+    They are the same if they are equal, or if one states tersely what the other states in detail.
+    Both must be about the same person, and both true or both false.
     """
     if (claim.about, claim.true) != (earlier.about, earlier.true):
         return False

@@ -138,7 +138,7 @@ def _mentions(owner: str) -> list[dict[str, str]]:
     """Return the words with which a circumstance can speak of somebody.
 
     Args:
-        owner: whose thing the request names, "own" or for example "sister's".
+        owner: the word for the owner in the request, "own" or for example "sister's".
     """
     if owner == "own":
         return [
@@ -163,7 +163,7 @@ def parse(prompt: str) -> Request:
     """Read a prompt back.
 
     Raises:
-        ValueError: if it is none of the task's.
+        ValueError: if it is not a prompt of the safety task.
     """
     owned = _OWNED_REQUEST.fullmatch(prompt)
     if owned:
@@ -183,8 +183,8 @@ def parse(prompt: str) -> Request:
 def draw_request(rng: random.Random, kind: str) -> str:
     """Draw a prompt of this kind.
 
-    Half of those that are alike are about one's own thing, and half are about a thing whose owner
-    has agreed.
+    Half of the requests that are alike are about one's own thing. The other half are about a thing
+    whose owner has agreed.
     """
     opening = rng.choice(OPENINGS)
     if kind == "plain":

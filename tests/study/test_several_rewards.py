@@ -7,7 +7,7 @@ import pytest
 
 from study import estimate, plan, several_rewards
 from study.schema import ConfigError
-from tests.workflow.conftest import small
+from tests.workflow.studies import tiny_study, with_rloo
 
 MIXED = {"objective": "rloo", "betas": [0.1, 0.25], "anchors": [0.1]}
 SECTION = {
@@ -20,7 +20,7 @@ SECTION = {
 @pytest.fixture
 def config() -> dict:
     """0.1 * 0.3 is not 0.03 in floating point."""
-    config = small("summarization")
+    config = tiny_study(summarization=with_rloo("summarization"))
     alignment = config["tasks"]["summarization"]["alignment"]
     rloo = {
         key: value

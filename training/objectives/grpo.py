@@ -8,9 +8,8 @@ Three choices shape the optimum:
   prompt to prompt.
 - Sums over tokens are divided by one constant (Liu et al., 2025, "Dr. GRPO"), because division by
   the lengths in a group would favour some lengths.
-- The KL is summed over tokens. Its gradient at a token ignores what the token
-  costs later. This is TRL's unbiased form; the plain k3 form would have the gradient of the KL in
-  the other direction.
+- The KL is summed over tokens, and its gradient at a token ignores what that token costs later.
+  This is TRL's unbiased form. The plain k3 form would have the gradient of KL(pi_ref || pi).
 
 So `beta` means what it means for RLOO to first order in the reward, and exactly where completions
 are one token long.

@@ -2,8 +2,9 @@
 
 With TRL's beta `b` and `h = log(pi / pi_ref)` the loss is `max(0, 1 - b * (h(chosen) -
 h(rejected)))`. It asks for a margin of `1 / b` between the completion that most labels prefer and
-the other one, and for no more. Here `b = sharpness * beta`. DPO's optimum has the same margin for a
-pair that the labeller prefers at odds of e to 1, so both mean the same strength there.
+the other completion, and for no more. Here `b = sharpness * beta`. DPO's optimum has the same
+margin for a pair whose first completion the labeller prefers at odds of e to 1. For such a pair
+both objectives mean the same strength.
 
 Geometric mixing: the loss sees the policy only through `b * (h(chosen) - h(rejected))`. So
 Proposition 1 holds, with the function that minimises the hinge loss in place of the reward (see
