@@ -5,7 +5,7 @@ import shlex
 
 from snakemake.utils import min_version
 
-from study import estimate, plan, plugins
+from study import estimate, plugins, resolve
 
 min_version("9.0")
 
@@ -16,7 +16,7 @@ if (
     configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
 
 
-PLAN = plan.resolve_or_exit(config, workflow.configfiles)
+PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.study}"
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by

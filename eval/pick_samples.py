@@ -28,7 +28,7 @@ def pick(table: pd.DataFrame, prompts: list[str], judging: Judging) -> pd.DataFr
     # the first sample that each policy drew for the first prompts
     table = table[(table["sample_id"] == 0) & (table["prompt_id"] < PROMPTS)]
     table = table[table["kind"].isin(KINDS)]
-    first_seeds = {name: objective.seeds[0] for name, objective in judging.objectives.items()}
+    first_seeds = {name: objective.first_seed for name, objective in judging.objectives.items()}
     of_first_seed = table["seed"] == table["objective"].map(first_seeds)
     table = table[(table["kind"] == "reference") | of_first_seed]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import estimate, plan
+from study import estimate, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def config() -> dict:
 
 
 def seconds(config: dict) -> float:
-    return estimate.seconds(plan.resolve(config))
+    return estimate.seconds(resolve.plan_of(config))
 
 
 def seconds_with_seeds(config: dict, count: int) -> float:

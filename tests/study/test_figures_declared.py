@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import figures, modules, plan
+from study import figures, modules, resolve
 from study.figure_declarations import FigureError, read_declarations
+from study.plan import Plan
 
 CONFIGS = sorted(
     path for path in (modules.ROOT / "config").glob("*.yaml") if path.name != "schema.yaml"
@@ -28,12 +29,12 @@ OF_EACH_TASK = {
 FIGURE = 'SCOPE = "task"\nREADS = ["policies"]\nCAPTION = "A caption."\n'
 
 
-def resolved(name: str) -> plan.Plan:
-    return plan.resolve(yaml.safe_load((modules.ROOT / "config" / f"{name}.yaml").read_text()))
+def resolved(name: str) -> Plan:
+    return resolve.plan_of(yaml.safe_load((modules.ROOT / "config" / f"{name}.yaml").read_text()))
 
 
 @pytest.fixture(scope="module")
-def smoke() -> plan.Plan:
+def smoke() -> Plan:
     return resolved("smoke")
 
 
@@ -82,7 +83,7 @@ def test_metrics_are_drawn_only_where_the_config_names_some(smoke):
     assert all("metrics" not in chosen for chosen in figures.drawn(smoke).of_tasks.values())
     config = yaml.safe_load((modules.ROOT / "config" / "smoke.yaml").read_text())
     config["tasks"]["safety"]["metrics"] = [str(modules.ROOT / "eval/metrics/repetition.py")]
-    drawn = figures.drawn(plan.resolve(config))
+    drawn = figures.drawn(resolve.plan_of(config))
     assert "metrics" in drawn.of_tasks["safety"]
     assert "metrics" not in drawn.of_tasks["length"]
     assert "repetition.py" in drawn.caption("metrics", "safety")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import checks, plan, schema
+from study import checks, resolve, schema
 from study.objective_checks import Declared
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def config() -> dict:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_is_valid(name):
-    plan.resolve(shipped(name))
+    resolve.plan_of(shipped(name))
 
 
 def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
@@ -457,7 +457,7 @@ STUDY_MISTAKES = {
 
 def refused(config: dict, message: str) -> None:
     with pytest.raises(schema.ConfigError, match=message):
-        plan.resolve(config)
+        resolve.plan_of(config)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -506,13 +506,13 @@ def test_what_no_objective_needs_may_be_missing(config):
         section["preferences"],
         section["reward_model"],
     )
-    plan.resolve(config)
+    resolve.plan_of(config)
 
 
 def test_a_biased_labeller_is_no_mistake_for_who_maximises_his_taste(config):
     config["tasks"]["safety"]["preferences"]["length_bias"] = 0.1
     config["tasks"]["safety"]["alignment"]["objectives"]["dpo"]["reward"] = "labeller"
-    plan.resolve(config)
+    resolve.plan_of(config)
 
 
 def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypatch):
@@ -536,11 +536,11 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
-    resolved = plan.resolve_or_exit(config)
+    resolved = resolve.plan_or_exit(config)
     assert all(task.corpus_files == {} for task in resolved.tasks.values())
     config["tasks"]["safety"]["model"]["heads"] = 5
     with pytest.raises(SystemExit, match="1"):
-        plan.resolve_or_exit(config)
+        resolve.plan_or_exit(config)
     assert capsys.readouterr().err == (
         "config error: tasks.safety.model.hidden_size = 64: must be a multiple of "
         "tasks.safety.model.heads = 5\n"
@@ -564,7 +564,7 @@ def test_files_of_the_users_own_are_found_and_said(config, here):
     }
     length["metrics"] = ["metric.py"]
     config["tasks"]["mine"] = {**length, "module": "task.py", "settings": {"max_words": 9}}
-    resolved = plan.resolve(config)
+    resolved = resolve.plan_of(config)
     assert resolved.plugins() == ["objective.py"]
     declared = resolved.tasks["length"].objectives["mine"].declared
     assert declared == Declared("objective.py", "preferences", "unknown")
@@ -625,7 +625,7 @@ def test_an_objective_that_needs_pairs_is_refused_where_the_task_has_none(config
 def test_a_reward_may_be_a_sum_of_measures_but_not_for_pairs(config):
     objectives = config["tasks"]["summarization"]["alignment"]["objectives"]
     objectives["rloo"]["reward"] = {"coverage": 1, "words": -0.05}
-    plan.resolve(config)
+    resolve.plan_of(config)
     objectives["dpo"]["reward"] = {"coverage": 1}
     refused(
         config, r"dpo\.reward = {'coverage': 1}: preference pairs teach what the labeller likes"
@@ -637,7 +637,7 @@ def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
     for objective in objectives.values():
         objective.pop("default_beta", None)
     objectives["dpo"]["anchors"] = []
-    plan.resolve(config)
+    resolve.plan_of(config)
     objectives["rloo"]["anchors"] = []
     refused(config, r"tasks\.length\.alignment\.objectives: all anchors are empty")
 
@@ -647,7 +647,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
     text = (ROOT / "config" / "smoke.yaml").read_text()
     path.write_text(text.replace("        dpo:\n", "        rloo:\n", 1))
     with pytest.raises(SystemExit, match="1"):
-        plan.resolve_or_exit(yaml.safe_load(path.read_text()), [path])
+        resolve.plan_or_exit(yaml.safe_load(path.read_text()), [path])
     message = (
         r"config error: tasks\.length\.alignment\.objectives\.rloo: there are two of this name in "
         r".*, lines (\d+) and (\d+); rename one"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import names, plan
+from study import names, resolve
 from study.schema import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_a_hostile_name_of_a_task_an_objective_or_a_study_is_refused(config, nam
     objectives[name] = objectives["dpo"] | {"objective": "dpo"}
     for changed in (of_study, of_task, of_objective):
         with pytest.raises(ConfigError):
-            plan.resolve(changed)
+            resolve.plan_of(changed)
 
 
 @pytest.mark.parametrize("name", ["length", "rloo-judge", "rloo-3-1", "my_task", "T5", "7"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import modules, plan, settings
+from study import modules, plan, resolve, settings
 from study.plan import Run
 from study.strengths import label
 
@@ -37,7 +37,7 @@ def config() -> dict:
 
 
 def length_of(config: dict) -> plan.TaskPlan:
-    return plan.resolve(config).tasks["length"]
+    return resolve.plan_of(config).tasks["length"]
 
 
 def rloo_of(config: dict) -> dict:
@@ -65,7 +65,7 @@ def test_the_default_strength_is_the_one_named_in_whatever_order_anchors_stand(
     config, anchors, default_beta
 ):
     rloo_of(config).update(anchors=anchors, default_beta=default_beta)
-    resolved = plan.resolve(config)
+    resolved = resolve.plan_of(config)
     task = resolved.tasks["length"]
     expected = Run("rloo", label(default_beta), 0)
     assert task.main_run == expected
@@ -114,7 +114,7 @@ def test_baselines_that_reweight_are_not_decoded(config):
     decoded = [policy["name"] for policy in task.decodings["baselines"].policies]
     assert decoded == ["weights", "probabilities", "temperature", "top_k"]
     assert task.decodings["baselines"].policies[3]["options"] == {"k": 5}
-    judging = settings.judging(plan.resolve(config), task)
+    judging = settings.judging(resolve.plan_of(config), task)
     assert judging["reweighted"] == {"best_of_n": ("2",)}
 
     config["tasks"]["length"]["dera"] = {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from study import estimate, plan, several_rewards
+from study import estimate, resolve, several_rewards
 from study.schema import ConfigError
 from tests.workflow.studies import tiny_study, with_rloo
 
@@ -42,7 +42,7 @@ def config() -> dict:
 
 
 def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(config):
-    plan.resolve(config)
+    resolve.plan_of(config)
     assert several_rewards.lam_pairs(SECTION) == [
         [0.1, 0.9],
         [1.5, -0.5],
@@ -61,11 +61,11 @@ def test_dera_decodes_each_joint_models_weights_the_ends_and_what_lies_beyond(co
 
 
 def test_decoding_more_pairs_takes_longer(config):
-    before = estimate.seconds(plan.resolve(config))
+    before = estimate.seconds(resolve.plan_of(config))
     config["tasks"]["summarization"]["several_rewards"]["beyond"] += [[3, 0]]
-    after = estimate.seconds(plan.resolve(config))
+    after = estimate.seconds(resolve.plan_of(config))
     del config["tasks"]["summarization"]["several_rewards"]
-    assert estimate.seconds(plan.resolve(config)) < before < after
+    assert estimate.seconds(resolve.plan_of(config)) < before < after
 
 
 HERE, THERE = ("several_rewards",), ("alignment", "objectives")
@@ -195,4 +195,4 @@ def test_a_mistake_is_refused_by_name(config, name):
     if name == "two anchors":
         section["default_beta"] = 0.1  # without it, it would be missed first
     with pytest.raises(ConfigError, match=message.replace("@", re.escape("tasks.summarization"))):
-        plan.resolve(config)
+        resolve.plan_of(config)

@@ -1,0 +1,146 @@
+"""Resolving a config into a plan: it is checked, and what it leaves unsaid is filled in."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from study import baselines, checks, names, objective_checks, schema, several_rewards
+from study.objective_checks import Declared
+from study.plan import ObjectivePlan, Plan, TaskPlan
+from study.schema import ConfigError
+from study.strengths import label
+
+#: Keys of an objective that say which models are trained and compared, not how one is trained.
+NOT_FOR_TRAINING = {
+    "betas",
+    "anchors",
+    "default_beta",
+    "fine_grid",
+    "seeds",
+    "reward_margin",
+}
+
+
+def plan_of(config: Mapping[str, Any]) -> Plan:
+    """Check a config, as read from YAML, and say what it means.
+
+    Files of the user's own are read, but objectives are not imported. The files of corpora are not
+    looked for here: `plan_or_exit` does that.
+
+    Raises:
+        ConfigError: naming the first key that is wrong.
+    """
+    schema.check(config)
+    names.check("study", config["study"], "study")
+    names.check_all("tasks", config["tasks"], "task")
+    tasks = {}
+    for name, section in config["tasks"].items():
+        tasks[name] = _resolve_task(f"tasks.{name}", name, section, config["seed"])
+    main_task = tasks[_main_task(config)]
+    return Plan(config["study"], config["seed"], config["statistics"], tasks, main_task, config)
+
+
+def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Plan:
+    """Resolve a config and find the files of its corpora; a mistake ends the process with one line.
+
+    Args:
+        config: as read from YAML.
+        files: the files that the config was read from. No key may stand twice in one of them.
+    """
+    try:
+        for path in files:
+            schema.refuse_repeated_keys(Path(path))
+        plan = plan_of(config)
+        tasks = {}
+        for name, task in plan.tasks.items():
+            files_by_split = checks.corpus_files(f"tasks.{name}.corpus", task.section["corpus"])
+            tasks[name] = dataclasses.replace(task, corpus_files=files_by_split)
+        return dataclasses.replace(plan, tasks=tasks, main_task=tasks[plan.main_task.name])
+    except ConfigError as error:
+        print(f"config error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) -> TaskPlan:
+    """Check the section of a task, which stands at `key`, and resolve it."""
+    # Check the whole section before anything is made of it.
+    module, corpora = checks.check_task(key, name, section)
+    declared = objective_checks.check(key, section)
+    task_baselines = baselines.check(key, section)
+    if "several_rewards" in section:
+        several_rewards.check(key, section)
+
+    # Fill in what the section leaves to defaults.
+    objectives = {}
+    for objective_name, declared_module in declared.items():
+        objectives[objective_name] = _resolve_objective(objective_name, section, declared_module)
+    return TaskPlan(
+        name=name,
+        section=section,
+        study_seed=seed,
+        module=module,
+        corpora=corpora,
+        corpus_files={},
+        objectives=objectives,
+        main_objective=_main_objective(section["alignment"], objectives),
+        baselines=task_baselines,
+    )
+
+
+def _resolve_objective(name: str, task: Mapping[str, Any], declared: Declared) -> ObjectivePlan:
+    """Resolve a checked objective; the task says what the objective's own section does not."""
+    alignment = task["alignment"]
+    section = alignment["objectives"][name]
+    anchors = tuple(label(anchor) for anchor in section["anchors"])
+    if "default_beta" in section:
+        default_beta = label(section["default_beta"])
+    else:
+        default_beta = anchors[0] if anchors else None  # the checks allow one anchor at most here
+    return ObjectivePlan(
+        name=name,
+        declared=declared,
+        reward=section.get("reward", "gold"),
+        reward_margin=section.get("reward_margin", task["reward_margin"]),
+        betas=tuple(label(beta) for beta in section["betas"]),
+        anchors=anchors,
+        default_beta=default_beta,
+        fine_grid=section.get("fine_grid", True),
+        seeds=tuple(section.get("seeds", alignment["seeds"])),
+        training={key: value for key, value in section.items() if key not in NOT_FOR_TRAINING},
+    )
+
+
+def _main_objective(
+    alignment: Mapping[str, Any], objectives: Mapping[str, ObjectivePlan]
+) -> ObjectivePlan:
+    """The objective that the config names, or the only one with an anchor."""
+    if "main_objective" in alignment:
+        return objectives[alignment["main_objective"]]
+    (with_anchor,) = [objective for objective in objectives.values() if objective.anchors]
+    return with_anchor
+
+
+def _main_task(config: Mapping[str, Any]) -> str:
+    """The name of the task that the config names as its main one, or of its only task.
+
+    Raises:
+        ConfigError: if there are several tasks and none is named, or the named one is not there.
+    """
+    tasks = list(config["tasks"])
+    if "main_task" not in config:
+        if len(tasks) > 1:
+            raise ConfigError(
+                f"main_task: missing, but there are several tasks ({', '.join(tasks)}); name the "
+                "one whose models the curve trial and the benchmark use"
+            )
+        return tasks[0]
+    if config["main_task"] not in tasks:
+        raise ConfigError(
+            f"main_task = {config['main_task']!r}: there is no such task; "
+            f"allowed: {', '.join(tasks)}"
+        )
+    return config["main_task"]
