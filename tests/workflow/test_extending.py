@@ -75,6 +75,17 @@ def test_the_guide_leads_to_a_column_of_the_metric(extended):
     assert completions["metric:my_metric"].tolist() == pytest.approx(by_hand)
 
 
+def test_the_guide_leads_to_a_baseline_that_is_decoded_judged_and_compared(extended):
+    results = extended.folder / "results/example"
+    for task in ("length", "one-sentence"):
+        policies = pd.read_csv(results / task / "tables/policies.csv")
+        of_baseline = policies[policies["kind"] == "square-roots"]
+        assert sorted(set(of_baseline["knob"])) == [0.25, 0.5, 0.75]
+        assert (of_baseline["passes"] == 2).all()
+        claims = json.loads((results / task / "claims.json").read_text())
+        assert any("baseline-square-roots" in claim["id"] for claim in claims)
+
+
 def test_every_result_that_the_guide_mentions_is_there(extended):
     for mentioned in re.findall(r"`(results/example/[^`]+)`", GUIDE.read_text()):
         assert (extended.folder / mentioned).stat().st_size > 1000, mentioned

@@ -27,7 +27,7 @@ def test_the_study_runs_on_human_text(warm_environment, tmp_path):
     corpus = shipped["tasks"]["length"]["corpus"]
     study = Study(tmp_path, tiny_study(length=with_rloo("length")), warm_environment)
     study.section("length")["corpus"] = corpus
-    study.finish()
+    study.finish("results/tiny/claims.json", "results/tiny/length/tables/policies.csv")
     prompts = pd.read_parquet(study.results / "length/data/test.parquet")["prompt"]
     assert prompts.str.endswith("\nSummary:").all()
     assert prompts.str.split().str.len().max() <= corpus["max_prompt_words"] + 1
