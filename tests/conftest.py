@@ -16,12 +16,16 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 LONGEST = [
-    "tests/workflow/test_extending.py",
     "tests/workflow/test_workflow.py",
+    "tests/workflow/test_extending.py",
+    "tests/workflow/test_local_text.py",
+    "tests/workflow/test_refusals.py",
     "tests/dera/test_speculative.py",
     "tests/dera/test_generate.py",
-    "tests/eval/test_claims.py",
     "tests/figures/test_figures.py",
+    "tests/figures/test_task_figures.py",
+    "tests/eval/claims/test_baselines.py",
+    "tests/eval/claims/test_agreement.py",
 ]
 
 
