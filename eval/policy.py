@@ -66,7 +66,5 @@ def passes(policy: Policy) -> int | None:
     """Return how often a model is run for a token; None where no such policy is decoded."""
     if policy.kind in PASSES:
         return PASSES[policy.kind]
-    baseline = baselines.by_kind().get(policy.kind)
-    if baseline is None:
-        return None
-    return int(policy.knob or 0) if baseline.PASSES == "knob" else baseline.PASSES
+    declared = baselines.passes_by_kind().get(policy.kind)
+    return int(policy.knob or 0) if declared == "knob" else declared

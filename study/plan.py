@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from study import several_rewards
@@ -154,7 +155,7 @@ class TaskPlan:
             lams |= {exact(lam) for lam in self.section["dera"]["lams"]}
         return sorted(lams)
 
-    @property
+    @cached_property
     def decodings(self) -> dict[str, Decoding]:
         """Every decoding job of the task, by name."""
         decodings = [self._decode_reference(), *map(self._decode_run, self.runs)]

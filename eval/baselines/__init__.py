@@ -27,6 +27,7 @@ where `rewards` has the rewards of the reference's completions, shape (prompts, 
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 
 from study import modules
@@ -48,6 +49,16 @@ def load(name: str) -> ModuleType:
     if name not in names():
         raise ValueError(f"there is no baseline {name!r}; allowed: {', '.join(names())}")
     return modules.load(f"{PACKAGE}.{name}")
+
+
+@functools.cache
+def passes_by_kind() -> dict[str, int | str]:
+    """The declared PASSES of every baseline by its `kind`, read without importing torch."""
+    passes = {}
+    for name in names():
+        module = f"{PACKAGE}.{name}"
+        passes[modules.literal(module, "NAME")] = modules.literal(module, "PASSES")
+    return passes
 
 
 def by_kind() -> dict[str, ModuleType]:
