@@ -1,22 +1,22 @@
-"""Decide every claim of a task, and tabulate what training and decoding cost.
+"""Decide every claim of a task, and show what controls make of each verdict.
 
-The job writes claims.json, costs.csv and agreement.csv. Its settings are `eval.judging.Judging`.
-The exit status is 0 whatever the verdicts are: a claim that fails is a result.
+The job writes claims.json, costs.csv, agreement.csv, and controls.csv. Each control breaks the
+evidence on purpose, and the claims are decided again (`eval.controls`). Its settings are
+`eval.judging.Judging`. The exit status is 0 whatever the verdicts are: a claim that fails is a
+result.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from datasets import Dataset
-from torch import nn
 
-from dera.model.realigned import RealignedModel
-from eval import policies
+from eval import controls, policies, readings
 from eval import several_rewards as several_rewards_table
 from eval.claims import (
     Claim,
@@ -35,11 +35,11 @@ from eval.claims import (
     transition,
 )
 from eval.judging import Judging
+from eval.readings import Readings
 from study import job
 
-#: The modules that decide claims, in the order in which the pages show these.
+#: The modules that decide claims from tables, in the order in which the pages show these.
 CLAIMS = (
-    identities,
     convergence,
     agreement,
     transition,
@@ -54,94 +54,80 @@ CLAIMS = (
 )
 
 
-def training_seconds(adapters: list[Path]) -> dict[str, dict[str, float]]:
-    """Return for each objective the mean seconds of a training run, and the runs a seed needs."""
-    records = pd.DataFrame([job.read_json(folder / "training.json") for folder in adapters])
-    result = {}
-    for objective, runs in records.groupby("objective"):
-        result[objective] = {
-            "seconds a run": float(runs["seconds"].mean()),
-            "runs per seed": int(runs["beta"].nunique()),
-        }
-    return result
+def training_and_decoding(adapters: list[Path], samples: list[Path]) -> pd.DataFrame:
+    """Return what a model of each objective and training seed takes to train and to decode.
 
-
-def sampling_seconds(samples: list[Path]) -> dict[str, dict[str, float]]:
-    """Return for each objective how long it takes to decode the held-out prompts once, in seconds.
-
-    The seconds are means for DeRa, over its lams, and for a retrained model alone.
+    Returns:
+        One row for each objective and seed, with `betas` (how many models were trained), and the
+        mean seconds of a training (`training`), of decoding the held-out prompts once by a
+        retrained model (`retrained`), and by DeRa at one lam (`dera`, NaN where there is none).
     """
-    times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    records = []
+    for folder in adapters:
+        record = job.read_json(folder / "training.json")
+        key = {"objective": record["objective"], "seed": int(record["seed"])}
+        records.append({**key, "kind": "training", "seconds": record["seconds"]})
     for folder in samples:
         for decoded in job.read_json(folder / "decoding.json")["policies"]:
             if decoded["kind"] in ("dera", "retrained"):
+                key = {"objective": decoded["objective"], "seed": int(decoded["seed"])}
                 seconds = decoded["decoding_seconds"] / decoded["lams"]
-                times[decoded["objective"]][decoded["kind"]].append(seconds)
-    means: dict[str, dict[str, float]] = {}
-    for objective, by_kind in times.items():
-        means[objective] = {kind: sum(runs) / len(runs) for kind, runs in by_kind.items()}
-    return means
+                records.append({**key, "kind": decoded["kind"], "seconds": seconds})
+    table = pd.DataFrame(records)
+    seconds = table.pivot_table(index=["objective", "seed"], columns="kind", values="seconds")
+    trained = table[table["kind"] == "training"].groupby(["objective", "seed"]).size()
+    kinds = ["training", "retrained", "dera"]
+    return seconds.reindex(columns=kinds).assign(betas=trained).reset_index()
 
 
-def parameter_bytes(reference: Path, adapter: Path) -> dict[str, float]:
-    """Return the bytes of one model's parameters, of the pair as decoded here, and of the adapter.
+def seconds_saved(costs: pd.DataFrame) -> dict[str, list[float]]:
+    """Return for each objective what `Evidence.seconds_saved` has, one number a training seed.
 
-    The study decodes two whole models. The aligned model could also share the reference's
-    weights, and add its adapter to them.
+    Each of the other strengths takes a training and a decoding by retraining, and a decoding by
+    DeRa. Objectives without another strength, or that DeRa does not start from, are left out.
     """
-    pair = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
-    shared = RealignedModel.from_pretrained(reference, adapter)
-    model = _bytes(pair.aligned)
-    return {
-        "model bytes": model,
-        "pair bytes": _bytes(pair),
-        "adapter bytes": _bytes(shared) - model,
-    }
+    compared = costs[(costs["betas"] > 1) & costs["dera"].notna()]
+    logs = {}
+    for objective, rows in compared.groupby("objective"):
+        ratio = (rows["training"] + rows["retrained"]) / rows["dera"]
+        logs[str(objective)] = np.log(ratio).tolist()
+    return logs
 
 
-def _bytes(model: nn.Module) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+def reward_spread(table: pd.DataFrame, judging: Judging) -> dict[str, float]:
+    """Return the standard deviation of each objective's reward over the reference's completions."""
+    reference = table[table["kind"] == "reference"]
+    spreads = {}
+    for name, objective in judging.objectives.items():
+        spreads[name] = float(policies.weighted(reference, objective.reward).std())
+    return spreads
 
 
-def costs(
-    training: dict[str, dict[str, float]], sampling: dict[str, dict[str, float]]
-) -> pd.DataFrame:
-    """Return a row for each objective, for the figure `cost`."""
-    rows = []
-    for objective, measured in sampling.items():
-        rows.append({"objective": objective, **training[objective], **measured})
-    return pd.DataFrame(rows)
+def evidence_from(
+    task: str, table: pd.DataFrame, read: Readings, judging: Judging, seed: int
+) -> Evidence:
+    """Return what the claims are decided from, as far as the tables have it.
 
-
-def gather_evidence(args: argparse.Namespace, judging: Judging) -> Evidence:
-    """Read the tables and records that the arguments name."""
-    table = pd.read_parquet(args.completions)
+    Args:
+        table: scored completions.
+        read: the readings of the retrained models.
+        judging: the settings, with all objectives of the task.
+    """
     realigned = judging.with_anchors()
-
-    # what decoding costs, for the objectives that DeRa starts from
-    memory = parameter_bytes(args.reference, args.checked_adapter)
-    sampling = {}
-    for objective, seconds in sampling_seconds(args.samples).items():
-        if objective in realigned.objectives:
-            sampling[objective] = {**seconds, **memory}
-
     points = several_rewards_table.points(table, judging) if judging.several_rewards else []
     return Evidence(
-        task=args.task,
+        task=task,
         policies=policies.from_completions(table, realigned),
         judging=realigned,
-        seed=args.seed,
-        training_seconds=training_seconds(args.adapters),
-        sampling_seconds=sampling,
-        reference=args.reference,
-        checked_adapter=args.checked_adapter,
-        prompts=list(Dataset.from_parquet(str(args.prompts))["prompt"]),
+        readings=read,
+        seed=seed,
+        reward_spread=reward_spread(table, realigned),
         several_rewards=points,
     )
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Return every claim of the task."""
+    """Return every claim that is decided from tables."""
     claims = []
     for module in CLAIMS:
         claims += module.decide(evidence)
@@ -161,7 +147,7 @@ def arguments() -> argparse.Namespace:
         "--checked-adapter",
         type=Path,
         required=True,
-        help="folder of the adapter on which the identities are checked and memory is measured",
+        help="folder of the adapter on which the identities are checked",
     )
     parser.add_argument(
         "--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies"
@@ -170,12 +156,18 @@ def arguments() -> argparse.Namespace:
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
     )
     parser.add_argument(
+        "--readings", type=Path, nargs="*", default=[], help="Parquet files of readings"
+    )
+    parser.add_argument(
         "--agreement",
         type=Path,
         required=True,
-        help="CSV file for the differences between retrained models and DeRa",
+        help="CSV file for the agreement of retrained models and DeRa at each beta",
     )
-    parser.add_argument("--costs", type=Path, required=True, help="CSV file for the costs")
+    parser.add_argument("--costs", type=Path, required=True, help="CSV file for the seconds taken")
+    parser.add_argument(
+        "--controls", type=Path, required=True, help="CSV file for the verdicts under controls"
+    )
     parser.add_argument("--output", type=Path, required=True, help="claims.json")
     return parser.parse_args()
 
@@ -183,19 +175,37 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     with job.running(f"{args.task} claims", args) as progress:
-        evidence = gather_evidence(args, job.settings_of(args, Judging))
-        claims = decide(evidence)
+        judging = job.settings_of(args, Judging)
+        table = pd.read_parquet(args.completions)
+        read = readings.read_tables(args.readings)
+        costs = training_and_decoding(args.adapters, args.samples)
+        evidence = evidence_from(args.task, table, read, judging, args.seed)
+        with_models = dataclasses.replace(
+            evidence,
+            seconds_saved=seconds_saved(costs),
+            reference=args.reference,
+            checked_adapter=args.checked_adapter,
+            prompts=list(Dataset.from_parquet(str(args.prompts))["prompt"]),
+        )
+        claims = identities.decide(with_models) + decide(with_models)
         for claim in claims:
             progress.say(f"{claim.id}: {claim.verdict}")
 
+        def verdicts(broken: pd.DataFrame, broken_readings: Readings) -> dict[str, str]:
+            again = evidence_from(args.task, broken, broken_readings, judging, args.seed)
+            return {claim.id: claim.verdict for claim in decide(again)}
+
+        controlled = controls.table(table, read, judging, verdicts, progress)
+
         # the claims come last, because a job that has written them is done
         tables = {
-            args.costs: costs(evidence.training_seconds, evidence.sampling_seconds),
             args.agreement: agreement.table(evidence),
+            args.controls: controlled,
+            args.costs: costs,
         }
-        for path, table in tables.items():
+        for path, content in tables.items():
             with job.atomic_path(path) as temporary:
-                table.to_csv(temporary, index=False)
+                content.to_csv(temporary, index=False)
         job.write_json(args.output, [dataclasses.asdict(claim) for claim in claims])
 
 

@@ -277,6 +277,7 @@ rule decide_claims:
         claims=f"{OF_TASK}/claims.json",
         costs=f"{OF_TASK}/tables/costs.csv",
         agreement=f"{OF_TASK}/tables/agreement.csv",
+        controls=f"{OF_TASK}/tables/controls.csv",
     log:
         f"{OF_TASK}/logs/decide_claims.log",
     benchmark:
@@ -298,12 +299,40 @@ rule decide_claims:
         " --reference {input.reference:q} --adapters {input.adapters:q}"
         " --checked-adapter {params.checked_adapter:q} --samples {input.samples:q}"
         " --prompts {input.prompts:q} --costs {output.costs:q} --agreement {output.agreement:q}"
-        " --output {output.claims:q}"
+        " --controls {output.controls:q} --output {output.claims:q}"
+
+
+rule time_decoding:
+    input:
+        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
+        adapter=MAIN_ADAPTER,
+        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
+    output:
+        f"{RESULTS}/tables/timings.csv",
+    log:
+        f"{RESULTS}/logs/time_decoding.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/time_decoding.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: workflow.cores or 1  # a job that is timed has the machine to itself
+    resources:
+        gpu=GPU,
+    params:
+        settings=text(settings.timing(MAIN_TASK)),
+        code=source_digest("eval.time_decoding"),
+        seed=PLAN.seed,
+    shell:
+        "python -m eval.time_decoding --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q}"
+        " --prompts {input.prompts:q} --output {output:q}"
 
 
 rule gather_claims:
     input:
-        expand(f"{RESULTS}/{{task}}/claims.json", task=PLAN.tasks),
+        claims=expand(f"{RESULTS}/{{task}}/claims.json", task=PLAN.tasks),
+        controls=expand(f"{RESULTS}/{{task}}/tables/controls.csv", task=PLAN.tasks),
+        timings=rules.time_decoding.output,
     output:
         json=f"{RESULTS}/claims.json",
         markdown=f"{RESULTS}/claims.md",
@@ -330,6 +359,8 @@ rule gather_claims:
         study=PLAN.study,
         seed=PLAN.seed,
         code=source_digest("eval.gather_claims"),
+        elsewhere=PUBLISHED_CLAIMS,
     shell:
-        "python -m eval.gather_claims {input:q} --study {params.study:q} --seed {params.seed:q}"
+        "python -m eval.gather_claims {input.claims:q} --controls {input.controls:q}"
+        " --timings {input.timings:q} --elsewhere {params.elsewhere:q} --study {params.study:q} --seed {params.seed:q}"
         " --log {log:q} --output {output.json:q}"

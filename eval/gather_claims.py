@@ -1,7 +1,7 @@
 """Gather the claims of all tasks, and those of no task, into the study's pages.
 
-The job writes claims.json; claims.md, the study's front page; and questions.md, the open questions
-that the claims answer. Both pages are also written as HTML, for the report.
+The job writes claims.json; claims.md, the study's front page; and questions.md, which answers the
+open questions. Both pages are also written as HTML, for the report.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from markdown_it import MarkdownIt
 
-from eval import questions
-from eval.claims import FAILED, PAPER, PARTLY, REPRODUCED, UNTESTED, identities
+from eval import controls, questions
+from eval.claims import PAPER, REPRODUCED, UNTESTED, VERDICTS, cost, identities
 from study import job
 
 STYLE = (
@@ -24,16 +25,29 @@ STYLE = (
     "td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
     "pre{white-space:pre-wrap}"
 )
+#: The tables of the page below the one of the paper's claims, by the part that they show.
+PARTS = {
+    "paper": "Every claim of the paper",
+    "limit": "Limits: where it breaks, and what does better",
+    "premise": "Premises and checks",
+}
 
 
-def front_page(study: str, claims: list[dict[str, Any]]) -> str:
+def front_page(
+    study: str, claims: list[dict[str, Any]], controlled: pd.DataFrame | None = None
+) -> str:
     """Return the study's front page as Markdown.
 
-    One table has the paper's claims beside ours, another has every claim; then the evidence of each
-    claim follows in a section of its own.
+    The first table has a row for each claim of the paper. Then come the tables of all claims, part
+    by part, the table of controls, and the evidence of each claim in a section of its own.
     """
     lines = [f"# Claims of the study `{study}`", "", *_papers_claims(claims)]
-    lines += ["", "## Every claim", "", *_every_claim(claims)]
+    for part, title in PARTS.items():
+        of_part = [claim for claim in claims if claim["part"] == part]
+        if of_part:
+            lines += ["", f"## {title}", "", *_list(of_part)]
+    if controlled is not None and len(controlled):
+        lines += ["", *_controls(controlled)]
     for claim in claims:
         lines += ["", f"## {claim['id']}", "", *section(claim)]
         if claim["figure"]:
@@ -43,23 +57,58 @@ def front_page(study: str, claims: list[dict[str, Any]]) -> str:
 
 def _papers_claims(claims: list[dict[str, Any]]) -> list[str]:
     """Return the table of what the paper claims, and what our claims say about it."""
-    lines = ["| claimed | our verdicts | our numbers |", "| --- | --- | --- |"]
+    lines = ["| the paper claims | our verdicts | a number |", "| --- | --- | --- |"]
     for about, text in PAPER.items():
         ours = [claim for claim in claims if claim["about"] == about]
         if ours:
-            numbers = "<br>".join(f"`{claim['id']}`: {claim['headline']}" for claim in ours)
-            lines.append(f"| {text} | {_counted(ours)} | {numbers} |")
+            lines.append(f"| {text} | {_counted(ours)} | {_number(ours)} |")
     return lines
 
 
-def _every_claim(claims: list[dict[str, Any]]) -> list[str]:
-    """Return the table of all claims, each with a link to its section."""
-    lines = ["| task | claim | verdict | numbers |", "| --- | --- | --- | --- |"]
+def _number(claims: list[dict[str, Any]]) -> str:
+    """Return a number of the claim that is furthest from being reproduced, with a link to it.
+
+    A claim that was not tested has none to show, if another was.
+    """
+    order = [
+        UNTESTED,
+        REPRODUCED,
+        *[name for name in VERDICTS if name not in (UNTESTED, REPRODUCED)],
+    ]
+    shown_claim = max(claims, key=lambda claim: order.index(claim["verdict"]))
+    return f"{shown_claim['brief'] or 'see'} ({_link(shown_claim)})"
+
+
+def _list(claims: list[dict[str, Any]]) -> list[str]:
+    """Return the table of some claims, each with a link to its section."""
+    lines = ["| claim | verdict | numbers |", "| --- | --- | --- |"]
     for claim in claims:
-        link = f"[`{claim['id']}`](#{claim['id'].replace('.', '')})"
-        said = f"{claim['claim']} ({link})"
         verdict = f"**{claim['verdict']}**"
-        lines.append(f"| {claim['task'] or 'all'} | {said} | {verdict} | {claim['headline']} |")
+        lines.append(f"| {claim['claim']} ({_link(claim)}) | {verdict} | {claim['headline']} |")
+    return lines
+
+
+def _link(claim: dict[str, Any]) -> str:
+    return f"[`{claim['id']}`](#{claim['id'].replace('.', '')})"
+
+
+def _controls(controlled: pd.DataFrame) -> list[str]:
+    """Return the section on controls: what became of the claims that each of them aims at."""
+    lines = [
+        "## Controls",
+        "",
+        "Each control breaks the evidence on purpose, and the claims are decided again. A claim "
+        "that a control aims at must not stay reproduced.",
+        "",
+        "| control | what is broken | aimed at and reproduced before | still reproduced | became |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in controls.summary(controlled).to_dict("records"):
+        survivors = f" (`{row['survivors']}`)" if row["survivors"] else ""
+        lines.append(
+            f"| {row['control']} | {row['what is broken']} | {row['reproduced before']} | "
+            f"{row['still reproduced']}{survivors} | {row['became'] or '-'} |"
+        )
     return lines
 
 
@@ -106,7 +155,7 @@ def html_page(title: str, body: str) -> str:
 def _counted(claims: list[dict[str, Any]]) -> str:
     """Return how often each verdict was given."""
     counts = collections.Counter(claim["verdict"] for claim in claims)
-    given = [name for name in (REPRODUCED, PARTLY, FAILED, UNTESTED) if counts[name]]
+    given = [name for name in VERDICTS if counts[name]]
     return ", ".join(f"**{name}** {counts[name]}" for name in given)
 
 
@@ -144,17 +193,31 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("claims", type=Path, nargs="+", help="claims.json of each task")
     parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--timings", type=Path, required=True, help="CSV file of timings")
+    parser.add_argument(
+        "--controls", type=Path, nargs="*", default=[], help="controls.csv of each task"
+    )
+    parser.add_argument(
+        "--elsewhere",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="claims.json of other studies, for questions that this study does not answer",
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="claims.json; the pages are written beside it"
     )
     args = parser.parse_args()
     with job.running("claims", args) as progress:
-        claims = [dataclasses.asdict(identities.exact(args.seed))]
+        of_study = [identities.exact(args.seed), *cost.price(pd.read_csv(args.timings))]
+        claims = [dataclasses.asdict(claim) for claim in of_study]
         for path in args.claims:
             claims += job.read_json(path)
+        controlled = [pd.read_csv(path) for path in args.controls]
+        elsewhere = {path.parent.name: job.read_json(path) for path in args.elsewhere}
         pages = {
-            "claims": front_page(args.study, claims),
-            "questions": questions.page(args.study, claims),
+            "claims": front_page(args.study, claims, pd.concat(controlled) if controlled else None),
+            "questions": questions.page(args.study, claims, elsewhere),
         }
         for name, page in pages.items():
             _write(args.output.with_name(f"{name}.md"), page)

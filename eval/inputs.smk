@@ -39,3 +39,5 @@ def judging(wildcards):
 MAIN_TASK = PLAN.main_task
 MAIN_ADAPTER = model_folder(MAIN_TASK, MAIN_TASK.main_run)
 TABLES = ["policies", "costs", "agreement"]
+#: Studies that were published earlier answer what this one leaves open.
+PUBLISHED_CLAIMS = sorted(map(str, Path(workflow.basedir, "docs").glob("*/claims.json")))

@@ -28,10 +28,9 @@ Exact = Annotated[Fraction, pydantic.BeforeValidator(_exact)]
 
 @job.settings_class
 class Statistics:
-    """How intervals are computed, and the smallest rank correlation that counts as agreement."""
+    """How often prompts are resampled for the intervals of the curve over lam."""
 
     bootstrap_resamples: int
-    rank_correlation: float
 
 
 @job.settings_class
@@ -39,13 +38,12 @@ class Objective:
     """What a judging job knows about one objective of the task.
 
     `reward` is what training maximised: a column of the table of completions, or the weights of
-    several columns. Rewards that differ by at most `reward_margin` count as equal. `optimum` says
-    whether the true optimum is known in closed form. `default_beta` is the anchor that decodes the
-    fine grid of lams; an objective that DeRa does not start from has no anchors and no default.
+    several columns. `optimum` says whether the true optimum is known in closed form. `default_beta`
+    is the anchor that decodes the fine grid of lams; an objective that DeRa does not start from has
+    no anchors and no default.
     """
 
     reward: str | dict[str, float]
-    reward_margin: float
     optimum: Literal["known", "unknown"]
     betas: tuple[Exact, ...]
     anchors: tuple[Exact, ...]

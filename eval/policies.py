@@ -16,19 +16,21 @@ from eval import baselines, reweighting
 from eval.columns import as_numbers, effective_beta
 from eval.completions import LABELS, applicable, grid, measures, weighted
 from eval.judging import Judging
-from eval.policy import Policy, find, passes
+from eval.policy import Policy, common_seeds, find, passes, together
 
 __all__ = [
     "LABELS",
     "Policy",
     "applicable",
     "as_numbers",
+    "common_seeds",
     "effective_beta",
     "find",
     "from_completions",
     "grid",
     "measures",
     "passes",
+    "together",
     "weighted",
 ]
 
@@ -175,4 +177,5 @@ def _mean(seeds: list[Policy]) -> Policy:
         gap=gap,
         gold=gold,
         knob=first.knob,
+        by_seed=tuple(seeds),
     )

@@ -38,6 +38,7 @@ def optimum(reference: pd.DataFrame, objective: str, beta: Fraction) -> Policy:
         beta=beta,
         anchor=None,
         lam=None,
+        log_normalizer=estimators.log_normalizer(log_weights),
     )
 
 

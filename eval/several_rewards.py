@@ -5,8 +5,8 @@ If `pi_i` is the optimum of `E[r_i] - beta KL`, then the optimum of `E[sum_i w_i
 weights that sums to 1 is also a pair of weights of the rewards. A pair that does not sum to 1 is
 another strength.
 
-The job writes several_rewards.csv with a row for each point, and with 95% bootstrap intervals that
-resample prompts. Its settings are `eval.judging.Judging`.
+The job writes several_rewards.csv with a row for each point, and with 95% intervals over seeds and
+prompts. Its settings are `eval.judging.Judging`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,8 @@ import pandas as pd
 from dera import estimators
 from dera.estimators import Array
 from eval import policies
-from eval.judging import Judging, Objective
+from eval.judging import Judging
+from eval.statistics import measure
 from study import job
 
 Pair = tuple[Fraction, Fraction]
@@ -35,29 +35,26 @@ ONE_EACH: tuple[Pair, Pair] = ((Fraction(1), Fraction(0)), (Fraction(0), Fractio
 
 @dataclass(frozen=True)
 class Point:
-    """A policy in the plane of the two rewards, averaged over seeds within each prompt.
+    """A policy in the plane of the two rewards.
 
     `kind` is "reference", "dera", "mixture" (the exact one, reached by reweighting DeRa's
     completions), "single" (trained on one reward alone) or "joint" (trained on the weighted sum).
     `lams` are the mixing weights; for trained models they are the weights of the rewards.
-    `per_prompt` has an array of shape (prompts,) for each of `QUANTITIES`. `name` is the objective
-    that a model was trained for, and `margin` says how close rewards must be to count as equal;
-    both are None where the policy was not trained.
+    `values` has an array of shape (seeds, prompts) for each of `QUANTITIES`, or of shape
+    (1, prompts) for the reference. `name` is the objective that a model was trained for, and None
+    where the policy was not trained.
     """
 
     kind: str
     lams: Pair
-    per_prompt: dict[str, Array] = field(repr=False)
+    values: dict[str, Array] = field(repr=False)
     ess: float
     name: str | None = None
-    margin: float | None = None
 
     def reward(self, weights: Pair) -> Array:
-        """Return the weighted sum of the rewards, shape (prompts,)."""
+        """Return the weighted sum of the rewards, shape (seeds, prompts)."""
         first, second = weights
-        return (
-            float(first) * self.per_prompt["reward_1"] + float(second) * self.per_prompt["reward_2"]
-        )
+        return float(first) * self.values["reward_1"] + float(second) * self.values["reward_2"]
 
 
 def points(table: pd.DataFrame, judging: Judging) -> list[Point]:
@@ -85,9 +82,9 @@ def points(table: pd.DataFrame, judging: Judging) -> list[Point]:
     retrained = table[table["kind"] == "retrained"]
     retrained = retrained[retrained["beta"].map(Fraction) == beta]
     for name, weights in zip(section.objectives, ONE_EACH, strict=True):
-        result.append(_trained("single", weights, retrained, name, judging.objectives[name]))
+        result.append(_trained("single", weights, retrained, name))
     for name, weights in section.joint.items():
-        result.append(_trained("joint", weights, retrained, name, judging.objectives[name]))
+        result.append(_trained("joint", weights, retrained, name))
 
     # what was decoded from the two
     decoded = table[table["kind"] == "several_rewards"]
@@ -103,7 +100,7 @@ def at(all_points: list[Point], kind: str, lams: Pair) -> Point:
     return next(point for point in all_points if (point.kind, point.lams) == (kind, lams))
 
 
-def rows(all_points: list[Point], resamples: int, seed: int) -> list[dict[str, object]]:
+def rows(all_points: list[Point]) -> list[dict[str, object]]:
     """Return the lines of several_rewards.csv.
 
     Where the two weights sum to 1, `gain` is the weighted reward minus that of the reference.
@@ -120,14 +117,13 @@ def rows(all_points: list[Point], resamples: int, seed: int) -> list[dict[str, o
             "objective_1": first,
             "objective_2": second,
         }
-        columns = dict(point.per_prompt)
+        columns = dict(point.values)
         if sum(point.lams) == 1:
             columns["gain"] = point.reward(point.lams) - reference.reward(point.lams)
         for name, values in columns.items():
-            estimate = estimators.bootstrap_mean(values, resamples, seed)
-            line[name] = estimate.value
-            line[f"{name}_low"] = estimate.low
-            line[f"{name}_high"] = estimate.high
+            measured = measure(values)
+            line[name] = measured.value
+            line[f"{name}_low"], line[f"{name}_high"] = measured.interval()
         lines.append(line | {"ess": point.ess})
     return lines
 
@@ -138,15 +134,12 @@ def _pair(written: str) -> Pair:
     return Fraction(first), Fraction(second)
 
 
-def _trained(
-    kind: str, weights: Pair, retrained: pd.DataFrame, name: str, objective: Objective
-) -> Point:
+def _trained(kind: str, weights: Pair, retrained: pd.DataFrame, name: str) -> Point:
     completions = retrained[retrained["objective"] == name]
-    margin = objective.reward_margin
-    return _sampled(kind, weights, completions, name=name, margin=margin)
+    return _sampled(kind, weights, completions, name=name)
 
 
-def _sampled(kind: str, lams: Pair, completions: pd.DataFrame, **trained: Any) -> Point:
+def _sampled(kind: str, lams: Pair, completions: pd.DataFrame, name: str | None = None) -> Point:
     """Return the point of a policy that drew these completions."""
 
     def of_seed(rows_of_seed: pd.DataFrame) -> dict[str, Array]:
@@ -154,8 +147,7 @@ def _sampled(kind: str, lams: Pair, completions: pd.DataFrame, **trained: Any) -
 
     _, first_seed = next(iter(completions.groupby("seed")))
     samples = policies.grid(first_seed, "kl").shape[1]
-    per_prompt = _over_seeds(completions, of_seed)
-    return Point(kind, lams, per_prompt, ess=samples, **trained)
+    return Point(kind, lams, _by_seed(completions, of_seed), ess=samples, name=name)
 
 
 def _mixture(lams: Pair, completions: pd.DataFrame) -> Point:
@@ -176,19 +168,19 @@ def _mixture(lams: Pair, completions: pd.DataFrame) -> Point:
     for _, rows_of_seed in completions.groupby("seed"):
         log_weights = policies.grid(rows_of_seed, "log_weight")
         effective.append(estimators.effective_sample_size(log_weights).mean())
-    per_prompt = _over_seeds(completions, of_seed)
-    return Point("mixture", lams, per_prompt, ess=float(np.mean(effective)))
+    values = _by_seed(completions, of_seed)
+    return Point("mixture", lams, values, ess=float(np.mean(effective)))
 
 
-def _over_seeds(
+def _by_seed(
     completions: pd.DataFrame, of_seed: Callable[[pd.DataFrame], dict[str, Array]]
 ) -> dict[str, Array]:
-    """Return each quantity per prompt, averaged over seeds."""
+    """Return each quantity, shape (seeds, prompts)."""
     by_seed = [of_seed(rows_of_seed) for _, rows_of_seed in completions.groupby("seed")]
-    averages = {}
+    stacked = {}
     for name in QUANTITIES:
-        averages[name] = np.mean([quantities[name] for quantities in by_seed], axis=0)
-    return averages
+        stacked[name] = np.stack([quantities[name] for quantities in by_seed])
+    return stacked
 
 
 def main() -> None:
@@ -202,7 +194,7 @@ def main() -> None:
     with job.running(f"{args.task} summarize several rewards", args):
         judging = job.settings_of(args, Judging)
         all_points = points(pd.read_parquet(args.completions), judging)
-        lines = rows(all_points, judging.statistics.bootstrap_resamples, args.seed)
+        lines = rows(all_points)
         with job.atomic_path(args.output) as path:
             pd.DataFrame(lines).to_csv(path, index=False)
 

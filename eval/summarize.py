@@ -1,4 +1,4 @@
-"""Summarise a task's completions by policy, with 95% bootstrap intervals over prompts.
+"""Summarise a task's completions by policy, with 95% intervals over training seeds and prompts.
 
 Writes three tables:
 
@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from dera import estimators
 from dera.estimators import Array
 from eval import policies
 from eval.judging import Judging
-from eval.policies import Policy, applicable, as_numbers, passes
+from eval.policies import Policy, as_numbers, passes, together
+from eval.statistics import measure
 from eval.win_rates import matches, win_rate
 from study import job
 
@@ -41,7 +42,7 @@ def number(strength: Fraction | None) -> float | None:
     return None if strength is None else float(strength)
 
 
-def row(policy: Policy, judging: Judging, seed: int) -> dict[str, object]:
+def row(policy: Policy, judging: Judging) -> dict[str, object]:
     """Return a policy's line of policies.csv.
 
     Means are over the prompts that a measure applies to.
@@ -54,35 +55,40 @@ def row(policy: Policy, judging: Judging, seed: int) -> dict[str, object]:
     line["prompts"] = len(policy.per_prompt["reward"])
     line["completions"] = policy.completions
     line["ess"] = policy.ess
-    for name, values in policy.per_prompt.items():
-        line |= interval(name, values, judging.statistics.bootstrap_resamples, seed)
+    for name in policy.per_prompt:
+        (values,) = together(name, policy)
+        line |= interval(name, values)
     if policy.gap is not None:
-        line |= interval("gap", policy.gap, judging.statistics.bootstrap_resamples, seed)
+        gaps = [member.gap for member in policy.by_seed] or [policy.gap]
+        line |= interval("gap", np.stack(gaps))
     return line
 
 
-def interval(name: str, values: Array, resamples: int, seed: int) -> dict[str, float | None]:
-    """Return the columns of a measure: its mean over prompts and the ends of its 95% interval."""
-    counted = applicable(values)
-    if len(counted) < 2:  # an interval needs two prompts that the measure applies to
+def interval(name: str, values: Array) -> dict[str, float | None]:
+    """Return the columns of a measure: its mean and the ends of its 95% interval.
+
+    Args:
+        name: the name of the measure.
+        values: shape (seeds, prompts), NaN where the measure does not apply to a prompt.
+    """
+    if (~np.isnan(values).any(axis=0)).sum() < 2:  # an interval needs two prompts
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    estimate = estimators.bootstrap_mean(counted, resamples, seed)
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    measured = measure(values)
+    low, high = measured.interval()
+    return {name: measured.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def win_rates(sampled: list[Policy], judging: Judging, seed: int) -> Iterator[dict[str, object]]:
+def win_rates(sampled: list[Policy], judging: Judging) -> Iterator[dict[str, object]]:
     """Yield the lines of win_rates.csv."""
     for name, objective in judging.objectives.items():
         for policy, opponent in matches(sampled, name, objective):
-            resamples = judging.statistics.bootstrap_resamples
-            estimate = win_rate(policy, opponent, resamples, seed)
+            measured = win_rate(policy, opponent)
             line = names_of(policy)
             for column, value in names_of(opponent).items():
                 if column != "objective":
                     line[f"against_{column}"] = value
-            line["win_rate"] = estimate.value
-            line["win_rate_low"] = estimate.low
-            line["win_rate_high"] = estimate.high
+            line["win_rate"] = measured.value
+            line["win_rate_low"], line["win_rate_high"] = measured.interval()
             line["prompts"] = len(policy.per_prompt["gold"])
             yield line
 
@@ -118,12 +124,12 @@ def main() -> None:
         compared = policies.from_completions(table, judging)
         rows = []
         for count, policy in enumerate(compared, start=1):
-            rows.append(row(policy, judging, args.seed))
+            rows.append(row(policy, judging))
             progress.update(count, len(compared), "policies")
         contents = {
             args.policies: pd.DataFrame(rows),
             args.lengths: length_distributions(table),
-            args.win_rates: pd.DataFrame(win_rates(compared, judging, args.seed)),
+            args.win_rates: pd.DataFrame(win_rates(compared, judging)),
         }
         for path, content in contents.items():
             with job.atomic_path(path) as temporary:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dera.estimators import Array, Estimate, bootstrap_mean
+from dera.estimators import Array
 from eval.judging import Objective
-from eval.policy import Policy, find
+from eval.policy import Policy, common_seeds, find
+from eval.statistics import Measurement, measure
 
 TIE = 1e-9  # golds this close are equal: they are sums of the same few numbers
 
@@ -31,10 +32,17 @@ def win_rate_per_prompt(first: Array, second: Array) -> Array:
     return np.where(np.abs(difference) <= TIE, 0.5, difference > 0).mean((1, 2))
 
 
-def win_rate(
-    first: Policy, second: Policy, resamples: int, seed: int, prompts: slice = slice(None)
-) -> Estimate:
-    """Return the win rate of the first policy over the second with its 95% interval over prompts.
+def win_rates_by_seed(first: Policy, second: Policy) -> Array:
+    """Return the win rate of the first policy over the second for each seed and prompt.
+
+    Two policies with seeds are compared seed by seed. A policy without seeds, such as the
+    reference, is compared with every seed of the other.
+
+    Args:
+        first, second: means over seeds, or policies without seeds.
+
+    Returns:
+        shape (seeds, prompts), or (1, prompts) where neither has seeds.
 
     Raises:
         ValueError: if a policy was not sampled.
@@ -44,8 +52,32 @@ def win_rate(
             f"{first.kind} against {second.kind}: only policies that were sampled can be compared "
             "one by one; compare reference, retrained, dera or a baseline that was decoded"
         )
-    rates = win_rate_per_prompt(first.gold[prompts], second.gold[prompts])
-    return bootstrap_mean(rates, resamples, seed)
+    common = common_seeds(first, second)
+    if not common:
+        return win_rate_per_prompt(first.gold, second.gold)[None]
+    rates = []
+    for seed in common:
+        rates.append(win_rate_per_prompt(_gold_of(first, seed), _gold_of(second, seed)))
+    return np.stack(rates)
+
+
+def win_rate(first: Policy, second: Policy) -> Measurement:
+    """Return the win rate of the first policy over the second.
+
+    Raises:
+        ValueError: if a policy was not sampled.
+    """
+    return measure(win_rates_by_seed(first, second))
+
+
+def _gold_of(policy: Policy, seed: str) -> Array:
+    """Return the gold of each completion of one seed; that of the policy where it has no seeds."""
+    if not policy.by_seed:
+        assert policy.gold is not None
+        return policy.gold
+    (member,) = [member for member in policy.by_seed if member.seed == seed]
+    assert member.gold is not None
+    return member.gold
 
 
 def matches(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -17,15 +16,14 @@ from matplotlib.patches import Patch
 from figures import style
 
 SCOPE = "study"
-READS = ["costs"]
+READS = ["costs", "timings"]
 CAPTION = """
-What DeRa saves and what it costs, for each task and objective. Left: seconds to reach all other
-strengths, for one training seed, by retraining a model for each of them and by DeRa. Both include
-decoding the held-out prompts once at each strength. A study with only one strength has no such
-panel.
-Middle: time to decode with DeRa at one λ, divided by the time that one model takes. Right:
-parameters that DeRa holds, divided by those of one model. The jobs had one thread each and shared
-the machine. Each number is a single measurement, so there are no intervals.
+What DeRa saves and what it costs. Left: seconds to reach all other strengths, for each task and
+objective, by retraining a model for each of them and by DeRa. Both include decoding the held-out
+prompts once at each strength. Bars are means over training seeds, of jobs that had one thread each
+and shared the machine. A study with only one strength has no such panel.
+Middle: time a token of two models over that of one, in interleaved repeats on the same prompts; a
+dot is a repeat. Right: parameters that DeRa holds, divided by those of one model.
 """
 
 BLUE = style.POLICIES["retrained"]["color"]
@@ -44,41 +42,31 @@ Bars = tuple[pd.Series, dict[str, Any], list[str]]
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw one row for each task and objective."""
-    costs = tables["costs"].reset_index(drop=True)
+    """Draw the seconds of each task and objective, and the time and memory of two models."""
+    by_seed = tables["costs"]
+    timings = tables["timings"]
+    names = ["task", "objective"]
+    costs = by_seed.groupby(names, sort=False).mean(numeric_only=True).reset_index()
+    costs = costs[(costs["betas"] > 1) & costs["dera"].notna()].reset_index(drop=True)
 
     # Without other strengths there are no seconds to reach them.
-    shown = [_decoding, _memory]
-    widths = [1, 1.1]
-    if costs["runs per seed"].gt(1).any():
-        shown = [_seconds, *shown]
-        widths = [1.7, *widths]
-    size = (style.PAGE, 1.1 + 0.42 * len(costs))
-    figure, all_axes = plt.subplots(1, len(shown), figsize=size, sharey=True, width_ratios=widths)
-    for axes, panel in zip(all_axes, shown, strict=True):
-        panel(axes, costs)
-
-    # The names of the rows, from top to bottom.
-    names = []
-    for task, objective in zip(costs["task"], costs["objective"], strict=True):
-        names.append(f"{task}\n{style.objective_name(objective)}")
-    all_axes[0].set_yticks(range(len(costs)), names)
-    all_axes[0].invert_yaxis()
-    for axes in all_axes:
-        axes.grid(False, axis="y")
-        axes.tick_params(axis="y", length=0)
+    panels = 3 if len(costs) else 2
+    widths = [1.7, 1, 1.1][-panels:]
+    size = (style.PAGE, 1.3 + 0.42 * max(len(costs), 2))
+    figure, all_axes = plt.subplots(1, panels, figsize=size, width_ratios=widths)
+    if len(costs):
+        _seconds(all_axes[0], costs)
+    _decoding(all_axes[-2], timings)
+    _memory(all_axes[-1], timings)
     handles = [Patch(**look, label=label) for label, look in LEGEND.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 
 def _seconds(axes: Axes, costs: pd.DataFrame) -> None:
-    """Draw the seconds to train and decode a model for each other strength, and those of DeRa.
-
-    An objective of one strength has no other strengths, and so no bars.
-    """
-    other_strengths = (costs["runs per seed"] - 1).replace(0, np.nan)
-    retraining = (costs["seconds a run"] + costs["retrained"]) * other_strengths
+    """Draw the seconds to train and decode a model for each other strength, and those of DeRa."""
+    other_strengths = costs["betas"] - 1
+    retraining = (costs["training"] + costs["retrained"]) * other_strengths
     dera = costs["dera"] * other_strengths
     saved = []
     for seconds, ratio in zip(dera, retraining / dera, strict=True):
@@ -86,38 +74,41 @@ def _seconds(axes: Axes, costs: pd.DataFrame) -> None:
     retraining_bars = (retraining, ONE_MODEL, [f"{seconds:.0f} s" for seconds in retraining])
     _bars(axes, [retraining_bars, (dera, TWO_MODELS, saved)])
 
+    # The names of the rows, from top to bottom.
+    names = []
+    for task, objective in zip(costs["task"], costs["objective"], strict=True):
+        names.append(f"{task}\n{style.objective_name(objective)}")
+    axes.set_yticks(range(len(costs)), names)
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
     both = pd.concat([retraining, dera])
     axes.set_xscale("log")
     axes.set_xlim(both.min() / 2, both.max() * 4)
     axes.set(xlabel="seconds", title="time to reach the other strengths")
 
 
-def _decoding(axes: Axes, costs: pd.DataFrame) -> None:
-    """Draw the time that DeRa takes to decode, in units of the time of one model."""
-    ratio = costs["dera"] / costs["retrained"]
-    _bars(axes, [(ratio, TWO_MODELS, _times(ratio))])
-    axes.set(xlabel="multiple of one model's", title="time to decode at one λ")
-    _from_one(axes)
+def _decoding(axes: Axes, timings: pd.DataFrame) -> None:
+    """Draw the time a token of two models, in units of the time of one, for each repeat."""
+    ratio = timings["two models"] / timings["one model"]
+    axes.axhline(1, color=BLUE, linewidth=1, linestyle="--")
+    axes.plot(range(1, len(ratio) + 1), ratio, "s", color=ORANGE)
+    axes.set_ylim(0, 1.2 * ratio.max())
+    axes.set(xlabel="repeat", ylabel="multiple of one model's", title="time a token")
 
 
-def _memory(axes: Axes, costs: pd.DataFrame) -> None:
+def _memory(axes: Axes, timings: pd.DataFrame) -> None:
     """Draw the parameters that DeRa holds, in units of those of one model."""
-    with_adapter = 1 + costs["adapter bytes"] / costs["model bytes"]
-    two_models = costs["pair bytes"] / costs["model bytes"]
-    adapter_bars = (with_adapter, WITH_ADAPTER, _times(with_adapter))
-    _bars(axes, [adapter_bars, (two_models, TWO_MODELS, _times(two_models))])
-    axes.set(xlabel="multiple of one model's", title="parameters held")
-    _from_one(axes)
-
-
-def _from_one(axes: Axes) -> None:
-    """Draw a line at what one model takes, and leave space for the text at the end of the bars."""
-    axes.axvline(1, color=BLUE, linewidth=1, linestyle="--")
-    axes.set_xlim(0, 1.2 * axes.get_xlim()[1])
-
-
-def _times(values: pd.Series) -> list[str]:
-    return [f"{value:.2f}×" for value in values]
+    first = timings.iloc[0]
+    with_adapter = 1 + first["adapter bytes"] / first["model bytes"]
+    two_models = first["pair bytes"] / first["model bytes"]
+    looks = [ONE_MODEL, WITH_ADAPTER, TWO_MODELS]
+    for place, (value, look) in enumerate(zip([1, with_adapter, two_models], looks, strict=True)):
+        bars = axes.bar(place, value, width=0.6, **look)
+        axes.bar_label(bars, [f"{value:.2f}×"], padding=2, fontsize=6)
+    axes.set_xticks([])
+    axes.set(ylabel="multiple of one model's", title="parameters held")
 
 
 def _bars(axes: Axes, groups: list[Bars]) -> None:

@@ -20,6 +20,10 @@ from study.objective_checks import Declared
 from study.strengths import exact, label
 
 
+#: Baselines are decoded from the aligned models of so many training seeds, the smallest.
+BASELINE_SEEDS = 3
+
+
 @dataclass(frozen=True)
 class Run:
     """One aligned model: an objective, the strength it is trained at, and a seed."""
@@ -47,7 +51,6 @@ class ObjectivePlan:
         name: its name in the config.
         declared: the module it is made with, and what that declares.
         reward: what it maximises: "gold", "learned", "labeller", or measures with weights.
-        reward_margin: rewards this close count as equal.
         betas: the strengths to train at, as decimals.
         anchors: the strengths, out of `betas`, of the aligned models that DeRa starts from.
         default_beta: the default strength, an anchor; None where there is no anchor.
@@ -59,7 +62,6 @@ class ObjectivePlan:
     name: str
     declared: Declared
     reward: Any
-    reward_margin: float
     betas: tuple[str, ...]
     anchors: tuple[str, ...]
     default_beta: str | None
@@ -160,7 +162,8 @@ class TaskPlan:
         """Every decoding job of the task, by name."""
         decodings = [self._decode_reference(), *map(self._decode_run, self.runs)]
         if any(baseline.decoded for baseline in self.baselines.values()):
-            decodings.append(self._decode_baselines())
+            seeds = sorted(self.main_objective.seeds)[:BASELINE_SEEDS]
+            decodings += map(self._decode_baselines, seeds)
         if self.has_several_rewards:
             decodings += map(self._decode_several_rewards, self.mixed_objectives[0].seeds)
         return {decoding.name: decoding for decoding in decodings}
@@ -221,8 +224,8 @@ class TaskPlan:
         seed = self.seed_of(run.objective, run.beta, run.seed)
         return Decoding(run.name, (run,), policies, seed)
 
-    def _decode_baselines(self) -> Decoding:
-        run = self.main_run
+    def _decode_baselines(self, seed: int) -> Decoding:
+        run = Run(self.main_objective.name, self.main_run.beta, seed)
         labels = {"objective": run.objective, "anchor": run.beta, "seed": run.seed}
         policies = [
             {
@@ -235,9 +238,8 @@ class TaskPlan:
             for baseline in self.baselines.values()
             if baseline.decoded
         ]
-        # Baselines were once called comparators; their random numbers are still drawn under that
-        # name.
-        return Decoding("baselines", (run,), policies, self.seed_of("comparators"))
+        name = f"baselines-seed={seed}"
+        return Decoding(name, (run,), policies, self.seed_of("baselines", seed))
 
     def _decode_several_rewards(self, seed: int) -> Decoding:
         runs = tuple(
@@ -247,10 +249,8 @@ class TaskPlan:
         for first, second in several_rewards.lam_pairs(self.section["several_rewards"]):
             lams.append([label(first), label(second)])
         policies = [{"kind": "several_rewards", "seed": seed, "lams": lams}]
-        # The seed is made from an older name, so that the random numbers stay what they were.
-        return Decoding(
-            f"several_rewards-seed={seed}", runs, policies, self.seed_of("several", seed)
-        )
+        name = f"several_rewards-seed={seed}"
+        return Decoding(name, runs, policies, self.seed_of("several rewards", seed))
 
 
 @dataclass(frozen=True)

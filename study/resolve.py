@@ -21,7 +21,6 @@ NOT_FOR_TRAINING = {
     "default_beta",
     "fine_grid",
     "seeds",
-    "reward_margin",
 }
 
 
@@ -104,7 +103,6 @@ def _resolve_objective(name: str, task: Mapping[str, Any], declared: Declared) -
         name=name,
         declared=declared,
         reward=section.get("reward", "gold"),
-        reward_margin=section.get("reward_margin", task["reward_margin"]),
         betas=tuple(label(beta) for beta in section["betas"]),
         anchors=anchors,
         default_beta=default_beta,

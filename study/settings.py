@@ -12,6 +12,9 @@ from typing import Any
 from study.objective_checks import pairs_are_sampled
 from study.plan import Plan, Run, TaskPlan
 
+TIMED_PROMPTS = 256
+TIMED_REPEATS = 9
+
 
 def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
     """The task's own settings, the named sections of its config, and any further settings."""
@@ -62,6 +65,12 @@ def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     )
 
 
+def timing(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `eval.time_decoding`."""
+    prompts = min(TIMED_PROMPTS, task.section["evaluation"]["prompts"])
+    return {"prompts": prompts, "max_new_tokens": task.max_new_tokens, "repeats": TIMED_REPEATS}
+
+
 def scoring(task: TaskPlan) -> dict[str, Any]:
     """Settings of `eval.score`; they describe the labeller where the task's pairs have one."""
     labelled = {}
@@ -78,7 +87,6 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     for objective in task.objectives.values():
         objectives[objective.name] = {
             "reward": objective.reward,
-            "reward_margin": objective.reward_margin,
             "optimum": objective.declared.optimum,
             "betas": objective.betas,
             "anchors": objective.anchors,

@@ -1,56 +1,64 @@
 """The claims of the paper and our own, each decided by a criterion written before the run.
 
-A module of this folder makes one kind of claim, or two that belong together; `checks` and
-`lam_grid` help the others. A module of claims offers `decide(evidence) -> list[Claim]`, which is
-called once for each task. Every verdict follows from numbers, and nothing in a claim is written by
-hand after a run.
+A module of this folder makes one kind of claim, or two that belong together; `checks`, `evidence`
+and `lam_grid` help the others. A module of claims offers `decide(evidence) -> list[Claim]`, which
+is called once for each task. Every verdict follows from numbers, and nothing in a claim is written
+by hand after a run.
+
+A verdict is one of four. A claim is `reproduced` if every condition of its criterion holds, and
+`not reproduced` if one of them fails. Each condition is decided by a one-sided test of level 5%;
+the level at which one of several conditions fails is divided by their number. Where neither is
+found, the verdict is `inconclusive`. A claim whose premise is not met, or which has fewer training
+seeds than its criterion asks for, is `not tested here`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from dera.estimators import Array, Estimate, bootstrap_mean
-from eval.judging import Judging, Objective, Statistics
-from eval.policies import Policy, applicable
-from eval.several_rewards import Point
+from eval.claims.checks import LEVEL, Condition, Outcome, row
+from eval.claims.evidence import Evidence, mean, mean_over_all
+
+__all__ = [
+    "FAILED",
+    "INCONCLUSIVE",
+    "MIN_SEEDS",
+    "PAPER",
+    "REPRODUCED",
+    "UNTESTED",
+    "VERDICTS",
+    "Claim",
+    "Evidence",
+    "mean",
+    "mean_over_all",
+    "verdict",
+]
 
 REPRODUCED = "reproduced"
-PARTLY = "partly"
 FAILED = "not reproduced"
+INCONCLUSIVE = "inconclusive"
 UNTESTED = "not tested here"
+VERDICTS = (REPRODUCED, FAILED, INCONCLUSIVE, UNTESTED)
+
+#: With fewer training seeds a claim about aligned models is not tested (docs/statistics.md).
+MIN_SEEDS = 5
+
+#: The three parts of the page of claims.
+Part = Literal["paper", "limit", "premise"]
 
 #: What the paper claims, in our words; a claim of ours says which of these it tests.
 PAPER = {
-    "exact": (
-        "Aligned models at other strengths are geometric mixtures of the reference and one aligned "
-        "model."
-    ),
-    "agreement": (
-        "The sampler approximates them: DeRa at beta/lam agrees with models retrained at beta/lam."
-    ),
-    "smooth": "DeRa moves smoothly between the unaligned and the aligned model, and beyond.",
-    "strength": (
-        "DeRa finds better strengths than the default (in summarisation it wins up to 0.9 of the "
-        "comparisons with the default), and these are worth retraining at."
-    ),
+    "exact": "Other strengths are geometric mixtures of reference and one aligned model.",
+    "interpolation": "DeRa agrees with retraining at stronger regularisation (lam < 1).",
+    "extrapolation": "DeRa agrees with retraining at weaker regularisation (lam > 1).",
+    "smooth": "DeRa moves smoothly from the unaligned to the aligned model.",
+    "strength": "DeRa finds strengths that beat the default, up to 0.9 wins.",
     "hallucination": "DeRa controls hallucination by the level of alignment.",
-    "chat": (
-        "DeRa works on a chat model: low lam complies with a harmful request, high lam warns."
-    ),
-    "cost": (
-        "DeRa needs no retraining; it takes two models in memory and about twice the decoding time."
-    ),
-    "hacking": (
-        "Too weak a regularisation brings reward hacking, too strong a one brings little alignment."
-    ),
-    "ours": (
-        "These questions are ours: has training converged, where does DeRa fail, and can the "
-        "failure be foreseen?"
-    ),
+    "chat": "On chat, high lam warns where low lam complies with harm.",
+    "cost": "No retraining; two models in memory; twice the decoding time.",
+    "hacking": "Too weak a regularisation is hacked, too strong brings little.",
 }
 
 
@@ -58,90 +66,86 @@ PAPER = {
 class Claim:
     """One claim, its criterion, and what the evidence says about it.
 
-    `about` is a key of `PAPER`. `answers` has the keys of the questions in `eval.questions` that
-    the claim answers. `criterion` was written before the run. `headline` has the numbers that
-    decide, in a line. `must_hold` marks mathematical identities: if one of them fails, this project
-    has a defect. A claim is not tested until `decided` gives it a verdict.
+    `part` says where the claim stands on the page: among the paper's claims, the limits of the
+    method, or the premises and checks. `about` is a key of `PAPER`, or None where the claim is
+    ours. `answers` has the keys of the questions in `eval.questions` that the claim answers.
+    `criterion` was written before the run. `headline` has the numbers that decide, in a line, and
+    `brief` has one of them in a few words, for the study's first table. `must_hold` marks
+    mathematical identities: if one of them fails, this project has a defect. A claim is not tested
+    until it gets a verdict.
     """
 
     id: str
-    about: str
+    part: Part
     claim: str
     source: str
     criterion: str
+    about: str | None = None
     answers: tuple[str, ...] = ()
     task: str | None = None
     figure: str | None = None
     must_hold: bool = False
     verdict: str = UNTESTED
     headline: str = ""
+    brief: str = ""
+    seeds: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
-    def decided(self, verdict: str, headline: str, evidence: dict[str, Any]) -> Claim:
+    def decided(
+        self, verdict: str, headline: str, evidence: dict[str, Any], brief: str = ""
+    ) -> Claim:
         """Return this claim with its verdict and the numbers it rests on."""
-        return dataclasses.replace(self, verdict=verdict, headline=headline, evidence=evidence)
+        return dataclasses.replace(
+            self, verdict=verdict, headline=headline, evidence=evidence, brief=brief
+        )
 
-    def not_tested(self, why: str) -> Claim:
+    def not_tested(self, why: str, evidence: dict[str, Any] | None = None) -> Claim:
         """Return this claim without a verdict, with the reason in place of numbers."""
-        return self.decided(UNTESTED, why, {"why": why})
+        return self.decided(UNTESTED, why, {"why": why, **(evidence or {})})
+
+    def judged(
+        self,
+        conditions: list[Condition],
+        headline: str,
+        evidence: dict[str, Any],
+        min_seeds: int = MIN_SEEDS,
+        brief: str = "",
+    ) -> Claim:
+        """Return this claim with the verdict that follows from its conditions.
+
+        Args:
+            conditions: what the criterion asks for, with what was measured.
+            headline, evidence, brief: as for `decided`; a table of the conditions is added.
+            min_seeds: with fewer training seeds the claim is not tested.
+        """
+        if not conditions:
+            return self.not_tested("There is nothing to decide it by.", evidence)
+        seeds = min(condition.measured.seeds for condition in conditions)
+        fail_level = LEVEL / len(conditions)
+        table = [row(condition, fail_level) for condition in conditions]
+        numbers = {"training seeds": seeds, **evidence, "conditions": table}
+        claim = dataclasses.replace(self, seeds=seeds)
+        if seeds < min_seeds:
+            counted = "1 training seed" if seeds == 1 else f"{seeds} training seeds"
+            why = f"The criterion needs {min_seeds} training seeds, and there is {counted}."
+            if seeds != 1:
+                why = why.replace("there is", "there are")
+            return claim.decided(UNTESTED, f"{why} {headline}", numbers, brief)
+        return claim.decided(verdict(conditions), headline, numbers, brief)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the claims of a task are decided from.
+def verdict(conditions: list[Condition]) -> str:
+    """Return "reproduced" if every condition holds, "not reproduced" if one fails.
 
-    `judging` has the objectives that DeRa starts from, and only these. `checked_adapter` is the
-    folder of the aligned model on which the identities are checked. `several_rewards` has the
-    points in the plane of two rewards; it is empty where the config has no such section.
+    The level of the test for "fails" is divided by the number of conditions, so that a true claim
+    of many conditions is not refuted more often than one of a single condition.
     """
-
-    task: str
-    policies: list[Policy]
-    judging: Judging
-    seed: int
-    training_seconds: dict[str, dict[str, float]] = field(default_factory=dict)
-    sampling_seconds: dict[str, dict[str, float]] = field(default_factory=dict)
-    reference: Path = Path()
-    checked_adapter: Path = Path()
-    prompts: list[str] = field(default_factory=list)
-    several_rewards: list[Point] = field(default_factory=list)
-
-    @property
-    def objectives(self) -> dict[str, Objective]:
-        """The objectives that DeRa starts from, by name."""
-        return self.judging.objectives
-
-    @property
-    def statistics(self) -> Statistics:
-        """How intervals and correlations are judged."""
-        return self.judging.statistics
-
-    def estimate(self, per_prompt: Array) -> Estimate:
-        """Return the mean over the prompts that a measure applies to, with its 95% interval."""
-        resamples = self.statistics.bootstrap_resamples
-        return bootstrap_mean(applicable(per_prompt), resamples, self.seed)
-
-    def difference(
-        self, first: Policy, second: Policy, quantity: str = "reward"
-    ) -> dict[str, float]:
-        """Return the mean of first - second, paired by prompt, and the ends of its 95% interval."""
-        per_prompt = first.per_prompt[quantity] - second.per_prompt[quantity]
-        return asdict(self.estimate(per_prompt))
-
-
-#: How `verdict` treats several conditions; it ends the criterion of every claim that has them.
-PARTLY_IF_HALF = "The claim is partly reproduced if at least half of these conditions hold."
-
-
-def verdict(conditions: list[bool]) -> str:
-    """Return "reproduced" if every condition holds, "partly" if at least half of them do."""
     if not conditions:
         return UNTESTED
-    if all(conditions):
+    fail_level = LEVEL / len(conditions)
+    outcomes = [condition.check.outcome(condition.measured, fail_level) for condition in conditions]
+    if Outcome.FAILS in outcomes:
+        return FAILED
+    if all(outcome is Outcome.HOLDS for outcome in outcomes):
         return REPRODUCED
-    return PARTLY if 2 * sum(conditions) >= len(conditions) else FAILED
-
-
-def mean(policy: Policy, quantity: str) -> float:
-    """Return the mean over the prompts that a measure applies to."""
-    return float(applicable(policy.per_prompt[quantity]).mean())
+    return INCONCLUSIVE

@@ -1,6 +1,8 @@
-"""DeRa at beta0/lam agrees with a model retrained at that strength.
+"""DeRa at lam = anchor / beta is the model retrained at beta, as a distribution over completions.
 
-Where it does not, the difference is split into components that say what to blame.
+The measure is KL(retrained || DeRa) over whole completions, read from the retrained model's own
+completions. It is known for every lam without decoding (`eval.readings`). Between the two models of
+other quantities than these, such as their mean reward, agreement may be a coincidence.
 """
 
 from __future__ import annotations
@@ -10,104 +12,124 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
-from eval.claims.checks import Check, at_least, within
-from eval.claims.convergence import can_be_told
-from eval.policies import Policy, find
+from dera.estimators import Array
+from eval.claims import Claim, Evidence, mean
+from eval.claims.checks import Check, Condition, Outcome, above, below, shown
+from eval.claims.convergence import converged
+from eval.claims.evidence import MARGIN
+from eval.policies import find, together
+from eval.statistics import measure
 
+#: The matched lam must be the best one within this factor.
+WINDOW = 1.25
+#: The KL to DeRa may lie above the floor by this share of the KL to the reference.
+SHARE = MARGIN
+
+FALLS_BEFORE = Check(
+    f"KL(retrained || DeRa) still falls with lam at the matched lam / {WINDOW:g} (its slope there "
+    "is below {:g})",
+    0.0,
+    below,
+)
+RISES_AFTER = Check(
+    f"KL(retrained || DeRa) rises with lam at the matched lam x {WINDOW:g} (its slope there is "
+    "above {:g})",
+    0.0,
+    above,
+)
+NEAR_THE_FLOOR = Check(
+    f"KL(retrained || DeRa) at the matched lam, less the floor and less {SHARE:.0%} of "
+    "KL(retrained || reference), is below {:g}",
+    0.0,
+    below,
+)
+INFORMATIVE = Check(
+    "KL(retrained || reference) less twice the floor is above {:g}",
+    0.0,
+    above,
+)
+SAME_MODEL = Check("KL(aligned || DeRa at lam = 1) is below {:g} nats", 0.001, below)
+SAME_REWARD_HIGH = Check(
+    f"aligned - DeRa, less {MARGIN:.0%} of what alignment has gained, is below {{:g}}", 0.0, below
+)
+SAME_REWARD_LOW = Check(
+    f"aligned - DeRa, plus {MARGIN:.0%} of what alignment has gained, is above {{:g}}", 0.0, above
+)
+#: Objectives of the paper; the notes ask about others in a question of its own.
+OF_THE_PAPER = ("rloo", "dpo")
 #: Columns of the table agreement.csv, which the figure of the same name draws.
 TABLE = [
     "objective",
     "anchor",
-    "margin",
     "beta",
-    "equivalent",
+    "lam",
+    "premise",
     "informative",
-    "difference",
-    "difference_low",
-    "difference_high",
+    "excess",
+    "excess_low",
+    "excess_high",
+    "share",
 ]
-MIN_BETAS_TO_RANK = 3
-#: Objectives of the paper; the notes ask about others in a question of its own.
-OF_THE_PAPER = ("rloo", "dpo")
+SIDES = {
+    "interpolation": "stronger regularisation than its own (lam < 1)",
+    "extrapolation": "weaker regularisation than its own (lam > 1)",
+}
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Return one claim for each objective and anchor."""
-    return [_agrees(evidence, objective, anchor) for objective, anchor in _anchors(evidence)]
+    """Return the claims of each objective and anchor.
+
+    They are that DeRa at lam = 1 is its own aligned model, and that it agrees with retraining for
+    lam below 1 and for lam above 1.
+    """
+    claims = []
+    for objective, anchor in _anchors(evidence):
+        claims += _is_its_own_model(evidence, objective, anchor)
+        rows = compare(evidence, objective, anchor)
+        for side in SIDES:
+            on_side = [row for row in rows if (row["lam"] < 1) == (side == "interpolation")]
+            if on_side:
+                claims.append(_agrees(evidence, objective, anchor, side, on_side))
+    return claims
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
     """Return a row for each objective, anchor and other trained beta, for the figure."""
-    rows = []
+    lines = []
     for objective, anchor in _anchors(evidence):
-        margin = evidence.objectives[objective].reward_margin
         for row in compare(evidence, objective, anchor):
-            difference = row["difference"]
-            rows.append(
+            excess = row["excess share"] or {"value": None, "low": None, "high": None}
+            lines.append(
                 {
                     "objective": objective,
                     "anchor": float(anchor),
-                    "margin": margin,
                     "beta": row["beta"],
-                    "equivalent": row["equivalent"],
+                    "lam": row["lam"],
+                    "premise": row["premise"] == "met",
                     "informative": row["informative"],
-                    "difference": difference["value"],
-                    "difference_low": difference["low"],
-                    "difference_high": difference["high"],
+                    "excess": excess["value"],
+                    "excess_low": excess["low"],
+                    "excess_high": excess["high"],
+                    "share": SHARE,
                 }
             )
-    return pd.DataFrame(rows, columns=TABLE)
+    return pd.DataFrame(lines, columns=TABLE)
 
 
 def compare(evidence: Evidence, objective: str, anchor: Fraction) -> list[dict[str, Any]]:
-    """Return the difference in reward at each retrained beta other than the anchor's own.
+    """Return what is known of each retrained beta other than the anchor's own.
 
-    Each row has the difference retrained - DeRa with its interval, and its three components. The
-    component "anchor" is the error of the aligned model that DeRa starts from:
-
-        (retrained - optimum: training) + (optimum - mixture: anchor)
-        + (mixture - DeRa: approximation)
-
-    A beta is informative if the reference, which needs no training and no mixing, would not pass
-    there.
+    The row of a beta has its premise, whether it is informative, its conditions, and further lines
+    about mean reward, gold, KL and broken text that decide nothing.
     """
-    equivalent = _equivalent(evidence, objective)
-    (reference,) = find(evidence.policies, "reference", objective=objective)
     rows = []
-    for retrained in find(evidence.policies, "retrained", objective=objective):
+    for retrained in evidence.find("retrained", objective):
         beta = retrained.beta
-        if beta == anchor:
+        across = evidence.readings.dera(objective, beta, anchor, across=True)
+        if beta == anchor or across is None:
             continue  # at lam = 1 DeRa is the retrained model itself
-
-        # the policies at this strength; the optimum is not known for every objective
-        (dera,) = find(evidence.policies, "dera", objective=objective, anchor=anchor, beta=beta)
-        (mixture,) = find(
-            evidence.policies, "mixture", objective=objective, anchor=anchor, beta=beta
-        )
-        optima = find(evidence.policies, "optimum", objective=objective, beta=beta)
-        optimum = optima[0] if optima else None
-
-        difference = evidence.difference(retrained, dera)
-        from_reference = evidence.difference(retrained, reference)
-        rows.append(
-            {
-                "beta": float(beta),
-                "lam": str(dera.lam),
-                "retrained": mean(retrained, "reward"),
-                "DeRa": mean(dera, "reward"),
-                "difference": difference,
-                "seeds": _by_seed(evidence, retrained, dera),
-                "equivalent": equivalent.holds(difference),
-                "informative": not equivalent.holds(from_reference),
-                "training": _component(evidence, retrained, optimum, retrained),
-                "anchor": _component(evidence, optimum, mixture, retrained),
-                "approximation": _component(evidence, mixture, dera, retrained),
-                "KL difference": evidence.difference(retrained, dera, "kl"),
-            }
-        )
+        rows.append(_row(evidence, objective, anchor, beta, across))
     return rows
 
 
@@ -119,93 +141,238 @@ def _anchors(evidence: Evidence) -> list[tuple[str, Fraction]]:
     return sorted(pairs)
 
 
-def _equivalent(evidence: Evidence, objective: str) -> Check:
-    return Check(
-        "the 95% interval of retrained - DeRa in reward lies within +-{:g}",
-        evidence.objectives[objective].reward_margin,
-        within,
-    )
+def _row(
+    evidence: Evidence,
+    objective: str,
+    anchor: Fraction,
+    beta: Fraction,
+    across: tuple[Array, Array],
+) -> dict[str, Any]:
+    """Return one line of `compare`."""
+    readings = evidence.readings
+    lam = float(anchor / beta)
+    to_reference = readings.to_reference(objective, beta)
+    floor = readings.floor(objective, beta)
+    assert floor is not None  # there are readings across seeds, so there are two seeds
+    factors, kl = across
+    matched = kl[..., _at(factors, 1.0)]
+    excess = matched - floor
+    within = readings.dera(objective, beta, anchor, across=False)
+    assert within is not None
+    kl_within = within[1][..., _at(within[0], 1.0)]
+
+    # where each seed's curve is least
+    best = [float(factors[curve.argmin()]) for curve in np.nanmean(kl, axis=1)]
+    in_window = [1 / WINDOW <= factor <= WINDOW for factor in best]
+
+    informative = INFORMATIVE.outcome(measure(to_reference - 2 * floor)) is Outcome.HOLDS
+    return {
+        "beta": float(beta),
+        "lam": lam,
+        "premise": _premise(evidence, objective, anchor, beta),
+        "informative": informative,
+        "KL to DeRa, across seeds": shown(measure(matched)),
+        "KL to DeRa, within a seed": shown(measure(kl_within)),
+        "floor": shown(measure(floor)),
+        "KL to the reference": shown(measure(to_reference)),
+        "share explained": 1 - float(np.nanmean(matched) / np.nanmean(to_reference)),
+        "excess share": _ratio(excess, to_reference),
+        "best lam / matched lam by seed": best,
+        "seeds within the window": f"{sum(in_window)} of {len(in_window)}",
+        **_further_lines(evidence, objective, anchor, beta),
+        "conditions": _conditions(evidence, objective, anchor, beta, excess, to_reference),
+    }
 
 
-def _by_seed(evidence: Evidence, retrained: Policy, dera: Policy) -> list[float]:
-    """Return the mean of retrained - DeRa in reward for each seed alone."""
-    at_beta = {"objective": dera.objective, "beta": dera.beta}
-    differences = []
-    for seed in evidence.objectives[dera.objective].seeds:
-        (retrained_of_seed,) = find(evidence.policies, "retrained", str(seed), **at_beta)
-        (dera_of_seed,) = find(evidence.policies, "dera", str(seed), anchor=dera.anchor, **at_beta)
-        differences.append(mean(retrained_of_seed, "reward") - mean(dera_of_seed, "reward"))
-    return differences
+def _conditions(
+    evidence: Evidence,
+    objective: str,
+    anchor: Fraction,
+    beta: Fraction,
+    excess: Array,
+    to_reference: Array,
+) -> list[Condition]:
+    """Return the three conditions of one beta.
 
-
-def _component(
-    evidence: Evidence, first: Policy | None, second: Policy | None, retrained: Policy
-) -> dict[str, float] | None:
-    """Return first - second, a component of the difference between retrained and DeRa.
-
-    It is None where one of the two is an optimum that nobody knows, or is reweighted from samples
-    that do not reach it.
+    For the power of the first two a DeRa is assumed whose KL is a parabola in lam, from the KL to
+    the reference at lam = 0 to nothing at the matched lam.
     """
-    if first is None or second is None:
-        return None
-    if not (can_be_told(first, retrained) and can_be_told(second, retrained)):
-        return None
-    return evidence.difference(first, second)
+    slopes = evidence.readings.dera(objective, beta, anchor, across=True, column="slope")
+    assert slopes is not None
+    factors, slope = slopes
+    name = f"beta = {float(beta):g}"
+    kl = float(np.nanmean(to_reference))
+    steepness = 2 * kl / float(anchor / beta)
+    before = slope[..., _at(factors, 1 / WINDOW)]
+    after = slope[..., _at(factors, WINDOW)]
+    return [
+        Condition(
+            f"{name}: slope before",
+            FALLS_BEFORE,
+            measure(before),
+            expected=-steepness * (1 - 1 / WINDOW),
+        ),
+        Condition(
+            f"{name}: slope after",
+            RISES_AFTER,
+            measure(after),
+            expected=steepness * (WINDOW - 1),
+        ),
+        Condition(
+            f"{name}: above the floor",
+            NEAR_THE_FLOOR,
+            measure(excess - SHARE * to_reference),
+            expected=-SHARE * kl,
+        ),
+    ]
 
 
-def _agrees(evidence: Evidence, objective: str, anchor: Fraction) -> Claim:
-    equivalent = _equivalent(evidence, objective)
-    in_order = Check(
-        "the Spearman correlation of their rewards over beta is at least {:g}",
-        evidence.statistics.rank_correlation,
-        at_least,
-    )
+def _premise(evidence: Evidence, objective: str, anchor: Fraction, beta: Fraction) -> str:
+    """Return "met", or what is not known to have converged."""
+    if evidence.objectives[objective].optimum == "unknown":
+        return "met"  # no optimum is known in closed form, so there is nothing to compare with
+    if not converged(evidence, objective, anchor):
+        return "not met: the anchor has not converged"
+    if not converged(evidence, objective, beta):
+        return "not met: the retrained model has not converged"
+    return "met"
+
+
+def _further_lines(
+    evidence: Evidence, objective: str, anchor: Fraction, beta: Fraction
+) -> dict[str, Any]:
+    """Return retrained - DeRa in means, where DeRa was decoded at the matched lam."""
+    (retrained,) = evidence.find("retrained", objective, beta=beta)
+    decoded = find(evidence.policies, "dera", objective=objective, anchor=anchor, beta=beta)
+    if not decoded:
+        return {}
+    (dera,) = decoded
+    lines: dict[str, Any] = {}
+    for quantity in ("reward", "gold", "kl", "broken"):
+        lines[f"{quantity} of retrained"] = mean(retrained, quantity)
+        lines[f"{quantity}, retrained - DeRa"] = shown(
+            evidence.difference(retrained, dera, quantity)
+        )
+    return lines
+
+
+def _ratio(numerator: Array, denominator: Array) -> dict[str, float] | None:
+    """Return mean(numerator) / mean(denominator), with an interval by linearisation."""
+    scale = float(np.nanmean(denominator))
+    if scale <= 0:
+        return None
+    ratio = float(np.nanmean(numerator)) / scale
+    interval = shown(measure((numerator - ratio * denominator) / scale))
+    return {name: ratio + value for name, value in interval.items()}
+
+
+def _agrees(
+    evidence: Evidence,
+    objective: str,
+    anchor: Fraction,
+    side: str,
+    rows: list[dict[str, Any]],
+) -> Claim:
     claim = Claim(
-        id=f"{evidence.task}-agreement-{objective}-{float(anchor):g}",
-        about="agreement",
+        id=f"{evidence.task}-{side}-{objective}-{float(anchor):g}",
+        part="paper" if objective.startswith(OF_THE_PAPER) else "limit",
+        about=side if objective.startswith(OF_THE_PAPER) else None,
         answers=("agreement" if objective.startswith(OF_THE_PAPER) else "other-objectives",),
         task=evidence.task,
         claim=(
-            f"DeRa from the {objective.upper()} anchor beta = {float(anchor):g} agrees with models "
-            "retrained at beta/lam."
+            f"DeRa from the {objective.upper()} model of beta = {float(anchor):g} is the model "
+            f"retrained at beta / lam, at {SIDES[side]}."
         ),
         source="paper, Proposition 2 and its experiments",
         criterion=(
-            f"At every other trained beta where the reference itself would not pass, {equivalent}. "
-            f"With three or more other beta, {in_order}; with four this means the same order. "
-            f"{PARTLY_IF_HALF}"
+            "Retrained models and DeRa have different training seeds, and the floor is "
+            "KL(retrained || retrained of another seed). At every trained beta on this side that "
+            f"is informative, {FALLS_BEFORE}; {RISES_AFTER}; and {NEAR_THE_FLOOR}. A beta is "
+            f"informative if {INFORMATIVE}. A beta whose retrained model or anchor has not "
+            "converged does not count; if none is left, the claim is not tested."
+        ),
+        figure="kl_by_lam",
+    )
+
+    # which betas count
+    lines = []
+    conditions: list[Condition] = []
+    counting = []
+    for row in rows:
+        counts = row["informative"] and row["premise"] == "met"
+        lines.append({name: value for name, value in row.items() if name != "conditions"})
+        if counts:
+            conditions += row["conditions"]
+            counting.append(row)
+    evidence_of_claim = {"by beta": lines}
+    if not counting:
+        reasons = {row["premise"] if row["premise"] != "met" else "not informative" for row in rows}
+        return claim.not_tested(
+            f"No beta counts here ({'; '.join(sorted(reasons))}).", evidence_of_claim
+        )
+    worst = max(counting, key=lambda row: row["excess share"]["value"])
+    return claim.judged(
+        conditions,
+        _headline(worst, counting, rows),
+        evidence_of_claim,
+        brief=f"{worst['excess share']['value']:.0%} of the KL is above the floor",
+    )
+
+
+def _headline(
+    worst: dict[str, Any], counting: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> str:
+    spread = worst["excess share"]
+    explained = min(row["share explained"] for row in counting)
+    return (
+        f"At {len(counting)} of {len(rows)} beta that count, DeRa explains at least "
+        f"{explained:.0%} of the KL to the reference; above the floor are at most "
+        f"{spread['value']:.0%} [{spread['low']:.0%}, {spread['high']:.0%}] of it, at beta = "
+        f"{worst['beta']:g}."
+    )
+
+
+def _is_its_own_model(evidence: Evidence, objective: str, anchor: Fraction) -> list[Claim]:
+    """Return the claim that compares a model with itself; none where nothing was read."""
+    within = evidence.readings.dera(objective, anchor, anchor, across=False)
+    decoded = evidence.find("dera", objective, anchor=anchor, lam=Fraction(1))
+    if within is None or not decoded:
+        return []
+    claim = Claim(
+        id=f"{evidence.task}-own-model-{objective}-{float(anchor):g}",
+        part="premise",
+        task=evidence.task,
+        claim=(
+            f"At lam = 1 DeRa is the {objective.upper()} model of beta = {float(anchor):g} that it "
+            "starts from."
+        ),
+        source="ours: a comparison of a model with itself, which shows the noise",
+        criterion=(
+            f"{SAME_MODEL}. In mean reward, {SAME_REWARD_HIGH}, and {SAME_REWARD_LOW}. Both are "
+            "decoded with random numbers of their own."
         ),
         figure=f"{evidence.task}/reward_kl_by_beta",
     )
-
-    # equivalence at each informative beta
-    rows = compare(evidence, objective, anchor)
-    conditions = [row["equivalent"] for row in rows if row["informative"]]
-    counted = f"at {sum(conditions)} of {len(conditions)} informative beta"
-    numbers: dict[str, Any] = {"equivalent": counted}
-    headline = [f"DeRa and retrained models are equivalent {counted}"]
-    if rows:
-        largest = max((row["difference"]["value"] for row in rows), key=abs)
-        numbers["largest difference"] = largest
-        headline.append(f"the largest difference in reward is {largest:+.3f}")
-
-    # the order of the rewards, where there are enough beta to speak of an order
-    if len(rows) >= MIN_BETAS_TO_RANK and conditions:
-        correlation = _rank_correlation(rows)
-        shown = "not defined" if correlation is None else f"{correlation:.2f}"
-        numbers["rank correlation"] = correlation
-        headline.append(f"the rank correlation is {shown}")
-        conditions.append(in_order.holds(correlation))
-
-    seeds = len(evidence.objectives[objective].seeds)
-    headline.append("there is 1 seed" if seeds == 1 else f"there are {seeds} seeds")
-    numbers |= {"training seeds": seeds, "by beta": rows}
-    return claim.decided(verdict(conditions), "; ".join(headline) + ".", numbers)
+    kl = within[1][..., _at(within[0], 1.0)]
+    (own,) = evidence.find("retrained", objective, beta=anchor)
+    of_own, of_dera = together("reward", own, decoded[0])
+    moved = np.sign(evidence.distance(objective, anchor).mean()) * evidence.distance(
+        objective, anchor
+    )
+    margin = MARGIN * float(moved.mean())
+    difference = of_own - of_dera
+    conditions = [
+        Condition("KL", SAME_MODEL, measure(kl), 0.0),
+        Condition("reward", SAME_REWARD_HIGH, measure(difference - MARGIN * moved), -margin),
+        Condition("reward", SAME_REWARD_LOW, measure(difference + MARGIN * moved), margin),
+    ]
+    shift = evidence.difference(own, decoded[0])
+    headline = (
+        f"The KL is {float(kl.mean()):.1e} nats, and the difference in reward {shift.value:+.3f}."
+    )
+    return [claim.judged(conditions, headline, {"reward, own - DeRa": shown(shift)})]
 
 
-def _rank_correlation(rows: list[dict[str, Any]]) -> float | None:
-    """Return the Spearman correlation of the rewards over beta, None where all are equal."""
-    retrained = [row["retrained"] for row in rows]
-    dera = [row["DeRa"] for row in rows]
-    correlation = float(stats.spearmanr(retrained, dera).statistic)
-    return correlation if np.isfinite(correlation) else None
+def _at(factors: Array, factor: float) -> int:
+    """Return the place of a factor in the grid."""
+    return int(np.abs(factors - factor).argmin())

@@ -1,73 +1,95 @@
 """Conditions of a criterion, which are said in the words and with the threshold that decide them.
 
-A `Check` stands in a criterion's sentence (`f"... {CHECK} ..."`) and decides the verdict
-(`CHECK.holds(value)`), so that the two cannot differ. An interval is a difference as
-`Evidence.difference` returns it, with the keys `value`, `low` and `high`.
+A `Check` stands in a criterion's sentence (`f"... {CHECK} ..."`) and decides the outcome
+(`CHECK.outcome(measured)`), so that the two cannot differ. A `Condition` is a check together with
+what was measured for it. An outcome is one of three: the condition holds, it fails, or the evidence
+cannot tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-Interval = dict[str, float]
+from eval import statistics
+from eval.statistics import Measurement, Outcome, above, below, within
+
+__all__ = ["Check", "Condition", "Outcome", "above", "below", "row", "shown", "within"]
+
+#: A condition holds where a test of this level, one-sided, finds so.
+LEVEL = 0.05
+
+#: A rule is given what was measured, the threshold, and the levels of the tests for "holds" and for
+#: "fails".
+Rule = Callable[[Measurement, float, float, float], Outcome]
 
 
-@dataclass(frozen=True)
-class Check:
-    """One condition: a sentence with a place for the threshold, and the rule that decides it.
-
-    `rule` is given the value that was measured and the threshold.
-    """
+class Check(NamedTuple):
+    """One condition: a sentence with a place for the threshold, and the rule that decides it."""
 
     sentence: str
     threshold: float
-    rule: Callable[[Any, float], bool]
+    rule: Rule
 
-    def holds(self, measured: Any) -> bool:
-        """Return whether what was measured meets the condition."""
-        return bool(self.rule(measured, self.threshold))
+    def outcome(self, measured: Measurement, fail_level: float = LEVEL) -> Outcome:
+        """Return whether the condition holds, fails, or cannot be told."""
+        return self.rule(measured, self.threshold, LEVEL, fail_level)
+
+    def power(self, measured: Measurement, expected: float) -> float:
+        """Return the probability that this check holds if the true value is `expected`.
+
+        The spread is that of `measured`, which comes from a pilot.
+        """
+        if self.rule is within:
+            return statistics.power_within(measured.error, measured.freedom, self.threshold)
+        beyond = expected - self.threshold if self.rule is above else self.threshold - expected
+        return statistics.power(measured.error, measured.freedom, beyond)
 
     def __str__(self) -> str:
         return self.sentence.format(self.threshold)
 
 
-def at_least(value: float | None, threshold: float) -> bool:
-    """Return whether the value reaches the threshold; None, a value without variation, does not."""
-    return value is not None and value >= threshold
+@dataclass(frozen=True)
+class Condition:
+    """A check and what was measured for it.
+
+    Attributes:
+        name: what the condition is about, such as "beta = 0.5".
+        check: the condition.
+        measured: the measurement that decides it.
+        expected: the true value if the claim is true as it is stated; the power of the check is
+            computed for this value. None where the claim states no value.
+    """
+
+    name: str
+    check: Check
+    measured: Measurement
+    expected: float | None = None
 
 
-def at_most(value: float | None, threshold: float) -> bool:
-    """Return whether the value stays at or below the threshold; None does not."""
-    return value is not None and value <= threshold
+def row(condition: Condition, fail_level: float) -> dict[str, Any]:
+    """Return a condition as a line of the table that shows how a verdict came about."""
+    measured = condition.measured
+    low, high = measured.interval(0.90)
+    power = None
+    if condition.expected is not None:
+        power = condition.check.power(measured, condition.expected)
+    return {
+        "condition": condition.name,
+        "value": measured.value,
+        "low (90%)": low,
+        "high (90%)": high,
+        "threshold": condition.check.threshold,
+        "outcome": condition.check.outcome(measured, fail_level).value,
+        "error": measured.error,
+        "degrees of freedom": measured.freedom,
+        "if true": condition.expected,
+        "power": power,
+    }
 
 
-def within(interval: Interval, margin: float) -> bool:
-    """Return whether the whole interval lies within +-margin, which is equivalence."""
-    return max(abs(interval["low"]), abs(interval["high"])) <= margin
-
-
-def above(interval: Interval, threshold: float) -> bool:
-    """Return whether the whole interval lies above the threshold."""
-    return interval["low"] > threshold
-
-
-def below(interval: Interval, threshold: float) -> bool:
-    """Return whether the whole interval lies below the threshold."""
-    return interval["high"] < threshold
-
-
-def rises_at_least(interval: Interval, threshold: float) -> bool:
-    """Return whether the whole interval lies at or above the threshold."""
-    return interval["low"] >= threshold
-
-
-def rises_at_most(interval: Interval, threshold: float) -> bool:
-    """Return whether the whole interval lies at or below the threshold."""
-    return interval["high"] <= threshold
-
-
-def falls_at_most(interval: Interval, threshold: float) -> bool:
-    """Return whether the whole interval lies at or above the negative of the threshold."""
-    return interval["low"] >= -threshold
+def shown(measured: Measurement) -> dict[str, float]:
+    """Return a measurement with its 95% interval, as it stands in the evidence of a claim."""
+    low, high = measured.interval()
+    return {"value": measured.value, "low": low, "high": high}

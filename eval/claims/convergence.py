@@ -1,20 +1,34 @@
 """Training reached the true optimum at each beta.
 
 Models that were trained alike may agree with each other and with no theory. This claim says whether
-they are where theory puts them.
+they are where theory puts them. The distance is in nats: for the optimum `pi*` of the objective
+`J = E[r] - beta * KL`, a policy `pi` has `KL(pi || pi*) = (J* - J) / beta`, and `J* / beta` is the
+log of `E_ref[exp(r / beta)]`.
 """
 
 from __future__ import annotations
 
-import math
+from fractions import Fraction
 from typing import Any
 
-from eval.claims import Claim, Evidence, mean, verdict
-from eval.claims.checks import Check, within
-from eval.policies import Policy, find
+import numpy as np
 
-#: Effective samples a prompt; an estimate reweighted from fewer says too little to blame anything.
-MIN_EFFECTIVE_SAMPLES = 2.0
+from eval.claims import Claim, Evidence, mean
+from eval.claims.checks import Check, Condition, Outcome, below, shown
+from eval.policies import Policy, together
+from eval.statistics import MIN_EFFECTIVE_SAMPLES, Measurement, measure
+
+#: A model has converged if its KL to the optimum is below this many nats ...
+MAX_NATS = 0.05
+#: ... or below this share of the KL from the optimum to the reference, where that is more.
+MAX_SHARE = 0.1
+
+CONVERGED = Check(
+    f"KL(retrained || optimum) = (J* - J) / beta, less {MAX_NATS:g} nats or less {MAX_SHARE:.0%} "
+    "of KL(optimum || reference), whichever is more, is below {:g}",
+    0.0,
+    below,
+)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
@@ -22,74 +36,92 @@ def decide(evidence: Evidence) -> list[Claim]:
     return [_converged(evidence, objective) for objective in evidence.objectives]
 
 
-def can_be_told(policy: Policy, retrained: Policy) -> bool:
-    """Return whether the samples can tell what a policy near `retrained` is.
-
-    A reweighted policy needs two effective samples a prompt. For the optimum they do not suffice:
-    completions that the reference never drew have no weight, and the weights of the others are then
-    equal. So the retrained model, which is near the optimum, must not be further from the reference
-    than that many samples can tell, which is the log of their number.
-    """
-    if policy.ess < MIN_EFFECTIVE_SAMPLES:
+def converged(evidence: Evidence, objective: str, beta: Fraction) -> bool:
+    """Return whether the models of a beta are known to have reached the optimum."""
+    (retrained,) = evidence.find("retrained", objective, beta=beta)
+    optimum = usable_optimum(evidence, objective, beta)
+    if optimum is None:
         return False
-    samples = policy.completions / len(policy.per_prompt["reward"])
-    return policy.kind != "optimum" or mean(retrained, "kl") <= math.log(samples)
+    return CONVERGED.outcome(measure(_excess(retrained, optimum))) is Outcome.HOLDS
+
+
+def usable_optimum(evidence: Evidence, objective: str, beta: Fraction) -> Policy | None:
+    """Return the optimum at beta, None where it is unknown or the samples do not reach it."""
+    optima = evidence.find("optimum", objective, beta=beta)
+    if not optima or optima[0].ess < MIN_EFFECTIVE_SAMPLES:
+        return None
+    return optima[0]
+
+
+def nats_to_optimum(retrained: Policy, optimum: Policy) -> Measurement:
+    """Return KL(retrained || optimum) in nats."""
+    return measure(_nats(retrained, optimum))
+
+
+def _nats(retrained: Policy, optimum: Policy) -> np.ndarray:
+    """Return `(J* - J) / beta` of each seed and prompt, shape (seeds, prompts)."""
+    assert optimum.log_normalizer is not None
+    assert optimum.beta is not None
+    (reward,) = together("reward", retrained)
+    (kl,) = together("kl", retrained)
+    return optimum.log_normalizer[None] - reward / float(optimum.beta) + kl
+
+
+def _excess(retrained: Policy, optimum: Policy) -> np.ndarray:
+    """Return the distance to the optimum less what is allowed, shape (seeds, prompts)."""
+    allowed = max(MAX_NATS, MAX_SHARE * mean(optimum, "kl"))
+    return _nats(retrained, optimum) - allowed
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
-    settings = evidence.objectives[objective]
-    near_optimum = Check(
-        "the 95% interval of retrained - optimum in reward lies within +-{:g}",
-        settings.reward_margin,
-        within,
-    )
     claim = Claim(
         id=f"{evidence.task}-converged-{objective}",
-        about="ours",
+        part="premise",
         task=evidence.task,
         claim=(
             f"Training with {objective.upper()} reached the true optimum at each beta, which is "
-            "the premise of the claims that follow."
+            "the premise of agreement."
         ),
         source="ours: a check of the training, not of the paper",
         criterion=(
-            f"At every trained beta {near_optimum}. The claim is partly reproduced if this holds "
-            "for at least half of the betas. A beta does not count where the reference's samples "
-            f"do not reach the optimum: where there are fewer than {MIN_EFFECTIVE_SAMPLES:g} "
-            "effective samples a prompt, or where the KL of the retrained model is above the log "
-            "of the number of samples."
+            f"At every trained beta {CONVERGED}. A beta does not count where the reference's "
+            f"samples do not reach the optimum, which takes {MIN_EFFECTIVE_SAMPLES:g} effective "
+            "samples a prompt."
         ),
         figure=f"{evidence.task}/reward_kl_by_beta",
     )
-    if settings.optimum == "unknown":
+    if evidence.objectives[objective].optimum == "unknown":
         return claim.not_tested(
             "No optimum is known in closed form; the objective's module says why."
         )
-    rows = _compare(evidence, objective, near_optimum)
-    conditions = [row["equivalent"] for row in rows if row["decides"]]
-    counted = f"equivalent at {sum(conditions)} of {len(conditions)} beta"
-    return claim.decided(
-        verdict(conditions),
-        f"Retrained models and the optimum are {counted}.",
-        {"equivalent": counted, "by beta": rows},
+    rows: list[dict[str, Any]] = []
+    conditions = []
+    for retrained in evidence.find("retrained", objective):
+        (optimum,) = evidence.find("optimum", objective, beta=retrained.beta)
+        usable = optimum.ess >= MIN_EFFECTIVE_SAMPLES
+        nats = nats_to_optimum(retrained, optimum)
+        name = f"beta = {float(retrained.beta):g}"
+        condition = Condition(name, CONVERGED, measure(_excess(retrained, optimum)))
+        if usable:
+            conditions.append(condition)
+        rows.append(
+            {
+                "beta": float(retrained.beta),
+                "KL to the optimum (nats)": shown(nats),
+                "KL from the optimum to the reference": mean(optimum, "kl"),
+                "effective samples": round(optimum.ess, 1),
+                "converged": CONVERGED.outcome(condition.measured).value if usable else "-",
+                "reward of retrained": mean(retrained, "reward"),
+                "reward of the optimum": mean(optimum, "reward"),
+            }
+        )
+    if not conditions:
+        return claim.not_tested(
+            "The reference's samples do not reach the optimum at any beta.", {"by beta": rows}
+        )
+    reached = [row for row in rows if row["converged"] == Outcome.HOLDS.value]
+    headline = (
+        f"The optimum was reached at {len(reached)} of {len(conditions)} beta where the samples "
+        "can tell."
     )
-
-
-def _compare(evidence: Evidence, objective: str, near_optimum: Check) -> list[dict[str, Any]]:
-    """Return for each trained beta the retrained model beside the true optimum."""
-    rows = []
-    for retrained in find(evidence.policies, "retrained", objective=objective):
-        (optimum,) = find(evidence.policies, "optimum", objective=objective, beta=retrained.beta)
-        difference = evidence.difference(retrained, optimum)
-        row = {
-            "beta": float(retrained.beta),
-            "retrained": mean(retrained, "reward"),
-            "true optimum": mean(optimum, "reward"),
-            "difference": difference,
-            "equivalent": near_optimum.holds(difference),
-            "effective samples": round(optimum.ess, 1),
-            "decides": can_be_told(optimum, retrained),
-            "KL difference": evidence.difference(retrained, optimum, "kl"),
-        }
-        rows.append(row)
-    return rows
+    return claim.judged(conditions, headline, {"by beta": rows})

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
-from eval.claims.checks import above, below
+from eval.claims import Claim, Evidence, mean
+from eval.claims.checks import Check, Condition, above, below
+from eval.claims.choosing import choose, of_chosen
 from eval.claims.lam_grid import fine_grid
-from eval.policies import Policy, find
+from eval.policies import Policy, together
+from eval.statistics import Measurement, measure
 
 MIN_BETAS = 3
+REWARD_RISES = Check(
+    "the reward at the smallest trained beta less the reward at the best beta is above {:g}",
+    0.0,
+    above,
+)
+GOLD_FALLS = Check(
+    "the gold at the smallest trained beta less the gold at the best beta is below {:g}", 0.0, below
+)
+GOLD_MISSED = Check(
+    "the gold at the largest trained beta less the gold at the best beta is below {:g}", 0.0, below
+)
+DERA_FALLS = Check(
+    "DeRa's gold at its largest lam less DeRa's gold at its best lam is below {:g}", 0.0, below
+)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
@@ -24,14 +40,10 @@ def decide(evidence: Evidence) -> list[Claim]:
     return claims
 
 
-def best_by_gold(policies: list[Policy]) -> Policy:
-    """Return the policy of the highest mean gold."""
-    return max(policies, key=lambda policy: mean(policy, "gold"))
-
-
 def _statement(evidence: Evidence, objective: str) -> Claim:
     return Claim(
         id=f"{evidence.task}-hacking-{objective}",
+        part="paper",
         about="hacking",
         answers=("coherence",),
         task=evidence.task,
@@ -41,12 +53,12 @@ def _statement(evidence: Evidence, objective: str) -> Claim:
         ),
         source="paper, introduction",
         criterion=(
-            "The best beta is the trained beta of the highest gold. By 95% intervals of paired "
-            "differences, the reward at the smallest trained beta is above the reward at the best; "
-            "the gold there is below the gold at the best; the gold at the largest trained beta is "
-            "below the gold at the best; and DeRa's gold at its largest lam is below DeRa's best "
-            f"gold at lam >= 1. {PARTLY_IF_HALF}"
-        ),
+            "The best beta is the one of the highest gold among the other trained betas. For each "
+            "training seed the other seeds choose it on the first half of the held-out prompts, "
+            "and it is measured with that seed on the second half. DeRa's best lam among the "
+            f"smaller lams is chosen alike. {REWARD_RISES}; {GOLD_FALLS}; {GOLD_MISSED}; and "
+            f"{DERA_FALLS}."
+        ).replace("alike. the", "alike. Then the"),
         figure=f"{evidence.task}/over_optimization",
     )
 
@@ -54,50 +66,50 @@ def _statement(evidence: Evidence, objective: str) -> Claim:
 def _hacked(evidence: Evidence, objective: str) -> Claim:
     claim = _statement(evidence, objective)
 
-    # policies from the strongest to the weakest regularisation, and the best among them
-    retrained = find(evidence.policies, "retrained", objective=objective)
+    # policies from the strongest to the weakest regularisation
+    retrained = evidence.find("retrained", objective)
     strongest, *_, weakest = retrained
-    best = best_by_gold(retrained)
-    dera = [policy for policy in fine_grid(evidence, objective) if policy.lam >= 1]
-    best_dera = best_by_gold(dera)
-
-    # the four differences, each with its condition
-    rise = evidence.difference(weakest, best)
-    fall = evidence.difference(weakest, best, "gold")
-    missed = evidence.difference(best, strongest, "gold")
-    fall_of_dera = evidence.difference(dera[-1], best_dera, "gold")
-    conditions = {
-        "weakest regularisation: reward above that at the best gold": above(rise, 0),
-        "weakest regularisation: gold below the best": below(fall, 0),
-        "strongest regularisation: gold below the best": above(missed, 0),
-        "DeRa, largest lam: gold below DeRa's best": below(fall_of_dera, 0),
-    }
-
+    dera = [policy for policy in fine_grid(evidence, objective) if (policy.lam or 0) > 0]
+    conditions = [
+        Condition(
+            "weakest regularisation: reward",
+            REWARD_RISES,
+            _less_the_best(weakest, retrained, "reward"),
+        ),
+        Condition(
+            "weakest regularisation: gold", GOLD_FALLS, _less_the_best(weakest, retrained, "gold")
+        ),
+        Condition(
+            "strongest regularisation: gold",
+            GOLD_MISSED,
+            _less_the_best(strongest, retrained, "gold"),
+        ),
+        Condition("DeRa, largest lam: gold", DERA_FALLS, _less_the_best(dera[-1], dera, "gold")),
+    ]
+    reward, fall, missed, _ = [condition.measured.value for condition in conditions]
     headline = (
-        f"The best gold is {mean(best, 'gold'):.2f} at beta = {float(best.beta):g}; at beta = "
-        f"{float(weakest.beta):g} gold changes by {fall['value']:+.2f} while reward changes by "
-        f"{rise['value']:+.2f}; at beta = {float(strongest.beta):g} gold changes by "
-        f"{-missed['value']:+.2f}."
+        f"Against the best of the other betas, beta = {float(weakest.beta or 0):g} changes gold "
+        f"by {fall:+.2f} and reward by {reward:+.2f}; beta = {float(strongest.beta or 0):g} "
+        f"changes gold by {missed:+.2f}."
     )
-    return claim.decided(
-        verdict(list(conditions.values())),
-        headline,
-        {
-            **conditions,
-            "reward, weakest minus best": rise,
-            "gold, weakest minus best": fall,
-            "gold, best minus strongest": missed,
-            "gold of DeRa, largest lam minus best": fall_of_dera,
-            "DeRa's best lam": str(best_dera.lam),
-            "by policy": [_row(policy) for policy in [*retrained, *dera]],
-        },
-    )
+    rows = [_row(policy) for policy in [*retrained, *dera]]
+    brief = f"weakest beta: gold {fall:+.2f}, reward {reward:+.2f}"
+    return claim.judged(conditions, headline, {"by policy": rows}, brief=brief)
+
+
+def _less_the_best(policy: Policy, policies: list[Policy], quantity: str) -> Measurement:
+    """Return a measure of a policy less that of the best of the others by gold."""
+    others = [other for other in policies if other is not policy]
+    chosen = choose(together("gold", *others))
+    values, *of_others = together(quantity, policy, *others)
+    same_policy = [0] * len(chosen)
+    return measure(of_chosen([values], same_policy) - of_chosen(of_others, chosen))
 
 
 def _row(policy: Policy) -> dict[str, Any]:
     return {
         "policy": policy.kind,
-        "beta": float(policy.beta),
+        "beta": float(policy.beta or 0),
         "reward": mean(policy, "reward"),
         "gold": mean(policy, "gold"),
         "KL": mean(policy, "kl"),

@@ -5,27 +5,43 @@ The claim is there for tasks whose completions are measured by `hallucinated`.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
-from eval.claims import PARTLY_IF_HALF, Claim, Evidence, mean, verdict
-from eval.claims.checks import Check, below, within
-from eval.claims.lam_grid import COARSE_GRID, FALLS, HAS_NO_JUMP, smoothness, unit_grid
-from eval.policies import Policy, find
+import numpy as np
 
+from eval.claims import Claim, Evidence, mean
+from eval.claims.checks import Check, Condition, above, below, shown
+from eval.claims.evidence import MARGIN
+from eval.claims.lam_grid import (
+    COARSE_GRID,
+    MOVES,
+    NEVER_BACK,
+    NO_JUMP,
+    moves_smoothly,
+    path,
+    unit_grid,
+)
+from eval.policies import Policy, find, together
+from eval.statistics import measure
+
+QUANTITY = "hallucinated"
 COSTS = ("coverage", "statements", "fluency", "length")
-FALLS_OVER_ALL = Check(
-    "the 95% interval of hallucination at lam = 1 less hallucination at lam = 0 lies below {:g}",
+NOT_HIGHER = Check(
+    f"retrained - DeRa in hallucination, less {MARGIN:.0%} of the whole change, is below {{:g}}",
     0.0,
     below,
 )
-AS_RETRAINED = Check(
-    "the 95% interval of retrained - DeRa in hallucination lies within +-{:g}", 0.1, within
+NOT_LOWER = Check(
+    f"retrained - DeRa in hallucination, plus {MARGIN:.0%} of the whole change, is above {{:g}}",
+    0.0,
+    above,
 )
 
 
 def decide(evidence: Evidence) -> list[Claim]:
     """Return one claim for each objective."""
-    if "hallucinated" not in evidence.policies[0].per_prompt:
+    if QUANTITY not in evidence.policies[0].per_prompt:
         return []
     return [_controlled(evidence, objective) for objective in evidence.objectives]
 
@@ -33,6 +49,7 @@ def decide(evidence: Evidence) -> list[Claim]:
 def _statement(evidence: Evidence, objective: str) -> Claim:
     return Claim(
         id=f"{evidence.task}-hallucination-{objective}",
+        part="paper",
         about="hallucination",
         answers=("coherence",),
         task=evidence.task,
@@ -42,9 +59,9 @@ def _statement(evidence: Evidence, objective: str) -> Claim:
         ),
         source="paper, hallucination in retrieval-augmented generation",
         criterion=(
-            f"On the grid of lam in [0, 1], for the share of hallucinating answers, {FALLS}; "
-            f"{HAS_NO_JUMP}; {FALLS_OVER_ALL}; and at every other trained beta {AS_RETRAINED}. "
-            f"{PARTLY_IF_HALF}"
+            "On the grid of lam in [0, 1], for the share of answers that hallucinate, which is to "
+            f"fall, {MOVES}; {NEVER_BACK}; and {NO_JUMP}. At every other trained beta "
+            f"{NOT_HIGHER}, and {NOT_LOWER}."
         ),
         figure=f"{evidence.task}/hallucination",
     )
@@ -58,64 +75,66 @@ def _controlled(evidence: Evidence, objective: str) -> Claim:
 
     # the path from the reference to the aligned model, and then each retrained model beside DeRa
     reference, *_, aligned = grid
-    path = smoothness(grid, "hallucinated")
-    fall = evidence.difference(aligned, reference, "hallucinated")
-    rows = _compare(evidence, objective, aligned)
-    conditions = [
-        FALLS.holds(path["Spearman"]),
-        HAS_NO_JUMP.holds(path["largest step"]),
-        FALLS_OVER_ALL.holds(fall),
-        *(row["within the margin"] for row in rows),
-    ]
+    conditions = moves_smoothly(grid, QUANTITY, direction=-1)
+    rows = []
+    for retrained, dera in matching(evidence, objective):
+        conditions += _equal(reference, aligned, retrained, dera)
+        rows.append(_row(evidence, retrained, dera))
 
     costs = {}
     for name in COSTS:
         difference = evidence.difference(aligned, reference, name)
-        costs[f"cost: {name}, lam = 1 minus lam = 0"] = difference
+        costs[f"cost: {name}, lam = 1 minus lam = 0"] = shown(difference)
     headline = (
-        f"{mean(reference, 'hallucinated'):.0%} of the answers hallucinate at lam = 0 and "
-        f"{mean(aligned, 'hallucinated'):.0%} at lam = 1; coverage goes from "
+        f"{mean(reference, QUANTITY):.0%} of the answers hallucinate at lam = 0 and "
+        f"{mean(aligned, QUANTITY):.0%} at lam = 1; coverage goes from "
         f"{mean(reference, 'coverage'):.2f} to {mean(aligned, 'coverage'):.2f}."
     )
-    return claim.decided(
-        verdict(conditions),
+    return claim.judged(
+        conditions,
         headline,
-        {
-            "lams": [float(policy.lam) for policy in grid],
-            "hallucination": path,
-            "lam = 1 minus lam = 0": fall,
-            **costs,
-            "by beta": rows,
-        },
+        {**costs, "by lam": path(grid, QUANTITY), "by beta": rows},
+        brief=f"from {mean(reference, QUANTITY):.0%} to {mean(aligned, QUANTITY):.0%} of answers",
     )
 
 
-def _compare(evidence: Evidence, objective: str, aligned: Policy) -> list[dict[str, Any]]:
-    """Return each retrained model beside DeRa at the same strength, where DeRa was decoded there.
+def matching(evidence: Evidence, objective: str) -> list[tuple[Policy, Policy]]:
+    """Return each retrained model beside DeRa from the default anchor at the same strength.
 
     The anchor's own beta is left out, because DeRa at lam = 1 is the retrained model itself.
     """
-    rows = []
-    for retrained in find(evidence.policies, "retrained", objective=objective):
-        matching = find(
-            evidence.policies,
-            "dera",
-            objective=objective,
-            anchor=aligned.anchor,
-            beta=retrained.beta,
+    anchor = evidence.objectives[objective].default_beta
+    pairs = []
+    for retrained in evidence.find("retrained", objective):
+        decoded = find(
+            evidence.policies, "dera", objective=objective, anchor=anchor, beta=retrained.beta
         )
-        if retrained.beta == aligned.anchor or not matching:
-            continue
-        (dera,) = matching
-        difference = evidence.difference(retrained, dera, "hallucinated")
-        rows.append(
-            {
-                "beta": float(retrained.beta),
-                "lam": str(dera.lam),
-                "retrained": mean(retrained, "hallucinated"),
-                "DeRa": mean(dera, "hallucinated"),
-                "difference": difference,
-                "within the margin": AS_RETRAINED.holds(difference),
-            }
-        )
-    return rows
+        if retrained.beta != anchor and decoded:
+            pairs.append((retrained, decoded[0]))
+    return pairs
+
+
+def _equal(reference: Policy, aligned: Policy, retrained: Policy, dera: Policy) -> list[Condition]:
+    """Return the two conditions that DeRa hallucinates as often as the retrained model.
+
+    The margin is a share of the whole change from lam = 0 to lam = 1, which is a fall.
+    """
+    at_0, at_1, of_retrained, of_dera = together(QUANTITY, reference, aligned, retrained, dera)
+    whole = at_0 - at_1
+    difference = of_retrained - of_dera
+    margin = MARGIN * float(np.nanmean(whole))
+    name = f"beta = {float(retrained.beta or Fraction(0)):g}"
+    return [
+        Condition(name, NOT_HIGHER, measure(difference - MARGIN * whole), -margin),
+        Condition(name, NOT_LOWER, measure(difference + MARGIN * whole), margin),
+    ]
+
+
+def _row(evidence: Evidence, retrained: Policy, dera: Policy) -> dict[str, Any]:
+    return {
+        "beta": float(retrained.beta or 0),
+        "lam": str(dera.lam),
+        "retrained": mean(retrained, QUANTITY),
+        "DeRa": mean(dera, QUANTITY),
+        "retrained - DeRa": shown(evidence.difference(retrained, dera, QUANTITY)),
+    }

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from eval.claims import Evidence, mean
-from eval.claims.checks import Check, at_least, at_most
-from eval.policies import Policy, find
+from eval.claims.checks import Check, Condition, above, below
+from eval.claims.evidence import Evidence, mean
+from eval.policies import Policy, find, together
+from eval.statistics import measure
 
 MAX_SPACING = 0.25  # between neighbouring lams of a grid that can show whether DeRa moves smoothly
 COARSE_GRID = "The grid has gaps wider than 1/4 in [0, 1], or lacks an end."
+#: A step between neighbouring lams may go back by this share of the whole change ...
+MAX_BACK = 0.1
+#: ... and may go forward by this share of it.
+MAX_JUMP = 0.6
 
-RISES = Check("the Spearman correlation with lam is at least {:g}", 0.95, at_least)
-FALLS = Check("the Spearman correlation with lam is at most {:g}", -0.95, at_most)
-HAS_NO_JUMP = Check(
-    "no step between neighbouring lams, which are at most 1/4 apart, carries more than {:g} of the "
-    "whole change",
-    0.5,
-    at_most,
+MOVES = Check(
+    "the change from lam = 0 to lam = 1, in the direction that is claimed, is above {:g}",
+    0.0,
+    above,
+)
+NEVER_BACK = Check(
+    "each step between neighbouring lams, which are at most 1/4 apart, plus "
+    f"{MAX_BACK:.0%} of the whole change is above {{:g}}",
+    0.0,
+    above,
+)
+NO_JUMP = Check(
+    f"each such step less {MAX_JUMP:.0%} of the whole change is below {{:g}}", 0.0, below
 )
 
 
@@ -28,29 +39,55 @@ def fine_grid(evidence: Evidence, objective: str) -> list[Policy]:
     """Return DeRa from the default anchor at every lam that was decoded, lam ascending."""
     anchor = evidence.objectives[objective].default_beta
     grid = find(evidence.policies, "dera", objective=objective, anchor=anchor)
-    return sorted(grid, key=lambda policy: policy.lam)
+    return sorted(grid, key=lambda policy: policy.lam or 0)
 
 
 def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
-    """Return the fine grid in [0, 1]; none if lams are over 1/4 apart or an end is missing."""
-    grid = [policy for policy in fine_grid(evidence, objective) if 0 <= policy.lam <= 1]
-    lams = [float(policy.lam) for policy in grid]
+    """Return the fine grid in [0, 1]; none if lams are over 1/4 apart or an end is missing.
+
+    A lam that lies closer than 1/8 to the one before it is left out, because a step to it would be
+    too small to tell from noise.
+    """
+    grid: list[Policy] = []
+    for policy in fine_grid(evidence, objective):
+        lam = float(policy.lam or 0)
+        if 0 <= lam <= 1 and (lam == 1 or not grid or lam - _lam(grid[-1]) >= MAX_SPACING / 2):
+            grid.append(policy)
+    if len(grid) >= 2 and _lam(grid[-1]) - _lam(grid[-2]) < MAX_SPACING / 2 and len(grid) > 2:
+        del grid[-2]
+    lams = [_lam(policy) for policy in grid]
     has_ends = len(lams) >= 4 and lams[0] == 0 and lams[-1] == 1
     return grid if has_ends and max(np.diff(lams)) <= MAX_SPACING else []
 
 
-def smoothness(grid: list[Policy], quantity: str) -> dict[str, Any]:
-    """Return the means over lam, their Spearman correlation with lam, and the largest step.
+def moves_smoothly(grid: list[Policy], quantity: str, direction: int) -> list[Condition]:
+    """Return the conditions that a measure moves over the grid in one direction, without jumps.
 
-    The step is a share of the whole change between the ends. The correlation is None where the
-    means do not vary.
+    Args:
+        grid: from the reference to the aligned model.
+        quantity: the measure.
+        direction: 1 where the measure is to rise with lam, -1 where it is to fall.
     """
-    means = np.array([mean(policy, quantity) for policy in grid])
-    lams = [float(policy.lam) for policy in grid]
-    correlation = stats.spearmanr(lams, means).statistic
-    whole_change = max(abs(means[-1] - means[0]), 1e-12)
-    return {
-        "values": means.round(4).tolist(),
-        "Spearman": float(correlation) if np.isfinite(correlation) else None,
-        "largest step": float(np.max(np.abs(np.diff(means))) / whole_change),
-    }
+    values = [direction * array for array in together(quantity, *grid)]
+    whole = values[-1] - values[0]
+    change = float(np.nanmean(whole))
+    conditions = [Condition(f"{quantity}: whole change", MOVES, measure(whole), change)]
+    for (near, far), (low, high) in zip(pairwise(grid), pairwise(values), strict=True):
+        step = high - low
+        name = f"{quantity}: lam {_lam(near):g} to {_lam(far):g}"
+        share = _lam(far) - _lam(near)
+        back = measure(step + MAX_BACK * whole)
+        jump = measure(step - MAX_JUMP * whole)
+        conditions.append(Condition(name, NEVER_BACK, back, (share + MAX_BACK) * change))
+        conditions.append(Condition(name, NO_JUMP, jump, (share - MAX_JUMP) * change))
+    return conditions
+
+
+def path(grid: list[Policy], quantity: str) -> list[dict[str, Any]]:
+    """Return the mean of a measure at each lam, as a table of the evidence."""
+    return [{"lam": _lam(policy), quantity: mean(policy, quantity)} for policy in grid]
+
+
+def _lam(policy: Policy) -> float:
+    assert policy.lam is not None  # every DeRa has one
+    return float(policy.lam)
