@@ -1,6 +1,7 @@
 """Draw whether DeRa agrees with retrained models: a matrix of objectives and betas for each task.
 
-Each cell has the difference in reward with its interval.
+Each cell has the KL from the retrained model to DeRa above the floor, as a share of the KL from the
+retrained model to the reference.
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ SCOPE = "study"
 READS = ["agreement"]
 CAPTION = """
 Each cell compares a model retrained at the strength β with DeRa at the same effective strength.
-DeRa starts from the model aligned at the strength β₀ of the row, its anchor. The cell gives the
-mean reward of the retrained model minus that of DeRa, with the 95% interval over prompts. The
-margin within which two rewards count as equal stands in brackets beside the objective. A cell is
-green where the whole interval lies within the margin, and red where the whole interval lies beyond
-it. It is yellow where the interval crosses the margin, so that the study is too small to tell. It
-is grey where the reference, which needs no training and no mixing, would also lie within the
-margin.
+DeRa starts from the model aligned at the strength β₀ of the row, its anchor, of another training
+seed. The cell gives KL(retrained || DeRa), less the KL between retrained models of two seeds (the
+floor), as a share of KL(retrained || reference), with its 95% interval over seeds and prompts. It
+is 0% where DeRa is as close as another seed of the retrained model, and 100% where DeRa is no
+closer than the reference, which needs no alignment. The criterion allows the share in the title. A
+cell is green where the whole interval lies below it, red where it lies above, and yellow where
+the study is too small to tell. It is grey where the beta does not count: the retrained model is
+hardly further from the reference than from another seed, or the training has not reached the
+optimum (marked by a star).
 """
 
 COLORS = {
-    "within the margin": "#BFE3D5",
-    "across the margin": "#FBE9B7",
-    "beyond the margin": "#F4C7B0",
-    "the reference would pass, too": "#EEEEEE",
+    "below what is allowed": "#BFE3D5",
+    "cannot tell": "#FBE9B7",
+    "above what is allowed": "#F4C7B0",
+    "does not count": "#EEEEEE",
 }
-WITHIN, ACROSS, BEYOND, UNINFORMATIVE = COLORS
+BELOW, OPEN, ABOVE, NOT_COUNTED = COLORS
 #: Inches of the height of a row, and of a panel's title and axis.
 ROW_HEIGHT = 0.34
 HEAD_HEIGHT = 0.75
@@ -58,7 +61,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
     for axes, task in zip(all_axes[:, 0], tasks, strict=False):
         _matrix(axes, table[table["task"] == task])
-        axes.set_title(f"{task}: reward of the retrained model minus reward of DeRa")
+        of_task = table[table["task"] == task]
+        allowed = of_task["share"].iloc[0]
+        axes.set_title(f"{task}: KL to DeRa above the floor (at most {allowed:.0%} is allowed)")
     handles = [Patch(color=color, label=label) for label, color in COLORS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
@@ -66,12 +71,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def _color(cell: Any) -> str:
     """Return the colour of a cell, a row of the table."""
-    if not cell.informative:
-        return COLORS[UNINFORMATIVE]
-    if cell.equivalent:
-        return COLORS[WITHIN]
-    beyond = cell.difference_low > cell.margin or cell.difference_high < -cell.margin
-    return COLORS[BEYOND if beyond else ACROSS]
+    if not (cell.informative and cell.premise):
+        return COLORS[NOT_COUNTED]
+    if cell.excess_high < cell.share:
+        return COLORS[BELOW]
+    return COLORS[ABOVE if cell.excess_low > cell.share else OPEN]
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
@@ -80,23 +84,22 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     betas = sorted(set(table["beta"]) | set(table["anchor"]))
     middle: dict[str, Any] = dict(ha="center", va="center", size=6)
 
-    # The cells: a colour, the difference, and its interval below it.
+    # The cells: a colour, the share, and its interval below it.
     for cell in table.itertuples():
         x = betas.index(cell.beta)
         y = pairs.index((cell.objective, cell.anchor))
         square = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=_color(cell), edgecolor="white")
         axes.add_patch(square)
-        interval = f"[{cell.difference_low:+.3f}, {cell.difference_high:+.3f}]"
-        axes.text(x, y, f"{cell.difference:+.3f}\n{interval}", **middle)
+        star = "" if cell.premise else "*"
+        interval = f"[{cell.excess_low:.0%}, {cell.excess_high:.0%}]"
+        axes.text(x, y, f"{cell.excess:.0%}{star}\n{interval}", **middle)
     for y, (_, anchor) in enumerate(pairs):
         axes.text(betas.index(anchor), y, "anchor", color="#777777", **middle)
 
     # The names of the rows and columns.
-    margins = table.groupby(["objective", "anchor"])["margin"].first()
     names = []
     for objective, anchor in pairs:
-        name = style.objective_name(objective)
-        names.append(f"{name}, β₀ = {anchor:g} (±{margins[objective, anchor]:g})")
+        names.append(f"{style.objective_name(objective)}, β₀ = {anchor:g}")
     axes.set_yticks(range(len(pairs)), names)
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     axes.set(xlim=(-0.5, len(betas) - 0.5), ylim=(len(pairs) - 0.5, -0.5))

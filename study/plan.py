@@ -19,7 +19,6 @@ from study.baselines import Baseline
 from study.objective_checks import Declared
 from study.strengths import exact, label
 
-
 #: Baselines are decoded from the aligned models of so many training seeds, the smallest.
 BASELINE_SEEDS = 3
 
