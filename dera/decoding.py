@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dera.completions import Completions, end_tokens, is_end
 from dera.model.realigned import RealignedModel
-from dera.rows import Rows, batch_of
+from dera.rows import Prompts, Rows, batch_of
 from dera.speculative.loop import completions_of
 from dera.weights import Lam, as_lam
 
@@ -33,7 +33,7 @@ OnStep = Callable[[Tensor, Any, Tensor], None]
 def sample_completions(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
+    prompts: Prompts,
     max_new_tokens: int,
     lam: Lam | None = None,
     greedy: bool = False,
@@ -50,7 +50,8 @@ def sample_completions(
     Args:
         model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with a padding token.
-        prompts: one row each. Repeat a prompt to get more than one sample of it.
+        prompts: one row each, all as texts or all as token ids. Repeat a prompt to get more than
+            one sample of it.
         max_new_tokens: a completion that has not ended by then is cut there.
         lam: for a `RealignedModel`: the mixing weight, any `dera.weights.Lam`. When it is absent,
             the model's own is used.

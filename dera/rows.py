@@ -13,6 +13,9 @@ from dera.completions import Completions, end_tokens, mask_until_end
 from dera.model.padding import positions_of
 from dera.model.realigned import RealignedModel
 
+#: A batch of prompts, all of them texts or all of them token ids.
+Prompts = Sequence[str] | Sequence[Sequence[int]]
+
 
 class Rows:
     """Prompts and what has been decoded after them.
@@ -23,7 +26,7 @@ class Rows:
     Args:
         model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with a padding token.
-        prompts: one row each.
+        prompts: one row each, all as texts or all as token ids.
 
     Attributes:
         ends: the tokens that end a completion.
@@ -40,7 +43,7 @@ class Rows:
             prompt has no tokens.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, prompts: Sequence[str]):
+    def __init__(self, model: Any, tokenizer: Any, prompts: Prompts):
         if tokenizer.pad_token_id is None:
             raise ValueError(
                 "decoding in batches needs a tokenizer with a padding token: set it, for example "
@@ -58,11 +61,12 @@ class Rows:
         self._unread = self.start
         self._cache: Any = None
 
-    def _read_each_prompt_once(self, tokenizer: Any, prompts: Sequence[str]) -> None:
-        """Tokenize the prompts, and refuse those without tokens."""
-        places = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+    def _read_each_prompt_once(self, tokenizer: Any, prompts: Prompts) -> None:
+        """Make a batch of the distinct prompts, and refuse those without tokens."""
+        keys: list[Any] = [row if isinstance(row, str) else tuple(row) for row in prompts]
+        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         self.prompts = batch_of(self.model, tokenizer, list(places))
-        row_prompts = [places[prompt] for prompt in prompts]
+        row_prompts = [places[key] for key in keys]
         self.row_prompts = torch.tensor(row_prompts, device=self.model.device)
         lengths = self.prompts.attention_mask.sum(-1)[self.row_prompts]
         empty = (lengths == 0).nonzero()[:, 0].tolist()
@@ -168,14 +172,18 @@ class Rows:
         )
 
 
-def batch_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
-    """Return prompts as a padded batch on the model's device.
+def batch_of(model: Any, tokenizer: Any, prompts: Prompts) -> Any:
+    """Return prompts, texts or token ids, as a padded batch on the model's device.
 
     Padding stands at the left for a decoder, which goes on at the right, and at the right for an
     encoder, which counts positions from the left.
     """
     side = "right" if model.config.is_encoder_decoder else "left"
-    batch = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side)
+    if all(isinstance(prompt, str) for prompt in prompts):
+        batch = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side)
+    else:
+        ids = {"input_ids": [list(prompt) for prompt in prompts]}
+        batch = tokenizer.pad(ids, return_tensors="pt", padding_side=side)
     return batch.to(model.device)
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer, GRPOTrainer, RLOOTrainer
 
+from training import sampling
 from training.objectives import ObjectiveInputs
 
 Trainer = TypeVar("Trainer")
+
+#: What takes the place of TRL's trainers that sample.
+FASTER: dict[Any, Any] = {
+    RLOOTrainer: sampling.RLOOTrainer,
+    GRPOTrainer: sampling.GRPOTrainer,
+}
 
 
 def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
@@ -37,14 +44,15 @@ def sampling_trainer(
 ) -> Trainer:
     """Return a TRL trainer that samples from the policy itself.
 
-    The temperature is 1 and no token is excluded.
+    The temperature is 1 and no token is excluded. TRL's RLOOTrainer and GRPOTrainer sample faster
+    here (see `training.sampling`).
 
     Args:
         inputs: what the objective was given.
         trainer, config: TRL's classes.
         choices: the objective's own arguments of the config.
     """
-    return trainer(
+    return FASTER.get(trainer, trainer)(
         model=inputs.model,
         reward_funcs=[_reward_function(inputs)],
         args=config(

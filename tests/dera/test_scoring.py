@@ -234,10 +234,23 @@ def test_sampled_frequencies_follow_the_model_also_after_rows_have_left(tokenize
     assert test.pvalue > 1e-4
 
 
+def test_prompts_may_be_texts_or_token_ids(tokenizer):
+    model = tiny("llama", 5)
+    texts = ["w3 w4 w5", "w6", "w3 w4 w5"] * 8
+    torch.manual_seed(3)
+    from_texts = sample_completions(model, tokenizer, texts, 12)
+    torch.manual_seed(3)
+    from_ids = sample_completions(model, tokenizer, [[3, 4, 5], [6], [3, 4, 5]] * 8, 12)
+    assert torch.equal(from_ids.input_ids, from_texts.input_ids)
+    assert torch.equal(from_ids.attention_mask, from_texts.attention_mask)
+
+
 def test_what_cannot_be_decoded_is_refused_before_anything_is(pair, tokenizer):
     model = RealignedModel(*pair[:2])
     with pytest.raises(ValueError, match=r"prompt 1 of 2 has no tokens.*''"):
         sample_completions(model, tokenizer, ["w3", ""], 4)
+    with pytest.raises(ValueError, match=r"prompt 1 of 2 has no tokens"):
+        sample_completions(model, tokenizer, [[3], []], 4)
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1, got 0"):
         sample_completions(model, tokenizer, ["w3"], 0)
     with pytest.raises(ValueError, match="a schedule of lam is for generate and forward"):
