@@ -18,14 +18,15 @@ from scipy import special
 
 from dera.estimators import Array
 
-#: With fewer prompts than this a claim is not tested.
+#: With fewer prompts than this a claim is not tested: the interval of values that are as skewed as
+#: an exponential covers the truth 93% of the time at 32 prompts, and 90% at 10.
 MIN_PROMPTS = 32
 
-#: A rate is tested only against thresholds that so many prompts are expected to reach.
+#: A rate is tested only against thresholds at which so many prompts are expected to show the event.
 MIN_RARE_PROMPTS = 10
 
 #: Reweighted samples of a prompt are used only if they are worth so many independent ones. At 15
-#: the 95% interval of a mean over 256 prompts covers the truth 93% of the time, at 9 only 62%.
+#: the 95% interval of a mean over 256 prompts covers the truth 93% of the time, and at 9 it is 57%.
 MIN_EFFECTIVE_SAMPLES = 15
 
 #: At how many points `power_within` averages over the error that a study may find.
@@ -287,10 +288,11 @@ def power_within(error: float, freedom: float, margin: float, level: float = 0.0
 
 
 def smallest_rate(prompts: int) -> float:
-    """Return the smallest threshold a rate can be tested against, 1 less it being the largest.
+    """Return the smallest threshold that so many prompts can test a rate against.
 
-    Of a rarer event so few prompts are expected that a study may well see none, find no error, and
-    call the rate smaller than it is (docs/statistics.md).
+    The largest threshold is 1 less the smallest. Fewer than ten prompts are expected to show a
+    rarer event. A study may then see none, find no error, and call the rate smaller than it is
+    (docs/statistics.md).
     """
     return MIN_RARE_PROMPTS / prompts
 
