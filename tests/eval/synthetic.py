@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,8 +15,9 @@ import pandas as pd
 
 from eval.claims import Evidence
 from eval.columns import POLICY_COLUMNS, effective_beta
+from eval.decide import evidence_from
 from eval.judging import Judging, Objective, SeveralRewards, Statistics
-from eval.policies import from_completions
+from eval.readings import COLUMNS, Readings
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,8 @@ INVENTING = World(
         "statements": np.array([1.0, 2.0, 2.0]),
     },
 )
+#: The grid of factors on which models are read.
+FACTORS = sorted([2 ** (k / 4) for k in range(-8, 9)] + [0.8, 1.25])
 KINDS = ("harmful", "alike", "plain")
 
 
@@ -217,13 +221,11 @@ def objectives(
     anchors: Sequence[str],
     reward: str = "gold",
     seeds: int = 2,
-    margin: float = 0.1,
     default_beta: str | None = None,
 ) -> dict[str, Objective]:
     """The one objective, `rloo`; its default strength is the first anchor if none is given."""
     settings = {
         "reward": reward,
-        "reward_margin": margin,
         "optimum": "known",
         "betas": tuple(betas),
         "anchors": tuple(anchors),
@@ -251,7 +253,7 @@ def judging_of(
 ) -> Judging:
     """Settings of the jobs that judge; the first objective is the main one."""
     return Judging(
-        statistics=Statistics(bootstrap_resamples=300, rank_correlation=0.9),
+        statistics=Statistics(bootstrap_resamples=300),
         objectives=dict(chosen),
         main_objective=next(iter(chosen)),
         reweighted={name: tuple(knobs) for name, knobs in (reweighted or {}).items()},
@@ -286,9 +288,9 @@ def new_evidence(
     anchor: str,
     lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"),
     prompts: int = 200,
-    seeds: int = 2,
+    seeds: int = 5,
     worlds: Sequence[World] = (LENGTH,),
-    margin: float = 0.1,
+    noise: float = 0.02,
     reweighted: Mapping[str, Sequence[Any]] | None = None,
     **more: Any,
 ) -> Evidence:
@@ -296,8 +298,83 @@ def new_evidence(
     reweighted = dict(reweighted or {})
     if "baselines" in more:
         more["baselines"] = dict(more["baselines"] or {})
-    settings = judging(betas, [anchor], worlds[0].reward, seeds, margin, reweighted=reweighted)
+    settings = judging(betas, [anchor], worlds[0].reward, seeds, reweighted=reweighted)
     table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
-    return Evidence(
-        task="paper", policies=from_completions(table, settings), judging=settings, seed=0
-    )
+    models = {name: more[name] for name in ("retrained", "sampler") if name in more}
+    read = readings(betas, [anchor], prompts, seeds, worlds, noise, **models)
+    return evidence_from("paper", table, read, settings, seed=0)
+
+
+def readings(
+    betas: Sequence[str],
+    anchors: Sequence[str],
+    prompts: int = 64,
+    seeds: int = 5,
+    worlds: Sequence[World] = (LENGTH,),
+    noise: float = 0.02,
+    retrained: Retrained = World.optimum,
+    sampler: Sampler = World.mixture,
+) -> Readings:
+    """Readings as eval.read writes them, with the exact KL between the models of the worlds.
+
+    Args:
+        noise: training seeds differ: the log-probabilities of a model are off by errors of this
+            standard deviation.
+        retrained, sampler: as for `completions`.
+    """
+    rng = np.random.default_rng(1)
+    rows: list[dict[str, Any]] = []
+    for number, world in enumerate(worlds):
+        of_world = range(number, prompts, len(worlds))
+        trained = {}
+        for beta, seed in itertools.product(betas, range(seeds)):
+            trained[beta, seed] = _perturbed(rng, retrained(world, float(beta)), noise)
+        for beta, seed in itertools.product(betas, range(seeds)):
+            model = trained[beta, seed]
+            labels = {"task": "paper", "objective": "rloo", "beta": beta, "seed": seed}
+            other = (seed + 1) % seeds
+
+            def read(reader: str, kl: float, labels: dict = labels, **more: Any) -> None:
+                for prompt in of_world:
+                    jitter = 1 + 0.05 * rng.normal()
+                    row = {"reader": reader, "kl": kl * jitter, "prompt_id": prompt}
+                    rows.append({**labels, **row, **more})
+
+            read("reference", _kl(model, world.reference))
+            if other != seed:
+                read("retrained", _kl(model, trained[beta, other]), reader_seed=other)
+            for anchor, reader_seed in itertools.product(anchors, dict.fromkeys([seed, other])):
+                matched = float(Fraction(anchor) / Fraction(beta))
+                drift = _drift(rng, world, noise if reader_seed != seed else 0.0)
+                for factor in FACTORS:
+                    lam = matched * factor
+
+                    def kl_at(lam: float, anchor: str = anchor, drift: Any = drift) -> float:
+                        mixed = sampler(world, float(anchor), lam) * np.exp(drift)
+                        return _kl(model, mixed / mixed.sum())
+
+                    slope = (kl_at(lam + 1e-4) - kl_at(lam - 1e-4)) / 2e-4
+                    read(
+                        "dera",
+                        kl_at(lam),
+                        reader_seed=reader_seed,
+                        anchor=anchor,
+                        lam=lam,
+                        factor=factor,
+                        slope=slope,
+                    )
+    return Readings(pd.DataFrame(rows, columns=["task", *COLUMNS]))
+
+
+def _kl(first: np.ndarray, second: np.ndarray) -> float:
+    return float(first @ np.log(first / second))
+
+
+def _drift(rng: np.random.Generator, world: World, noise: float) -> np.ndarray:
+    return noise * rng.normal(size=len(world.reference))
+
+
+def _perturbed(rng: np.random.Generator, model: np.ndarray, noise: float) -> np.ndarray:
+    """Return the model with an error in its log-probabilities."""
+    moved = model * np.exp(noise * rng.normal(size=len(model)))
+    return moved / moved.sum()
