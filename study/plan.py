@@ -205,6 +205,13 @@ class TaskPlan:
         """Whether an objective maximises the reward model."""
         return any(objective.reward == "learned" for objective in self.objectives.values())
 
+    def preferences_seed(self, seed: int | str | None) -> int:
+        """The seed of the preference pairs for a training seed; None stands for the reward model.
+
+        No two of them share their pairs.
+        """
+        return self.seed_of("preferences", "reward model" if seed is None else seed)
+
     def seed_of(self, *words: object) -> int:
         """A seed that follows from the study's seed, the task's name and these words."""
         text = " ".join(map(str, (self.study_seed, self.name, *words)))

@@ -21,10 +21,16 @@ def align_code(wildcards):
     return code_of(task_of(wildcards), "training.align", declared_of(wildcards).module)
 
 
+def preferences_seed(wildcards):
+    """The random seed of the preference pairs of a training seed, or of the reward model."""
+    return task_of(wildcards).preferences_seed(wildcards.get("seed"))
+
+
 def examples(wildcards):
-    """What an alignment learns from: the training prompts, or preference pairs."""
-    name = "preferences" if declared_of(wildcards).data == "preferences" else "train"
-    return f"{OF_TASK}/data/{name}.parquet"
+    """What an alignment learns from: the training prompts, or its seed's own preference pairs."""
+    if declared_of(wildcards).data == "preferences":
+        return f"{OF_TASK}/data/preferences/seed={{seed}}.parquet"
+    return f"{OF_TASK}/data/train.parquet"
 
 
 def maximised_reward_model(wildcards):

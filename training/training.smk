@@ -1,5 +1,6 @@
 # How models are made: for each task a reference, perhaps a reward model, and an adapter for each
-# objective, beta and seed.
+# objective, beta and seed. Each training seed has preference pairs of its own. The reward model has
+# its own too: it is part of what is maximised, so one reward model serves all training seeds.
 
 
 rule make_data:
@@ -64,18 +65,18 @@ rule draw_preferences:
         reference=rules.train_reference.output,
         prompts=rules.make_data.output.train,
     output:
-        f"{OF_TASK}/data/preferences.parquet",
+        f"{OF_TASK}/data/preferences/seed={{seed}}.parquet",
     log:
-        f"{OF_TASK}/logs/draw_preferences.log",
+        f"{OF_TASK}/logs/draw_preferences/seed={{seed}}.log",
     benchmark:
-        f"{OF_TASK}/benchmarks/draw_preferences.tsv"
+        f"{OF_TASK}/benchmarks/draw_preferences/seed={{seed}}.tsv"
     priority: 2
     conda:
         "../envs/environment.yaml"
     resources:
         gpu=GPU,
     params:
-        seed=PLAN.seed,
+        seed=preferences_seed,
         settings=lambda wildcards: text(settings.drawing_preferences(task_of(wildcards))),
         code=lambda wildcards: code_of(task_of(wildcards), "training.preferences"),
     shell:
@@ -84,10 +85,19 @@ rule draw_preferences:
         " --output {output:q}"
 
 
+use rule draw_preferences as draw_preferences_of_reward_model with:
+    output:
+        f"{OF_TASK}/data/preferences/reward_model.parquet",
+    log:
+        f"{OF_TASK}/logs/draw_preferences/reward_model.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/draw_preferences/reward_model.tsv"
+
+
 rule train_reward_model:
     input:
         reference=rules.train_reference.output,
-        pairs=rules.draw_preferences.output,
+        pairs=rules.draw_preferences_of_reward_model.output,
     output:
         directory(f"{OF_TASK}/models/reward"),
     log:

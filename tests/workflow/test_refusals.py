@@ -75,7 +75,7 @@ def test_a_reward_model_that_does_not_beat_chance_stops_the_study(tmp_path, warm
         r"of 20 held-out pairs .* to beat chance it must rank 16 \(80\.0%\)"
     )
     assert re.search(message, result.stderr), result.stderr[-3000:]
-    finished = ("data/preferences.parquet", "models/reference/model.safetensors")
+    finished = ("data/preferences/reward_model.parquet", "models/reference/model.safetensors")
     assert all((study.results / "summarization" / name).exists() for name in finished)
     missing = ("models/reward", "models/rloo")
     assert not any((study.results / "summarization" / name).exists() for name in missing)
