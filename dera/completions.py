@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,6 +65,21 @@ class Completions:
             attention_mask=torch.cat([prompt_mask, prompt_mask.new_tensor(mask)], dim=1),
             completion_length=longest,
             end_token_ids=end_token_ids,
+        )
+
+    def select(self, rows: slice) -> Completions:
+        """Return some of the rows, with their padding."""
+        encoder: dict[str, Tensor] = {}
+        if self.encoder_input_ids is not None and self.encoder_attention_mask is not None:
+            encoder = {
+                "encoder_input_ids": self.encoder_input_ids[rows],
+                "encoder_attention_mask": self.encoder_attention_mask[rows],
+            }
+        return replace(
+            self,
+            input_ids=self.input_ids[rows],
+            attention_mask=self.attention_mask[rows],
+            **encoder,
         )
 
     def token_ids(self) -> list[list[int]]:

@@ -108,7 +108,7 @@ def kl(log_q: Tensor, log_p: Tensor, completions: Completions) -> Tensor:
     chunks = []
     for q, p in zip(_chunks(log_q), _chunks(log_p), strict=True):
         chunks.append((q.exp() * (q - p)).sum(-1))
-    return sum_over_tokens(torch.cat(chunks), completions)
+    return _finite(sum_over_tokens(torch.cat(chunks), completions))
 
 
 def kl_by_lam(
@@ -140,7 +140,7 @@ def kl_by_lam(
         kls.append(kl_of_chunk)
         slopes.append(slope_of_chunk)
     return KlByLam(
-        kl=sum_over_tokens(torch.cat(kls, dim=1), completions),
+        kl=_finite(sum_over_tokens(torch.cat(kls, dim=1), completions)),
         slope=sum_over_tokens(torch.cat(slopes, dim=1), completions),
     )
 
@@ -153,18 +153,24 @@ def _token_kl_by_lam(
     q = log_q.exp()
     kl_to_reference = (q * (log_q - log_reference)).sum(-1)
     mean_under_q = torch.linalg.vecdot(q, log_ratio)
-    kls = []
-    slopes = []
+
+    # The mixture's weights are taken relative to the largest, so that none overflows.
+    weights = q  # the same memory, whose values are no longer needed
+    largest, totals, sums = [], [], []
     for lam in lams:
-        # The mixture's weights are taken relative to the largest, so that none overflows.
-        weights = torch.add(log_reference, log_ratio, alpha=lam)
-        largest = weights.amax(-1, keepdim=True)
-        weights.sub_(largest).exp_()
-        total = weights.sum(-1)
-        log_z = largest[:, 0] + total.log()
-        kls.append(kl_to_reference - lam * mean_under_q + log_z)
-        slopes.append(torch.linalg.vecdot(weights, log_ratio) / total - mean_under_q)
-    return torch.stack(kls), torch.stack(slopes)
+        torch.add(log_reference, log_ratio, alpha=lam, out=weights)
+        largest.append(weights.amax(-1))
+        weights.sub_(largest[-1][:, None]).exp_()
+        totals.append(weights.sum(-1))
+        sums.append(torch.linalg.vecdot(weights, log_ratio))
+
+    # Each row of these tensors belongs to one lam, and each column to one token.
+    total = torch.stack(totals)
+    log_z = torch.stack(largest) + total.log()
+    mean_under_mixture = torch.stack(sums) / total
+    of_lams = torch.tensor(lams, dtype=torch.float32, device=q.device)[:, None]
+    kls = kl_to_reference - of_lams * mean_under_q + log_z
+    return kls, mean_under_mixture - mean_under_q
 
 
 def _chunks(logs: Tensor) -> tuple[Tensor, ...]:
@@ -174,10 +180,10 @@ def _chunks(logs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _check(completions: Completions, *all_logs: Tensor) -> None:
-    """Check that log-probabilities belong to the tokens of completions, and are finite.
+    """Check that log-probabilities belong to the tokens of completions.
 
     Raises:
-        ValueError: naming the shapes, or that a model excludes a token.
+        ValueError: naming the shapes.
     """
     tokens = sum(completions.lengths())
     shapes = [tuple(logs.shape) for logs in all_logs]
@@ -187,8 +193,17 @@ def _check(completions: Completions, *all_logs: Tensor) -> None:
             "all must be (tokens, vocabulary), with one vocabulary; cut larger ones to the tokens "
             "that all models know"
         )
-    if not all(bool(logs.isfinite().all()) for logs in all_logs):
+
+
+def _finite(sums: Tensor) -> Tensor:
+    """Return sums over tokens, after checking that they are finite.
+
+    Raises:
+        ValueError: if a model gives a token the probability 0.
+    """
+    if not sums.isfinite().all():
         raise ValueError(
             "a model gives a token the probability 0, so that a KL divergence may be infinite: cut "
             "the vocabulary to the tokens that all models know"
         )
+    return sums

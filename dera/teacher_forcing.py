@@ -6,6 +6,7 @@ stand in one row after the other, shape (tokens,), where the end-of-sequence tok
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from dera.completions import Completions
 from dera.model.padding import positions_of
+
+#: Completions of about the same length that are read at once.
+ROWS_OF_A_GROUP = 64
 
 
 @torch.no_grad()
@@ -28,10 +32,9 @@ def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     Returns:
         Log-probabilities in nats, float32 of shape (tokens, vocabulary).
     """
-    if completions.encoder_input_ids is not None:
-        logits = predicting(model(**inputs_of(completions)).logits, completions)
-    else:
-        logits = _logits_after_shared_prompts(model, completions)
+    if completions.encoder_input_ids is None:
+        return _after_shared_prompts(model, completions)
+    logits = predicting(model(**inputs_of(completions)).logits, completions)
     return normalised(logits[mask_of(completions)])
 
 
@@ -90,8 +93,11 @@ def sum_over_tokens(per_token: Tensor, completions: Completions) -> Tensor:
     return total.index_add(-1, rows_of(completions), per_token.double())
 
 
-def _logits_after_shared_prompts(model: Any, completions: Completions) -> Tensor:
-    """Return the logits that predict completion tokens, shape (batch, completion, vocabulary)."""
+def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
+    """Return what `next_token_log_probs` does, for a decoder-only model.
+
+    Rows are read in groups of about the same length, so that little padding is read.
+    """
     # Find the distinct prompts; padding has one value in a batch, so that equal rows are equal.
     prompt_length = completions.input_ids.shape[1] - completions.completion_length
     ids = completions.input_ids[:, :prompt_length]
@@ -100,25 +106,36 @@ def _logits_after_shared_prompts(model: Any, completions: Completions) -> Tensor
     ids, mask = distinct.split(prompt_length, dim=1)
 
     # Read each prompt once. Its last token predicts the first token of every completion.
-    output = model(
+    prompts = model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions_of(mask),
         logits_to_keep=1,
         use_cache=True,
     )
-    first = output.logits[row_prompts]
-    if completions.completion_length == 1:
-        return first
+    is_token = mask_of(completions)
+    places = is_token.flatten().cumsum(0).view(is_token.shape) - 1
+    tokens = int(is_token.sum())
+    log_probs = prompts.logits.new_empty(tokens, prompts.logits.shape[-1], dtype=torch.float32)
+    log_probs[places[:, 0]] = normalised(prompts.logits[row_prompts, 0])
 
     # Read all completion tokens but the last, each row after a copy of its prompt.
-    cache = output.past_key_values
-    cache.batch_select_indices(row_prompts)
-    output = model(
-        input_ids=completions.input_ids[:, prompt_length:-1],
-        attention_mask=completions.attention_mask[:, :-1],
-        position_ids=positions_of(completions.attention_mask)[:, prompt_length:-1],
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return torch.cat([first, output.logits], dim=1)
+    lengths = is_token.sum(-1)
+    for rows in lengths.argsort().split(ROWS_OF_A_GROUP):
+        longest = int(lengths[rows].max())
+        if longest == 1:
+            continue
+        end = prompt_length + longest - 1
+        cache = copy.deepcopy(prompts.past_key_values)
+        cache.batch_select_indices(row_prompts[rows])
+        mask = completions.attention_mask[rows, :end]
+        output = model(
+            input_ids=completions.input_ids[rows, prompt_length:end],
+            attention_mask=mask,
+            position_ids=positions_of(mask)[:, prompt_length:],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        predicted = is_token[rows, 1:longest]
+        log_probs[places[rows, 1:longest][predicted]] = normalised(output.logits[predicted])
+    return log_probs
