@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dera.exact_mixture.particles import Particles, sample_mixture
     from dera.mixing import log_normalizers, mix_logits
     from dera.model.realigned import RealignedModel
+    from dera.readings import KlByLam, Readings, read
     from dera.scoring import SequenceScores, log_probabilities, sample_and_score, score_completions
     from dera.speculative.loop import Speculation
     from dera.weights import lam_from_beta, linear_schedule
@@ -32,6 +33,7 @@ _MODULES = {
     "Curve": "curve.reweighting",
     "diagnose": "exact_mixture.gap",
     "Gap": "exact_mixture.gap",
+    "KlByLam": "readings",
     "lam_curve": "curve.reweighting",
     "lam_from_beta": "weights",
     "LamSamples": "curve.sampled_lams",
@@ -40,6 +42,8 @@ _MODULES = {
     "log_probabilities": "scoring",
     "mix_logits": "mixing",
     "Particles": "exact_mixture.particles",
+    "read": "readings",
+    "Readings": "readings",
     "RealignedModel": "model.realigned",
     "reweight": "curve.reweighting",
     "reweighted_kl": "curve.reweighting",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,6 +31,56 @@ class Completions:
     end_token_ids: tuple[int, ...]
     encoder_input_ids: Tensor | None = None
     encoder_attention_mask: Tensor | None = None
+
+    @classmethod
+    def from_token_ids(
+        cls,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        token_ids: Sequence[Sequence[int]],
+        finished: Sequence[bool],
+        end_token_ids: tuple[int, ...],
+    ) -> Completions:
+        """Return rows of a decoder-only model from what `token_ids` and `finished` say of them.
+
+        Where several tokens end a completion, a finished row ends with the first of them. What a
+        model predicts there is the same for all of them.
+
+        Args:
+            prompt_ids: the prompts, padded at the left, shape (batch, prompt).
+            prompt_mask: 1 for their tokens and 0 for padding, of the same shape.
+            token_ids: each row's completion without its end-of-sequence token.
+            finished: whether each row ended with an end-of-sequence token.
+            end_token_ids: the tokens that end a completion.
+        """
+        end = end_token_ids[0]
+        rows = []
+        for ids, has_ended in zip(token_ids, finished, strict=True):
+            rows.append([*ids, end] if has_ended else list(ids))
+        longest = max(map(len, rows))
+        padded = [row + [end] * (longest - len(row)) for row in rows]
+        mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+        return cls(
+            input_ids=torch.cat([prompt_ids, prompt_ids.new_tensor(padded)], dim=1),
+            attention_mask=torch.cat([prompt_mask, prompt_mask.new_tensor(mask)], dim=1),
+            completion_length=longest,
+            end_token_ids=end_token_ids,
+        )
+
+    def select(self, rows: slice) -> Completions:
+        """Return some of the rows, with their padding."""
+        encoder: dict[str, Tensor] = {}
+        if self.encoder_input_ids is not None and self.encoder_attention_mask is not None:
+            encoder = {
+                "encoder_input_ids": self.encoder_input_ids[rows],
+                "encoder_attention_mask": self.encoder_attention_mask[rows],
+            }
+        return replace(
+            self,
+            input_ids=self.input_ids[rows],
+            attention_mask=self.attention_mask[rows],
+            **encoder,
+        )
 
     def token_ids(self) -> list[list[int]]:
         """Return each row's completion without padding and without its end-of-sequence token."""

@@ -18,8 +18,17 @@ from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
-from dera.model.padding import positions_of
 from dera.model.realigned import RealignedModel
+from dera.teacher_forcing import (
+    at_tokens,
+    inputs_of,
+    mask_of,
+    normalised,
+    predicting,
+    rows_of,
+    sum_over_tokens,
+    tokens_of,
+)
 from dera.weights import Lam, as_lam
 
 
@@ -103,7 +112,7 @@ def sample_and_score_policy(
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
         all_logits = (output.logits, output.reference_logits, output.aligned_logits)
-        scores = [_at(_normalised(logits[:, -1]), tokens) for logits in all_logits]
+        scores = [at_tokens(normalised(logits[:, -1]), tokens) for logits in all_logits]
         return torch.stack(scores).double()
 
     completions, sums = _sample_and_sum(
@@ -124,21 +133,21 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     Raises:
         ValueError: if `lam` is a schedule, is not finite or has a wrong shape.
     """
-    input_ids, mask = completions.input_ids, _mask(completions)
+    input_ids, mask = completions.input_ids, mask_of(completions)
     weights = as_lam(lam, len(input_ids), input_ids.device, model.names)
-    output = model(**_inputs(completions), lam=weights, output_parts=True)
-    logits = [_predicting(part, completions)[mask] for part in _parts_logits(output)]
-    rows = _rows(completions)
-    token_scores = _mixture_token_scores(logits, weights[rows], _tokens(completions))
-    return _sequence_scores(_sum(token_scores, completions))
+    output = model(**inputs_of(completions), lam=weights, output_parts=True)
+    logits = [predicting(part, completions)[mask] for part in _parts_logits(output)]
+    rows = rows_of(completions)
+    token_scores = _mixture_token_scores(logits, weights[rows], tokens_of(completions))
+    return _sequence_scores(sum_over_tokens(token_scores, completions))
 
 
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Return log-probabilities of completions under one model, float64, shape (batch,), in nats."""
-    output = model(**_inputs(completions))
-    logits = _predicting(output.logits, completions)[_mask(completions)]
-    return _sum(_at(_normalised(logits), _tokens(completions)), completions)
+    output = model(**inputs_of(completions))
+    logits = predicting(output.logits, completions)[mask_of(completions)]
+    return sum_over_tokens(at_tokens(normalised(logits), tokens_of(completions)), completions)
 
 
 def _sample_and_sum(
@@ -181,11 +190,11 @@ def _mixture_token_scores(logits: Sequence[Tensor], weights: Tensor, tokens: Ten
     Returns:
         float64 of shape (models + 3, tokens); the last row is log Z_t.
     """
-    reference, *aligned = [_normalised(part) for part in logits]
+    reference, *aligned = [normalised(part) for part in logits]
     mixed = mix_logits(reference, aligned, weights)
     log_z = mixed.logsumexp(-1)  # log Z_t, because all parts are normalised
-    sampler = _at(mixed, tokens) - log_z
-    under_parts = [_at(part, tokens) for part in (reference, *aligned)]
+    sampler = at_tokens(mixed, tokens) - log_z
+    under_parts = [at_tokens(part, tokens) for part in (reference, *aligned)]
     return torch.stack([sampler, *under_parts, log_z]).double()
 
 
@@ -204,58 +213,3 @@ def _parts_logits(output: Any) -> list[Tensor]:
     """Return the logits that a realigned model has mixed, the reference's first."""
     aligned = output.aligned_logits
     return [output.reference_logits, *(aligned if isinstance(aligned, tuple) else [aligned])]
-
-
-def _normalised(logits: Tensor) -> Tensor:
-    """Return log-probabilities in float32."""
-    return logits.float().log_softmax(-1)
-
-
-def _at(values: Tensor, tokens: Tensor) -> Tensor:
-    """Return each row's value at its token: shape (tokens, vocabulary) to (tokens,)."""
-    return values.gather(-1, tokens[:, None])[:, 0]
-
-
-def _inputs(completions: Completions) -> dict[str, Any]:
-    """Return the inputs of a call that predicts the completion tokens and one token more."""
-    if completions.encoder_input_ids is not None:
-        return dict(
-            input_ids=completions.encoder_input_ids,
-            attention_mask=completions.encoder_attention_mask,
-            decoder_input_ids=completions.input_ids,
-            use_cache=False,
-        )
-    return dict(
-        input_ids=completions.input_ids,
-        attention_mask=completions.attention_mask,
-        position_ids=positions_of(completions.attention_mask),
-        logits_to_keep=completions.completion_length + 1,
-        use_cache=False,
-    )
-
-
-def _predicting(logits: Tensor, completions: Completions) -> Tensor:
-    """Return the logits that predict completion tokens, shape (batch, completion, vocabulary)."""
-    return logits[:, -completions.completion_length - 1 : -1]
-
-
-def _mask(completions: Completions) -> Tensor:
-    """Return which columns of each completion hold tokens, shape (batch, completion)."""
-    return completions.attention_mask[:, -completions.completion_length :].bool()
-
-
-def _rows(completions: Completions) -> Tensor:
-    """Return the row of each completion token, shape (tokens,). Padding is left out."""
-    return _mask(completions).nonzero()[:, 0]
-
-
-def _tokens(completions: Completions) -> Tensor:
-    """Return the ids of all completion tokens, row by row, shape (tokens,). Padding is left out."""
-    return completions.input_ids[:, -completions.completion_length :][_mask(completions)]
-
-
-def _sum(per_token: Tensor, completions: Completions) -> Tensor:
-    """Sum over the tokens of each row, in float64: shape (..., tokens) to (..., batch)."""
-    shape = (*per_token.shape[:-1], len(completions.input_ids))
-    total = torch.zeros(shape, dtype=torch.double, device=per_token.device)
-    return total.index_add(-1, _rows(completions), per_token.double())

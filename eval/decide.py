@@ -153,6 +153,9 @@ def arguments() -> argparse.Namespace:
         "--samples", type=Path, nargs="+", required=True, help="folders of all decoded policies"
     )
     parser.add_argument(
+        "--readings", type=Path, nargs="+", default=[], help="Parquet files that eval.read made"
+    )
+    parser.add_argument(
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
     )
     parser.add_argument(

@@ -32,6 +32,49 @@ rule decode:
         " --output {output:q}"
 
 
+rule read_completions:
+    input:
+        reference=rules.train_reference.output,
+        adapters=read_adapters,
+        samples=read_samples,
+        prompts=rules.make_data.output.test,
+    output:
+        f"{OF_TASK}/readings/{{objective}}-seed={{seed}}.parquet",
+    log:
+        f"{OF_TASK}/logs/read_completions/{{objective}}-seed={{seed}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/read_completions/{{objective}}-seed={{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=reading_settings,
+        code=source_digest("eval.read"),
+    shell:
+        "python -m eval.read --settings {params.settings:q} --log {log:q}"
+        " --reference {input.reference:q} --adapters {input.adapters:q}"
+        " --samples {input.samples:q} --prompts {input.prompts:q} --output {output:q}"
+
+
+rule summarize_readings:
+    input:
+        readings,
+    output:
+        f"{OF_TASK}/tables/kl_by_lam.csv",
+    log:
+        f"{OF_TASK}/logs/summarize_readings.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/summarize_readings.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("eval.kl_by_lam"),
+    shell:
+        "python -m eval.kl_by_lam {input:q} --task {wildcards.task:q} --log {log:q}"
+        " --output {output:q}"
+
+
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
@@ -272,6 +315,7 @@ rule decide_claims:
         reference=rules.train_reference.output,
         adapters=model_folders,
         samples=all_samples,
+        readings=readings,
         prompts=rules.make_data.output.test,
     output:
         claims=f"{OF_TASK}/claims.json",
@@ -298,6 +342,7 @@ rule decide_claims:
         " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
         " --reference {input.reference:q} --adapters {input.adapters:q}"
         " --checked-adapter {params.checked_adapter:q} --samples {input.samples:q}"
+        " --readings {input.readings:q}"
         " --prompts {input.prompts:q} --costs {output.costs:q} --agreement {output.agreement:q}"
         " --controls {output.controls:q} --output {output.claims:q}"
 

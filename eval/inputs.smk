@@ -17,6 +17,46 @@ def all_samples(wildcards):
     return [f"{RESULTS}/{task.name}/samples/{name}" for name in task.decodings]
 
 
+def read_seeds(wildcards):
+    """The seed whose models' completions a job reads, and the other seed where there is one."""
+    objective = task_of(wildcards).objectives[wildcards.objective]
+    seeds = [int(wildcards.seed), objective.other_seed(int(wildcards.seed))]
+    return [seed for seed in seeds if seed is not None]
+
+
+def read_adapters(wildcards):
+    """The adapters that read completions: at every beta of the one seed, then of the other."""
+    objective = task_of(wildcards).objectives[wildcards.objective]
+    adapters = []
+    for seed in read_seeds(wildcards):
+        runs = [Run(objective.name, beta, seed) for beta in objective.betas]
+        adapters += [model_folder(task_of(wildcards), run) for run in runs]
+    return adapters
+
+
+def read_samples(wildcards):
+    """The completions that a job reads, those of the retrained models at every beta of a seed."""
+    objective = task_of(wildcards).objectives[wildcards.objective]
+    runs = [Run(objective.name, beta, int(wildcards.seed)) for beta in objective.betas]
+    return [f"{RESULTS}/{wildcards.task}/samples/{run.name}" for run in runs]
+
+
+def reading_settings(wildcards):
+    """The settings of the job that reads the completions of an objective's models of a seed."""
+    task = task_of(wildcards)
+    objective = task.objectives[wildcards.objective]
+    return text(settings.reading(task, objective, int(wildcards.seed)))
+
+
+def readings(wildcards):
+    """The readings of every objective and seed that DeRa starts from."""
+    task = task_of(wildcards)
+    return [
+        f"{RESULTS}/{task.name}/readings/{objective.name}-seed={seed}.parquet"
+        for objective, seed in task.readings
+    ]
+
+
 def curves(wildcards):
     """One curve over lam for each objective that DeRa starts from."""
     task = task_of(wildcards)

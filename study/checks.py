@@ -112,6 +112,13 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
             f"{key}.evaluation.prompts = {prompts}: must be at most "
             f"{key}.corpus.documents.test = {documents['test']}"
         )
+    samples = section["evaluation"]["samples"]
+    reading_samples = section["evaluation"].get("reading_samples", 1)
+    if reading_samples > samples:
+        raise ConfigError(
+            f"{key}.evaluation.reading_samples = {reading_samples}: must be at most "
+            f"{key}.evaluation.samples = {samples}, because no more completions are there to read"
+        )
     if "reward_model" in section and "preferences" in section:
         _check_pairs_left(key, section["reward_model"], section["preferences"]["pairs"])
 

@@ -73,6 +73,16 @@ class ObjectivePlan:
         """Every model of this objective."""
         return [Run(self.name, beta, seed) for beta in self.betas for seed in self.seeds]
 
+    def other_seed(self, seed: int) -> int | None:
+        """The seed whose models are compared with those of `seed`; None where there is no other.
+
+        It is the next larger seed, and the smallest one after the largest.
+        """
+        seeds = sorted(self.seeds)
+        if len(seeds) == 1:
+            return None
+        return seeds[(seeds.index(seed) + 1) % len(seeds)]
+
     @property
     def default_run(self) -> Run:
         """The model of the default strength, of the smallest seed."""
@@ -142,6 +152,18 @@ class TaskPlan:
         with_anchors = [objective for objective in self.objectives.values() if objective.anchors]
         return [objective.default_run for objective in with_anchors]
 
+    @property
+    def readings(self) -> list[tuple[ObjectivePlan, int]]:
+        """The objectives and seeds whose retrained models' completions are read.
+
+        These are all seeds of the objectives that DeRa starts from.
+        """
+        readings = []
+        for objective in self.objectives.values():
+            if objective.anchors:
+                readings += [(objective, seed) for seed in objective.seeds]
+        return readings
+
     def lams(self, run: Run) -> list[Fraction]:
         """The lams that DeRa decodes from an aligned model, none if its strength is no anchor.
 
@@ -171,6 +193,11 @@ class TaskPlan:
     def mixed_objectives(self) -> list[ObjectivePlan]:
         """The two objectives that are mixed, where the task has a section `several_rewards`."""
         return [self.objectives[name] for name in self.section["several_rewards"]["objectives"]]
+
+    @property
+    def reading_samples(self) -> int:
+        """How many completions of a prompt are read, of each retrained model."""
+        return self.section["evaluation"].get("reading_samples", 2)
 
     @property
     def max_new_tokens(self) -> int:

@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from study.objective_checks import pairs_are_sampled
-from study.plan import Plan, Run, TaskPlan
+from study.plan import ObjectivePlan, Plan, Run, TaskPlan
 
 TIMED_PROMPTS = 256
 TIMED_REPEATS = 9
@@ -20,7 +20,7 @@ def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
     """The task's own settings, the named sections of its config, and any further settings."""
     task_keys = [key for key in ("settings", "module") if key in task.section]
     task_settings = {key: task.section[key] for key in task_keys}
-    named_sections = {name: task.section[name] for name in sections}
+    named_sections = {name: _named_section(task, name) for name in sections}
     return {"task": {"name": task.name, **task_settings}, **named_sections, **more}
 
 
@@ -48,9 +48,25 @@ def decoding(task: TaskPlan, name: str) -> dict[str, Any]:
     """Settings of `eval.decode` for the decoding job of that name."""
     return {
         "task": task.name,
-        **task.section["evaluation"],
+        **_named_section(task, "evaluation"),
         "max_new_tokens": task.max_new_tokens,
         "policies": task.decodings[name].policies,
+    }
+
+
+def reading(task: TaskPlan, objective: ObjectivePlan, seed: int) -> dict[str, Any]:
+    """Settings of `eval.read` for the models of one objective and seed."""
+    evaluation = task.section["evaluation"]
+    return {
+        "task": task.name,
+        "objective": objective.name,
+        "betas": objective.betas,
+        "anchors": objective.anchors,
+        "seed": seed,
+        "other_seed": objective.other_seed(seed),
+        "prompts": evaluation["prompts"],
+        "samples": task.reading_samples,
+        "batch_size": evaluation["batch_size"],
     }
 
 
@@ -106,6 +122,13 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
         "reweighted": reweighted,
         "several_rewards": task.section.get("several_rewards"),
     }
+
+
+def _named_section(task: TaskPlan, name: str) -> dict[str, Any]:
+    """A section of the task's config, without the key that only `reading` passes on."""
+    section = dict(task.section[name])
+    section.pop("reading_samples", None)
+    return section
 
 
 def digest(*texts: str) -> str:

@@ -49,11 +49,15 @@ class Space:
 
         They are products of normalised mixtures for each token.
         """
+        return np.exp(self.log_sampler(lam))
+
+    def log_sampler(self, lam: float) -> np.ndarray:
+        """Return the logarithms of these probabilities."""
         next_logs = {}
         for prefix, logs in self._next.items():
             mixed = (1 - lam) * logs[0] + lam * logs[1]
             next_logs[prefix] = mixed - np.logaddexp.reduce(mixed)
-        return np.exp(self._totals(next_logs))
+        return self._totals(next_logs)
 
     def gap(self, lam: float) -> float:
         """Return KL(sampler || mixture) in nats."""

@@ -1,0 +1,141 @@
+"""Teacher forcing: what a model predicts at each token of completions that exist already.
+
+The functions know which logits predict which token, and leave out padding. The tokens of a batch
+stand in one row after the other, shape (tokens,), where the end-of-sequence token counts.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dera.completions import Completions
+from dera.model.padding import positions_of
+
+#: Completions of about the same length that are read at once.
+ROWS_OF_A_GROUP = 64
+
+
+@torch.no_grad()
+def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
+    """Return a model's next-token distributions at every token of completions.
+
+    A prompt that occurs in several rows is read once, where the model is decoder-only.
+
+    Args:
+        model: any transformers language model.
+        completions: rows to read; the end-of-sequence token counts, padding does not.
+
+    Returns:
+        Log-probabilities in nats, float32 of shape (tokens, vocabulary).
+    """
+    if completions.encoder_input_ids is None:
+        return _after_shared_prompts(model, completions)
+    logits = predicting(model(**inputs_of(completions)).logits, completions)
+    return normalised(logits[mask_of(completions)])
+
+
+def inputs_of(completions: Completions) -> dict[str, Any]:
+    """Return the inputs of a call that predicts the completion tokens and one token more."""
+    if completions.encoder_input_ids is not None:
+        return dict(
+            input_ids=completions.encoder_input_ids,
+            attention_mask=completions.encoder_attention_mask,
+            decoder_input_ids=completions.input_ids,
+            use_cache=False,
+        )
+    return dict(
+        input_ids=completions.input_ids,
+        attention_mask=completions.attention_mask,
+        position_ids=positions_of(completions.attention_mask),
+        logits_to_keep=completions.completion_length + 1,
+        use_cache=False,
+    )
+
+
+def predicting(logits: Tensor, completions: Completions) -> Tensor:
+    """Return the logits that predict completion tokens, shape (batch, completion, vocabulary)."""
+    return logits[:, -completions.completion_length - 1 : -1]
+
+
+def normalised(logits: Tensor) -> Tensor:
+    """Return log-probabilities in float32."""
+    return logits.float().log_softmax(-1)
+
+
+def at_tokens(values: Tensor, tokens: Tensor) -> Tensor:
+    """Return each row's value at its token: shape (tokens, vocabulary) to (tokens,)."""
+    return values.gather(-1, tokens[:, None])[:, 0]
+
+
+def mask_of(completions: Completions) -> Tensor:
+    """Return which columns of each completion hold tokens, shape (batch, completion)."""
+    return completions.attention_mask[:, -completions.completion_length :].bool()
+
+
+def rows_of(completions: Completions) -> Tensor:
+    """Return the row of each completion token, shape (tokens,). Padding is left out."""
+    return mask_of(completions).nonzero()[:, 0]
+
+
+def tokens_of(completions: Completions) -> Tensor:
+    """Return the ids of all completion tokens, row by row, shape (tokens,). Padding is left out."""
+    return completions.input_ids[:, -completions.completion_length :][mask_of(completions)]
+
+
+def sum_over_tokens(per_token: Tensor, completions: Completions) -> Tensor:
+    """Sum over the tokens of each row, in float64: shape (..., tokens) to (..., batch)."""
+    shape = (*per_token.shape[:-1], len(completions.input_ids))
+    total = torch.zeros(shape, dtype=torch.double, device=per_token.device)
+    return total.index_add(-1, rows_of(completions), per_token.double())
+
+
+def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
+    """Return what `next_token_log_probs` does, for a decoder-only model.
+
+    Rows are read in groups of about the same length, so that little padding is read.
+    """
+    # Find the distinct prompts; padding has one value in a batch, so that equal rows are equal.
+    prompt_length = completions.input_ids.shape[1] - completions.completion_length
+    ids = completions.input_ids[:, :prompt_length]
+    mask = completions.attention_mask[:, :prompt_length]
+    distinct, row_prompts = torch.cat([ids, mask], dim=1).unique(dim=0, return_inverse=True)
+    ids, mask = distinct.split(prompt_length, dim=1)
+
+    # Read each prompt once. Its last token predicts the first token of every completion.
+    prompts = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions_of(mask),
+        logits_to_keep=1,
+        use_cache=True,
+    )
+    is_token = mask_of(completions)
+    places = is_token.flatten().cumsum(0).view(is_token.shape) - 1
+    tokens = int(is_token.sum())
+    log_probs = prompts.logits.new_empty(tokens, prompts.logits.shape[-1], dtype=torch.float32)
+    log_probs[places[:, 0]] = normalised(prompts.logits[row_prompts, 0])
+
+    # Read all completion tokens but the last, each row after a copy of its prompt.
+    lengths = is_token.sum(-1)
+    for rows in lengths.argsort().split(ROWS_OF_A_GROUP):
+        longest = int(lengths[rows].max())
+        if longest == 1:
+            continue
+        end = prompt_length + longest - 1
+        cache = copy.deepcopy(prompts.past_key_values)
+        cache.batch_select_indices(row_prompts[rows])
+        mask = completions.attention_mask[rows, :end]
+        output = model(
+            input_ids=completions.input_ids[rows, prompt_length:end],
+            attention_mask=mask,
+            position_ids=positions_of(mask)[:, prompt_length:],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        predicted = is_token[rows, 1:longest]
+        log_probs[places[rows, 1:longest][predicted]] = normalised(output.logits[predicted])
+    return log_probs
