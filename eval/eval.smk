@@ -347,7 +347,7 @@ rule decide_claims:
         " --controls {output.controls:q} --output {output.claims:q}"
 
 
-rule time_decoding:
+rule time_two_models:
     input:
         reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
         adapter=MAIN_ADAPTER,
@@ -355,9 +355,9 @@ rule time_decoding:
     output:
         f"{RESULTS}/tables/timings.csv",
     log:
-        f"{RESULTS}/logs/time_decoding.log",
+        f"{RESULTS}/logs/time_two_models.log",
     benchmark:
-        f"{RESULTS}/benchmarks/time_decoding.tsv"
+        f"{RESULTS}/benchmarks/time_two_models.tsv"
     conda:
         "../envs/environment.yaml"
     threads: workflow.cores or 1  # a job that is timed has the machine to itself
@@ -365,10 +365,10 @@ rule time_decoding:
         gpu=GPU,
     params:
         settings=text(settings.timing(MAIN_TASK)),
-        code=source_digest("eval.time_decoding"),
+        code=source_digest("eval.time_two_models"),
         seed=PLAN.seed,
     shell:
-        "python -m eval.time_decoding --settings {params.settings:q} --seed {params.seed:q}"
+        "python -m eval.time_two_models --settings {params.settings:q} --seed {params.seed:q}"
         " --log {log:q} --reference {input.reference:q} --adapter {input.adapter:q}"
         " --prompts {input.prompts:q} --output {output:q}"
 
@@ -377,7 +377,7 @@ rule gather_claims:
     input:
         claims=expand(f"{RESULTS}/{{task}}/claims.json", task=PLAN.tasks),
         controls=expand(f"{RESULTS}/{{task}}/tables/controls.csv", task=PLAN.tasks),
-        timings=rules.time_decoding.output,
+        timings=rules.time_two_models.output,
     output:
         json=f"{RESULTS}/claims.json",
         markdown=f"{RESULTS}/claims.md",

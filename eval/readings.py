@@ -72,24 +72,30 @@ class Readings:
             there are none of, such as those across seeds where there is one seed.
         """
         rows = self._of(objective, beta, "dera")
-        rows = rows[[Fraction(written) == anchor for written in rows["anchor"]]]
+        rows = rows[_equals(rows["anchor"], anchor)]
         rows = rows[(rows["reader_seed"] != rows["seed"]) == across]
         if not len(rows):
             return None
-        factors = sorted(rows["factor"].unique())
-        curves = [_grid(rows[rows["factor"] == factor], column) for factor in factors]
-        return np.array(factors), np.stack(curves, axis=-1)
+        ordered = rows.sort_values(["seed", "prompt_id", "factor"])
+        factors = np.sort(ordered["factor"].unique())
+        curves = ordered[column].to_numpy(float)
+        return factors, curves.reshape(ordered["seed"].nunique(), -1, len(factors))
 
     def _of(self, objective: str, beta: Fraction, reader: str) -> pd.DataFrame:
         table = self.table
         rows = table[(table["objective"] == objective) & (table["reader"] == reader)]
-        return rows[[Fraction(written) == beta for written in rows["beta"]]]
+        return rows[_equals(rows["beta"], beta)]
 
 
 def read_tables(files: Sequence[Path]) -> Readings:
     """Return the readings in these Parquet files."""
     tables = [pd.read_parquet(path) for path in files]
     return Readings(pd.concat(tables, ignore_index=True)) if tables else Readings()
+
+
+def _equals(written: pd.Series, strength: Fraction) -> pd.Series:
+    """Return in which rows a column of exact strengths has this one, however it is written."""
+    return written.isin([text for text in written.unique() if Fraction(text) == strength])
 
 
 def _grid(rows: pd.DataFrame, column: str) -> Array:

@@ -82,7 +82,7 @@ def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
 
 
 def timing(task: TaskPlan) -> dict[str, Any]:
-    """Settings of `eval.time_decoding`."""
+    """Settings of `eval.time_two_models`."""
     prompts = min(TIMED_PROMPTS, task.section["evaluation"]["prompts"])
     return {"prompts": prompts, "max_new_tokens": task.max_new_tokens, "repeats": TIMED_REPEATS}
 

@@ -74,7 +74,7 @@ def price(timings: pd.DataFrame) -> list[Claim]:
     """Return the claims on time and memory of two models against one, which belong to the study.
 
     Args:
-        timings: what `eval.time_decoding` wrote.
+        timings: what `eval.time_two_models` wrote.
     """
     return [_time(timings), _memory(timings)]
 
