@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
+CONFIG ?= config/laptop.yaml
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test bench report publish unlock lint lock clean help
+.PHONY: figures smoke test bench report publish replicate unlock lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,6 +29,12 @@ report: figures ## report.html of the default study
 publish: figures ## copy the front page of the default study to docs/laptop
 	$(RUN) snakemake curve_trial --cores 1
 	$(RUN) snakemake publish --cores 1
+
+replicate: $(STAMP) ## the whole study with one set of seeds after another; prints the verdicts (CONFIG=config/...)
+	$(RUN) sh -ec 'numbers=$$(python -m study.replicates $(CONFIG)); for number in $$numbers; do \
+		snakemake figures --cores $(CORES) --configfile $(CONFIG) --config replicate=$$number; done'
+	$(RUN) sh -ec 'claims=$$(python -m study.replicates $(CONFIG) --claims); set -- $$claims; \
+		python -m eval.replicates "$$@" --output "$$(dirname "$$1")/replicates.md"'
 
 unlock: $(STAMP) ## after Snakemake itself was killed outright
 	$(RUN) snakemake --unlock

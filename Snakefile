@@ -17,7 +17,7 @@ if (
 
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
-RESULTS = f"results/{PLAN.study}"
+RESULTS = f"results/{PLAN.folder}"
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.

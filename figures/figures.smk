@@ -133,16 +133,22 @@ rule write_manifest:
         " {input.figures:q} --output {output:q}"
 
 
+def figures_to_publish(wildcards):
+    """The study's pictures. A replicate that is tuned on is refused."""
+    PLAN.replicate.check_published_or_exit()
+    return PICTURES
+
+
 rule publish:
     input:
-        figures=PICTURES,
+        figures=figures_to_publish,
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
         trial=lambda wildcards: [CURVE_TRIAL] if Path(CURVE_TRIAL).exists() else [],
     output:
-        directory(f"docs/{PLAN.study}"),
+        directory(f"docs/{PLAN.folder}"),
     log:
         f"{RESULTS}/logs/publish.log",
     benchmark:

@@ -17,6 +17,7 @@ from typing import Any
 from study import several_rewards
 from study.baselines import Baseline
 from study.objective_checks import Declared
+from study.replicates import Replicate
 from study.strengths import exact, label
 
 #: Baselines are decoded from the aligned models of so many training seeds, the smallest.
@@ -292,6 +293,7 @@ class Plan:
 
     Attributes:
         study: its name.
+        replicate: which replicate of the study this is. Every seed of the plan is this replicate's.
         seed: the seed of data, references, sampling and bootstraps.
         statistics: the config's section `statistics`.
         tasks: the tasks by name.
@@ -300,11 +302,17 @@ class Plan:
     """
 
     study: str
+    replicate: Replicate
     seed: int
     statistics: Mapping[str, Any]
     tasks: Mapping[str, TaskPlan]
     main_task: TaskPlan
     config: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the results, below results/."""
+        return self.replicate.folder(self.study)
 
     def plugins(self) -> list[str]:
         """Files of objectives that are not this project's own."""

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from study import baselines, checks, names, objective_checks, schema, several_rewards
+from study import baselines, checks, names, objective_checks, replicates, schema, several_rewards
 from study.objective_checks import Declared
 from study.plan import ObjectivePlan, Plan, TaskPlan
+from study.replicates import Replicate
 from study.schema import ConfigError
 from study.strengths import label
 
@@ -36,11 +37,20 @@ def plan_of(config: Mapping[str, Any]) -> Plan:
     schema.check(config)
     names.check("study", config["study"], "study")
     names.check_all("tasks", config["tasks"], "task")
+    replicate = replicates.of(config)
+    (seed,) = replicate.shifted("seed", [config["seed"]])
     tasks = {}
     for name, section in config["tasks"].items():
-        tasks[name] = _resolve_task(f"tasks.{name}", name, section, config["seed"])
-    main_task = tasks[_main_task(config)]
-    return Plan(config["study"], config["seed"], config["statistics"], tasks, main_task, config)
+        tasks[name] = _resolve_task(f"tasks.{name}", name, section, seed, replicate)
+    return Plan(
+        study=config["study"],
+        replicate=replicate,
+        seed=seed,
+        statistics=config["statistics"],
+        tasks=tasks,
+        main_task=tasks[_main_task(config)],
+        config=config,
+    )
 
 
 def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Plan:
@@ -64,7 +74,9 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
         sys.exit(1)
 
 
-def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) -> TaskPlan:
+def _resolve_task(
+    key: str, name: str, section: Mapping[str, Any], seed: int, replicate: Replicate
+) -> TaskPlan:
     """Check the section of a task, which stands at `key`, and resolve it."""
     # Check the whole section before anything is made of it.
     module, corpora = checks.check_task(key, name, section)
@@ -76,7 +88,9 @@ def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) ->
     # Fill in what the section leaves to defaults.
     objectives = {}
     for objective_name, declared_module in declared.items():
-        objectives[objective_name] = _resolve_objective(objective_name, section, declared_module)
+        objectives[objective_name] = _resolve_objective(
+            key, objective_name, section, declared_module, replicate
+        )
     return TaskPlan(
         name=name,
         section=section,
@@ -90,10 +104,16 @@ def _resolve_task(key: str, name: str, section: Mapping[str, Any], seed: int) ->
     )
 
 
-def _resolve_objective(name: str, task: Mapping[str, Any], declared: Declared) -> ObjectivePlan:
+def _resolve_objective(
+    key: str, name: str, task: Mapping[str, Any], declared: Declared, replicate: Replicate
+) -> ObjectivePlan:
     """Resolve a checked objective; the task says what the objective's own section does not."""
     alignment = task["alignment"]
     section = alignment["objectives"][name]
+    if "seeds" in section:
+        seeds = replicate.shifted(f"{key}.alignment.objectives.{name}.seeds", section["seeds"])
+    else:
+        seeds = replicate.shifted(f"{key}.alignment.seeds", alignment["seeds"])
     anchors = tuple(label(anchor) for anchor in section["anchors"])
     if "default_beta" in section:
         default_beta = label(section["default_beta"])
@@ -107,7 +127,7 @@ def _resolve_objective(name: str, task: Mapping[str, Any], declared: Declared) -
         anchors=anchors,
         default_beta=default_beta,
         fine_grid=section.get("fine_grid", True),
-        seeds=tuple(section.get("seeds", alignment["seeds"])),
+        seeds=seeds,
         training={key: value for key, value in section.items() if key not in NOT_FOR_TRAINING},
     )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.workflow.conftest import Study
 from tests.workflow.studies import smoke_section, tiny_study
+
+pytestmark = pytest.mark.workflow
 
 
 def test_each_seed_learns_from_pairs_of_its_own_and_one_reward_model_serves_all(

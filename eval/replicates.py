@@ -1,0 +1,134 @@
+"""Compare the verdicts of a study's replicates, claim by claim and run by run.
+
+A verdict that another set of seeds turns round says nothing about the method. So a claim keeps its
+verdict only if every run gives it the same one, and otherwise it is inconclusive.
+
+Run: python -m eval.replicates results/laptop/claims.json results/laptop-replicate=2/claims.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.claims import FAILED, REPRODUCED
+from study import job
+
+INCONCLUSIVE = "inconclusive"
+
+#: What stands in the place of a verdict where a run has no such claim.
+ABSENT = "absent"
+
+#: The verdicts that decide a claim. The others say that it cannot be decided, or was not tested.
+DECIDED = {REPRODUCED, FAILED}
+
+
+class ReplicatesError(ValueError):
+    """Runs that cannot be compared. The message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim and the verdict of each run, in the order of the runs."""
+
+    task: str | None
+    claim: str
+    verdicts: tuple[str, ...]
+
+    @property
+    def together(self) -> str:
+        """The verdict that all runs give, or that they are inconclusive."""
+        return self.verdicts[0] if len(set(self.verdicts)) == 1 else INCONCLUSIVE
+
+    @property
+    def is_decided_by_several(self) -> bool:
+        """Whether at least two runs decide the claim."""
+        return sum(verdict in DECIDED for verdict in self.verdicts) > 1
+
+    @property
+    def differs(self) -> bool:
+        """Whether one run reproduces the claim and another one does not."""
+        return set(self.verdicts) >= DECIDED
+
+
+def compare(runs: Sequence[Iterable[dict[str, Any]]]) -> list[Row]:
+    """Return a row for each claim of any run, in the order in which the claims first occur.
+
+    Args:
+        runs: the claims of each run, as `claims.json` has them.
+    """
+    verdicts_of_runs = []
+    for claims in runs:
+        verdicts_of_runs.append(
+            {(claim["task"], claim["id"]): claim["verdict"] for claim in claims}
+        )
+    keys = dict.fromkeys(key for verdicts in verdicts_of_runs for key in verdicts)
+    rows = []
+    for task, claim in keys:
+        given = tuple(verdicts.get((task, claim), ABSENT) for verdicts in verdicts_of_runs)
+        rows.append(Row(task, claim, given))
+    return rows
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Return in one sentence how many decided verdicts differ between the runs."""
+    decided = [row for row in rows if row.is_decided_by_several]
+    differing = [row for row in decided if row.differs]
+    names = f": {', '.join(row.claim for row in differing)}" if differing else ""
+    return (
+        f"Of {len(rows)} claims, {len(decided)} are decided by at least two runs, and "
+        f"{len(differing)} of these are decided differently{names}."
+    )
+
+
+def page(names: Sequence[str], rows: Sequence[Row]) -> str:
+    """Return the comparison as Markdown: one sentence, and a table with a column for each run."""
+    header = ["task", "claim", *(f"`{name}`" for name in names), "together"]
+    lines = ["# Verdicts, run by run", "", summary(rows), ""]
+    lines += [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    for row in rows:
+        cells = [row.task or "all", f"`{row.claim}`", *row.verdicts, f"**{row.together}**"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_runs(paths: Sequence[Path]) -> list[list[dict[str, Any]]]:
+    """Read the claims of each run.
+
+    Raises:
+        ReplicatesError: if there are fewer than two runs, if one is named twice, or if a file is
+            missing.
+    """
+    if len(paths) < 2:
+        raise ReplicatesError("there is nothing to compare: name the claims.json of two runs")
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise ReplicatesError(f"{path} is named twice; name the claims.json of another run")
+        if not path.is_file():
+            raise ReplicatesError(f"{path} does not exist; run `make replicate` first")
+    return [job.read_json(path) for path in paths]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("claims", type=Path, nargs="+", help="claims.json of each run")
+    parser.add_argument("--output", type=Path, help="Markdown file for what is printed")
+    args = parser.parse_args()
+    try:
+        runs = read_runs(args.claims)
+    except ReplicatesError as error:
+        sys.exit(f"error: {error}")
+    text = page([path.resolve().parent.name for path in args.claims], compare(runs))
+    print(text, end="")
+    if args.output:
+        with job.atomic_path(args.output) as path:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
