@@ -159,9 +159,6 @@ def arguments() -> argparse.Namespace:
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
     )
     parser.add_argument(
-        "--readings", type=Path, nargs="*", default=[], help="Parquet files of readings"
-    )
-    parser.add_argument(
         "--agreement",
         type=Path,
         required=True,
