@@ -6,7 +6,7 @@ CONFIG ?= config/laptop.yaml
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test bench report publish replicate unlock lint lock clean help
+.PHONY: figures smoke test bench report criteria publish replicate unlock lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/be
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
+
+criteria: $(STAMP) ## the pilot of the default study, and docs/criteria/ from its spread
+	$(RUN) snakemake figures write_criteria --cores $(CORES) --config replicate=0
 
 publish: figures ## copy the front page of the default study to docs/laptop
 	$(RUN) snakemake curve_trial --cores 1

@@ -2,10 +2,11 @@
 # data -> reference -> aligned models -> decoded policies -> tables -> claims and figures.
 import os
 import shlex
+import sys
 
 from snakemake.utils import min_version
 
-from study import estimate, plugins, resolve
+from study import estimate, plugins, prospects, resolve
 
 min_version("9.0")
 
@@ -18,6 +19,10 @@ if (
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
+
+# What the study cannot decide is said before anything starts, and in a dry run.
+if workflow.is_main_process and prospects.message(PLAN):
+    print(prospects.message(PLAN), file=sys.stderr)
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.

@@ -405,7 +405,28 @@ rule gather_claims:
         seed=PLAN.seed,
         code=source_digest("eval.gather_claims"),
         elsewhere=PUBLISHED_CLAIMS,
+        criteria=["--criteria", CRITERIA] if Path(CRITERIA).exists() else [],
     shell:
         "python -m eval.gather_claims {input.claims:q} --controls {input.controls:q}"
-        " --timings {input.timings:q} --elsewhere {params.elsewhere:q} --study {params.study:q} --seed {params.seed:q}"
+        " --timings {input.timings:q} --elsewhere {params.elsewhere:q} {params.criteria:q} --study {params.study:q} --seed {params.seed:q}"
         " --log {log:q} --output {output.json:q}"
+
+
+rule write_criteria:
+    input:
+        claims_of_a_pilot,
+    output:
+        CRITERIA,
+        CRITERIA.replace(".json", ".md"),
+    log:
+        f"{RESULTS}/logs/write_criteria.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_criteria.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        study=PLAN.study,
+        code=source_digest("eval.criteria"),
+    shell:
+        "python -m eval.criteria {input:q} --study {params.study:q} --log {log:q}"
+        " --output {output[0]:q}"

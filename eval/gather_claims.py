@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from markdown_it import MarkdownIt
 
-from eval import controls, questions
+from eval import controls, criteria, questions
 from eval.claims import PAPER, REPRODUCED, UNTESTED, VERDICTS, cost, identities
 from study import job
 
@@ -34,14 +34,25 @@ PARTS = {
 
 
 def front_page(
-    study: str, claims: list[dict[str, Any]], controlled: pd.DataFrame | None = None
+    study: str,
+    claims: list[dict[str, Any]],
+    controlled: pd.DataFrame | None = None,
+    written: list[dict[str, Any]] | None = None,
 ) -> str:
     """Return the study's front page as Markdown.
 
     The first table has a row for each claim of the paper. Then come the tables of all claims, part
     by part, the table of controls, and the evidence of each claim in a section of its own.
+
+    Args:
+        study: its name.
+        claims: all claims.
+        controlled: the table of `eval.controls`.
+        written: the criteria that were written before the run (`eval.criteria`), None where there
+            were none.
     """
     lines = [f"# Claims of the study `{study}`", "", *_papers_claims(claims)]
+    lines += ["", _criteria_before(claims, written)]
     for part, title in PARTS.items():
         of_part = [claim for claim in claims if claim["part"] == part]
         if of_part:
@@ -63,6 +74,20 @@ def _papers_claims(claims: list[dict[str, Any]]) -> list[str]:
         if ours:
             lines.append(f"| {text} | {_counted(ours)} | {_number(ours)} |")
     return lines
+
+
+def _criteria_before(claims: list[dict[str, Any]], written: list[dict[str, Any]] | None) -> str:
+    """Return whether the criteria are those that were written before the run."""
+    if written is None:
+        return "No criteria of this study were written down before the run."
+    since = criteria.changes(claims, written)
+    if not any(since.values()):
+        return "Every criterion was written down before the run and has not changed since."
+    said = []
+    for how, ids in since.items():
+        if ids:
+            said.append(f"{how}: {', '.join(f'`{name}`' for name in ids)}")
+    return f"Since the criteria were written down before the run, some are {'; '.join(said)}."
 
 
 def _number(claims: list[dict[str, Any]]) -> str:
@@ -198,6 +223,9 @@ def main() -> None:
         "--controls", type=Path, nargs="*", default=[], help="controls.csv of each task"
     )
     parser.add_argument(
+        "--criteria", type=Path, help="JSON file of the criteria that were written before the run"
+    )
+    parser.add_argument(
         "--elsewhere",
         type=Path,
         nargs="*",
@@ -216,7 +244,12 @@ def main() -> None:
         controlled = [pd.read_csv(path) for path in args.controls]
         elsewhere = {path.parent.name: job.read_json(path) for path in args.elsewhere}
         pages = {
-            "claims": front_page(args.study, claims, pd.concat(controlled) if controlled else None),
+            "claims": front_page(
+                args.study,
+                claims,
+                pd.concat(controlled) if controlled else None,
+                job.read_json(args.criteria) if args.criteria else None,
+            ),
             "questions": questions.page(args.study, claims, elsewhere),
         }
         for name, page in pages.items():

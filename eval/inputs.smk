@@ -79,5 +79,15 @@ def judging(wildcards):
 MAIN_TASK = PLAN.main_task
 MAIN_ADAPTER = model_folder(MAIN_TASK, MAIN_TASK.main_run)
 TABLES = ["policies", "costs", "agreement"]
-#: Studies that were published earlier answer what this one leaves open.
+# The criteria with the power that a pilot gives them, written before the published run.
+CRITERIA = f"docs/criteria/{PLAN.study}.json"
+
+
+def claims_of_a_pilot(wildcards):
+    """The claims of this replicate. One that is published is refused."""
+    PLAN.replicate.check_tuned_on_or_exit()
+    return f"{RESULTS}/claims.json"
+
+
+# Studies that were published earlier answer what this one leaves open.
 PUBLISHED_CLAIMS = sorted(map(str, Path(workflow.basedir, "docs").glob("*/claims.json")))

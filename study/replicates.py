@@ -78,6 +78,17 @@ class Replicate:
             )
             sys.exit(1)
 
+    def check_tuned_on_or_exit(self) -> None:
+        """Check that this replicate is tuned on; otherwise the process ends with a line."""
+        if self.published and self.number not in self.tuning:
+            print(
+                f"config error: replicate = {self.number}: criteria are written from a pilot, "
+                "which is a replicate that hyper-parameters are tuned on; add --config "
+                f"replicate={self.tuning[0] if self.tuning else 0}",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+
 
 def of(config: Mapping[str, Any]) -> Replicate:
     """Read the replicate of a config that has passed the schema.

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from eval.claims.checks import LEVEL, Condition, Outcome, row
 from eval.claims.evidence import Evidence, mean, mean_over_all
+from study.prospects import MIN_SEEDS
 
 __all__ = [
     "FAILED",
@@ -41,9 +42,6 @@ FAILED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 UNTESTED = "not tested here"
 VERDICTS = (REPRODUCED, FAILED, INCONCLUSIVE, UNTESTED)
-
-#: With fewer training seeds a claim about aligned models is not tested (docs/statistics.md).
-MIN_SEEDS = 5
 
 #: The three parts of the page of claims.
 Part = Literal["paper", "limit", "premise"]

@@ -88,8 +88,8 @@ def decide(evidence: Evidence) -> list[Claim]:
         claims += _is_its_own_model(evidence, objective, anchor)
         rows = compare(evidence, objective, anchor)
         for side in SIDES:
-            on_side = [row for row in rows if (row["lam"] < 1) == (side == "interpolation")]
-            if on_side:
+            if any(_is_on(side, anchor, beta) for beta in evidence.objectives[objective].betas):
+                on_side = [row for row in rows if _is_on(side, anchor, Fraction(str(row["beta"])))]
                 claims.append(_agrees(evidence, objective, anchor, side, on_side))
     return claims
 
@@ -305,6 +305,10 @@ def _agrees(
             conditions += row["conditions"]
             counting.append(row)
     evidence_of_claim = {"by beta": lines}
+    if not rows:
+        return claim.not_tested(
+            "There is one training seed, so that no model of another seed has read its texts."
+        )
     if not counting:
         reasons = {row["premise"] if row["premise"] != "met" else "not informative" for row in rows}
         return claim.not_tested(
@@ -371,6 +375,11 @@ def _is_its_own_model(evidence: Evidence, objective: str, anchor: Fraction) -> l
         f"The KL is {float(kl.mean()):.1e} nats, and the difference in reward {shift.value:+.3f}."
     )
     return [claim.judged(conditions, headline, {"reward, own - DeRa": shown(shift)})]
+
+
+def _is_on(side: str, anchor: Fraction, beta: Fraction) -> bool:
+    """Return whether DeRa reaches beta from the anchor on this side of lam = 1."""
+    return beta > anchor if side == "interpolation" else beta < anchor
 
 
 def _at(factors: Array, factor: float) -> int:

@@ -21,8 +21,8 @@ from eval.claims.checks import Check, Condition, Outcome, above, shown, within
 from eval.claims.evidence import MARGIN
 from eval.policies import Policy, find, passes, together
 from eval.statistics import Measurement, measure
+from study.prospects import MIN_SEEDS_OF_BASELINES as MIN_SEEDS
 
-MIN_SEEDS = 3
 EQUAL_KL = "DeRa's reward at the KL of the baseline, interpolated between two of its lams, less "
 BETTER = Check(EQUAL_KL + "the reward of the baseline is above {:g}", 0.0, above)
 

@@ -11,8 +11,8 @@ from eval.claims.checks import Check, Condition, above, below
 from eval.claims.evidence import Evidence, mean
 from eval.policies import Policy, find, together
 from eval.statistics import measure
+from study.prospects import MAX_SPACING
 
-MAX_SPACING = 0.25  # between neighbouring lams of a grid that can show whether DeRa moves smoothly
 COARSE_GRID = "The grid has gaps wider than 1/4 in [0, 1], or lacks an end."
 #: A step between neighbouring lams may go back by this share of the whole change ...
 MAX_BACK = 0.1

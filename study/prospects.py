@@ -1,0 +1,68 @@
+"""What a study cannot decide, said before it starts.
+
+A study whose seeds, strengths or grid of lams cannot decide a claim runs all the same. It is told
+so, claim by claim.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from study.plan import ObjectivePlan, Plan, TaskPlan
+
+#: With fewer training seeds a claim about aligned models is not tested (docs/statistics.md).
+MIN_SEEDS = 5
+#: With fewer training seeds DeRa is not compared with a baseline.
+MIN_SEEDS_OF_BASELINES = 3
+#: Neighbouring lams of a grid that can show a smooth transition are at most this far apart.
+MAX_SPACING = 0.25
+#: With fewer held-out prompts the intervals of rates cover badly (docs/statistics.md).
+MIN_PROMPTS = 32
+
+
+def message(plan: Plan) -> str:
+    """Return what this study cannot decide, a line each, or an empty text."""
+    lines = []
+    for task in plan.tasks.values():
+        for objective in task.objectives.values():
+            if objective.anchors:
+                lines += [f"{task.name} {objective.name}: {line}" for line in _of(task, objective)]
+        if len(task.main_objective.seeds) < MIN_SEEDS_OF_BASELINES and task.has_baselines:
+            lines.append(
+                f"{task.name}: the claims about baselines need {MIN_SEEDS_OF_BASELINES} training "
+                f"seeds, and {task.main_objective.name} has {len(task.main_objective.seeds)}"
+            )
+    if not lines:
+        return ""
+    shown = "\n".join(f"- {line}." for line in lines)
+    return f"This study runs, and these claims will be `not tested here`:\n{shown}"
+
+
+def _of(task: TaskPlan, objective: ObjectivePlan) -> list[str]:
+    """Return what cannot be decided about one objective."""
+    lines = []
+    if len(objective.seeds) < MIN_SEEDS:
+        lines.append(
+            f"every claim about its models needs {MIN_SEEDS} training seeds, and there are "
+            f"{len(objective.seeds)} (alignment.seeds)"
+        )
+    if len(objective.betas) < 2:
+        lines.append("agreement needs a second strength in betas")
+    if not _has_fine_grid(task, objective):
+        lines.append(
+            f"a smooth transition needs lams from 0 to 1 at most {MAX_SPACING:g} apart (dera.lams "
+            "and fine_grid)"
+        )
+    prompts = task.section["evaluation"]["prompts"]
+    if prompts < MIN_PROMPTS:
+        lines.append(f"intervals need {MIN_PROMPTS} prompts, and evaluation.prompts is {prompts}")
+    return lines
+
+
+def _has_fine_grid(task: TaskPlan, objective: ObjectivePlan) -> bool:
+    """Whether DeRa is decoded at lams from 0 to 1 that are close enough to each other."""
+    lams = {float(lam) for lam in task.lams(objective.default_run)}
+    between = sorted(lam for lam in lams if 0 <= lam <= 1)
+    if not objective.fine_grid or not {0.0, 1.0} <= set(between):
+        return False
+    return all(far - near <= MAX_SPACING for near, far in pairwise(between))
