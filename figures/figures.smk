@@ -127,10 +127,11 @@ rule write_manifest:
         "../envs/environment.yaml"
     params:
         settings=text(config),
+        criteria=CRITERIA,
     shell:
         "python -m study.manifest --settings {params.settings:q} --log {log:q}"
         " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.claims:q}"
-        " {input.figures:q} --output {output:q}"
+        " {input.figures:q} --criteria {params.criteria:q} --output {output:q}"
 
 
 def figures_to_publish(wildcards):

@@ -1,7 +1,8 @@
 """What a study was made of and what it made.
 
-The manifest holds the config, the seed, versions, the commit, and a checksum of every input and
-output. The settings of this job are the whole config.
+The manifest holds the config, the seed, versions, the commit, the commit in which the criteria of
+the claims were written down, and a checksum of every input and output. The settings of this job are
+the whole config.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ def commit() -> dict[str, object]:
         return {"commit": None, "changed": None}
 
 
+def criteria_commit(path: Path) -> str | None:
+    """The newest commit that changed the file of criteria; None if there is none."""
+    try:
+        return _git("log", "-1", "--format=%H", "--", str(path)) or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(modules.ROOT), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -41,11 +50,15 @@ def main() -> None:
     parser.add_argument(
         "--outputs", type=Path, nargs="+", required=True, help="models, tables, claims, figures"
     )
+    parser.add_argument(
+        "--criteria", type=Path, required=True, help="file of the criteria, which may be missing"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest.json")
     args = parser.parse_args()
     with job.running("manifest", args):
         manifest = {
             **commit(),
+            "criteria": criteria_commit(args.criteria),
             "versions": provenance.versions(),
             "config": args.settings,
             "inputs": {str(path): checksum(path) for path in args.inputs},
