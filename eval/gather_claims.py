@@ -101,7 +101,7 @@ def _number(claims: list[dict[str, Any]]) -> str:
         *[name for name in VERDICTS if name not in (UNTESTED, REPRODUCED)],
     ]
     shown_claim = max(claims, key=lambda claim: order.index(claim["verdict"]))
-    return f"{shown_claim['brief'] or 'see'} ({_link(shown_claim)})"
+    return f"{shown_claim['brief'] or 'no number'} ({_link(shown_claim)})"
 
 
 def _list(claims: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from figures import style
 
@@ -95,6 +96,7 @@ def _decoding(axes: Axes, timings: pd.DataFrame) -> None:
     axes.axhline(1, color=BLUE, linewidth=1, linestyle="--")
     axes.plot(range(1, len(ratio) + 1), ratio, "s", color=ORANGE)
     axes.set_ylim(0, 1.2 * ratio.max())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="repeat", ylabel="multiple of one model's", title="time a token")
 
 

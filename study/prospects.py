@@ -43,8 +43,8 @@ def _of(task: TaskPlan, objective: ObjectivePlan) -> list[str]:
     lines = []
     if len(objective.seeds) < MIN_SEEDS:
         lines.append(
-            f"every claim about its models needs {MIN_SEEDS} training seeds, and there are "
-            f"{len(objective.seeds)} (alignment.seeds)"
+            f"every claim about its models needs {MIN_SEEDS} training seeds, and alignment.seeds "
+            f"has {len(objective.seeds)}"
         )
     if len(objective.betas) < 2:
         lines.append("agreement needs a second strength in betas")

@@ -124,10 +124,8 @@ class Claim:
         numbers = {"training seeds": seeds, **evidence, "conditions": table}
         claim = dataclasses.replace(self, seeds=seeds)
         if seeds < min_seeds:
-            counted = "1 training seed" if seeds == 1 else f"{seeds} training seeds"
-            why = f"The criterion needs {min_seeds} training seeds, and there is {counted}."
-            if seeds != 1:
-                why = why.replace("there is", "there are")
+            counted = "is 1" if seeds == 1 else f"are {seeds}"
+            why = f"The criterion needs {min_seeds} training seeds, and there {counted}."
             return claim.decided(UNTESTED, f"{why} {headline}", numbers, brief)
         return claim.decided(verdict(conditions), headline, numbers, brief)
 

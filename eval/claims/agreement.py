@@ -291,7 +291,7 @@ def _agrees(
             f"informative if {INFORMATIVE}. A beta whose retrained model or anchor has not "
             "converged does not count; if none is left, the claim is not tested."
         ),
-        figure="kl_by_lam",
+        figure=f"{evidence.task}/kl_by_lam",
     )
 
     # which betas count

@@ -156,8 +156,11 @@ def _against(
             f"DeRa reaches a KL of {furthest:.2f} nats, and the baseline lies beyond at each knob."
         )
     outcomes = [row["DeRa is"] for row in rows if row["DeRa - baseline"]]
-    counted = [f"{name} at {outcomes.count(name)}" for name in dict.fromkeys(outcomes)]
-    headline = f"Of {len(outcomes)} knobs DeRa is {', '.join(counted)}."
+    headline = (
+        f"Of {len(outcomes)} knobs DeRa is better at {outcomes.count('better')}, equal at "
+        f"{outcomes.count('equal')}, worse at {outcomes.count('worse')}; at "
+        f"{outcomes.count('cannot tell')} it cannot be told."
+    )
     return claim.judged(
         conditions, headline, {"margin": margin, "by knob": rows}, min_seeds=MIN_SEEDS
     )
