@@ -6,6 +6,7 @@ These are limits of the method, which the notes ask about.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -170,12 +171,23 @@ def _partial_correlation(evidence: Evidence, policies: list[Policy], number: int
     broken = [mean(policy.by_seed[number], "broken") for policy in policies]
     distance = [abs(_lam(policy)) for policy in policies]
     kl = [mean(policy.by_seed[number], "kl") for policy in policies]
-    ranks = [stats.rankdata(values) for values in (gap, broken, distance, kl)]
-    fixed = np.stack([np.ones(len(policies)), ranks[2], ranks[3]], axis=1)
+    return partial_rank_correlation(gap, broken, [distance, kl])
+
+
+def partial_rank_correlation(
+    first: Sequence[float], second: Sequence[float], fixed: Sequence[Sequence[float]]
+) -> float:
+    """Return the correlation of two lists in ranks, with further lists held fixed.
+
+    Each list is turned into ranks, and what the ranks of the fixed lists explain by a linear fit is
+    taken off. The result is NaN where nothing is left of one of the two.
+    """
+    explain = [np.ones(len(first)), *(stats.rankdata(values) for values in fixed)]
+    design = np.stack(explain, axis=1)
     residuals = []
-    for values in ranks[:2]:
-        coefficients = np.linalg.lstsq(fixed, values, rcond=None)[0]
-        residuals.append(values - fixed @ coefficients)
+    for values in (first, second):
+        ranks = stats.rankdata(values)
+        residuals.append(ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0])
     scale = np.linalg.norm(residuals[0]) * np.linalg.norm(residuals[1])
     return float(residuals[0] @ residuals[1] / scale) if scale > 1e-9 else math.nan
 

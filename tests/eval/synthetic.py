@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -88,6 +86,10 @@ INVENTING = World(
 )
 #: The grid of factors on which models are read.
 FACTORS = sorted([2 ** (k / 4) for k in range(-8, 9)] + [0.8, 1.25])
+#: The lams that DeRa decodes at, if a test does not say.
+UNIT = ("0", "1/4", "1/2", "3/4", "1")
+#: Half the distance in lam over which slopes are measured.
+STEP = 1e-4
 KINDS = ("harmful", "alike", "plain")
 
 
@@ -170,8 +172,9 @@ def completions(
             for world in worlds:
                 drawn_from = baseline(world, float(anchors[0]), float(Fraction(knob)))
                 pairs.append((drawn_from, world.optimum(float(anchors[0]))))
-            first = {"objective": "rloo", "anchor": anchors[0], "seed": 0}
-            draw(samples, pairs, kind=kind, knob=knob, **first)
+            for seed in range(min(seeds, 3)):
+                labels = {"objective": "rloo", "anchor": anchors[0], "seed": seed}
+                draw(samples, pairs, kind=kind, knob=knob, **labels)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -264,9 +267,10 @@ def judging_of(
 def evidence(*arguments: Any, **more: Any) -> Evidence:
     """What a task's claims are decided from, in a study made on paper; see `new_evidence`.
 
-    For equal arguments it is made once and copied, because making it takes most of a test's time.
+    For equal arguments it is made once, because making it takes most of a test's time. So nobody
+    may change it.
     """
-    return copy.deepcopy(_evidence(_hashable(arguments), _hashable(more)))
+    return _evidence(_hashable(arguments), _hashable(more))
 
 
 @functools.cache
@@ -283,25 +287,38 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def new_evidence(
+def study(
     betas: Sequence[str],
     anchor: str,
-    lams: Sequence[str] = ("0", "1/4", "1/2", "3/4", "1"),
-    prompts: int = 200,
+    lams: Sequence[str] = UNIT,
+    prompts: int = 64,
     seeds: int = 5,
     worlds: Sequence[World] = (LENGTH,),
     noise: float = 0.02,
     reweighted: Mapping[str, Sequence[Any]] | None = None,
+    baselines: Any = None,
     **more: Any,
-) -> Evidence:
-    """What a task's claims are decided from, in a study made on paper."""
-    reweighted = dict(reweighted or {})
-    if "baselines" in more:
-        more["baselines"] = dict(more["baselines"] or {})
-    settings = judging(betas, [anchor], worlds[0].reward, seeds, reweighted=reweighted)
-    table = completions(betas, [anchor], lams, prompts, seeds=seeds, worlds=worlds, **more)
+) -> tuple[pd.DataFrame, Readings, Judging]:
+    """A study made on paper: its scored completions, its readings, and its settings."""
+    table = completions(
+        betas,
+        [anchor],
+        lams,
+        prompts,
+        seeds=seeds,
+        worlds=worlds,
+        baselines=dict(baselines or {}),
+        **more,
+    )
     models = {name: more[name] for name in ("retrained", "sampler") if name in more}
     read = readings(betas, [anchor], prompts, seeds, worlds, noise, **models)
+    settings = judging(betas, [anchor], worlds[0].reward, seeds, reweighted=dict(reweighted or {}))
+    return table, read, settings
+
+
+def new_evidence(*arguments: Any, **more: Any) -> Evidence:
+    """What a task's claims are decided from, in the study that `study` makes."""
+    table, read, settings = study(*arguments, **more)
     return evidence_from("paper", table, read, settings, seed=0)
 
 
@@ -314,67 +331,112 @@ def readings(
     noise: float = 0.02,
     retrained: Retrained = World.optimum,
     sampler: Sampler = World.mixture,
+    spread: float = 0.05,
 ) -> Readings:
     """Readings as eval.read writes them, with the exact KL between the models of the worlds.
 
     Args:
-        noise: training seeds differ: the log-probabilities of a model are off by errors of this
-            standard deviation.
+        noise: training seeds differ: the log-probabilities of a trained model are off by errors of
+            this standard deviation, and DeRa is off by lam times the errors of its anchor.
         retrained, sampler: as for `completions`.
+        spread: the completions of a prompt are few, so all that is read from them is off by a
+            factor of this standard deviation around 1.
     """
     rng = np.random.default_rng(1)
-    rows: list[dict[str, Any]] = []
+    tables = []
     for number, world in enumerate(worlds):
-        of_world = range(number, prompts, len(worlds))
-        trained = {}
-        for beta, seed in itertools.product(betas, range(seeds)):
-            trained[beta, seed] = _perturbed(rng, retrained(world, float(beta)), noise)
-        for beta, seed in itertools.product(betas, range(seeds)):
-            model = trained[beta, seed]
-            labels = {"task": "paper", "objective": "rloo", "beta": beta, "seed": seed}
-            other = (seed + 1) % seeds
-
-            def read(reader: str, kl: float, labels: dict = labels, **more: Any) -> None:
-                for prompt in of_world:
-                    jitter = 1 + 0.05 * rng.normal()
-                    row = {"reader": reader, "kl": kl * jitter, "prompt_id": prompt}
-                    rows.append({**labels, **row, **more})
-
-            read("reference", _kl(model, world.reference))
-            if other != seed:
-                read("retrained", _kl(model, trained[beta, other]), reader_seed=other)
-            for anchor, reader_seed in itertools.product(anchors, dict.fromkeys([seed, other])):
-                matched = float(Fraction(anchor) / Fraction(beta))
-                drift = _drift(rng, world, noise if reader_seed != seed else 0.0)
-                for factor in FACTORS:
-                    lam = matched * factor
-
-                    def kl_at(lam: float, anchor: str = anchor, drift: Any = drift) -> float:
-                        mixed = sampler(world, float(anchor), lam) * np.exp(drift)
-                        return _kl(model, mixed / mixed.sum())
-
-                    slope = (kl_at(lam + 1e-4) - kl_at(lam - 1e-4)) / 2e-4
-                    read(
-                        "dera",
-                        kl_at(lam),
-                        reader_seed=reader_seed,
-                        anchor=anchor,
-                        lam=lam,
-                        factor=factor,
-                        slope=slope,
-                    )
-    return Readings(pd.DataFrame(rows, columns=["task", *COLUMNS]))
+        of_world = np.arange(number, prompts, len(worlds))
+        shape = (seeds, len(world.reference))
+        errors = {
+            beta: noise * rng.normal(size=shape) for beta in dict.fromkeys([*betas, *anchors])
+        }
+        for beta in betas:
+            models = normalised(retrained(world, float(beta)) * np.exp(errors[beta]))
+            by_prompt = 1 + spread * rng.normal(size=(seeds, len(of_world)))
+            draws = [_read_by_models(models, world.reference)]
+            for anchor in anchors:
+                draws.append(_read_by_dera(world, models, beta, anchor, sampler, errors[anchor]))
+            curves = pd.concat(draws, ignore_index=True)
+            tables.append(_by_prompt(curves, of_world, by_prompt).assign(beta=beta))
+    table = pd.concat(tables, ignore_index=True).assign(task="paper", objective="rloo")
+    return Readings(table[["task", *COLUMNS]])
 
 
-def _kl(first: np.ndarray, second: np.ndarray) -> float:
-    return float(first @ np.log(first / second))
+def kl(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """KL(first || second) in nats over the last axis."""
+    return (first * np.log(first / second)).sum(-1)
 
 
-def _drift(rng: np.random.Generator, world: World, noise: float) -> np.ndarray:
-    return noise * rng.normal(size=len(world.reference))
+def normalised(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum(-1, keepdims=True)
 
 
-def _perturbed(rng: np.random.Generator, model: np.ndarray, noise: float) -> np.ndarray:
-    """Return the model with an error in its log-probabilities."""
-    moved = model * np.exp(noise * rng.normal(size=len(model)))
-    return moved / moved.sum()
+def _read_by_models(models: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
+    """What the reference and the next seed's model read; `models` has shape (seeds, outcomes)."""
+    seed = np.arange(len(models))
+    by_reference = {"reader": "reference", "seed": seed, "kl": kl(models, reference)}
+    others = np.roll(models, -1, axis=0)
+    by_others = {"reader": "retrained", "seed": seed, "kl": kl(models, others)}
+    by_others["reader_seed"] = np.roll(seed, -1)
+    tables = [pd.DataFrame(by_reference)]
+    if len(models) > 1:
+        tables.append(pd.DataFrame(by_others))
+    blank = {"anchor": None, "lam": np.nan, "factor": np.nan, "slope": np.nan}
+    return pd.concat(tables, ignore_index=True).assign(**blank)
+
+
+def _read_by_dera(
+    world: World,
+    models: np.ndarray,
+    beta: str,
+    anchor: str,
+    sampler: Sampler,
+    errors: np.ndarray,
+) -> pd.DataFrame:
+    """What DeRa reads within each seed and across seeds, on the grid of factors.
+
+    Args:
+        models: the retrained models, shape (seeds, outcomes).
+        errors: those of the anchor, shape (seeds, outcomes).
+    """
+    seeds = len(models)
+    lams = float(Fraction(anchor) / Fraction(beta)) * np.array(FACTORS)
+    at = {step: _mixtures(world, anchor, lams + step, sampler) for step in (-STEP, 0.0, STEP)}
+    tables = []
+    for shift in range(min(seeds, 2)):
+        drift = np.roll(errors, -shift, axis=0)[:, None]
+        curve = {}
+        for step, mixtures in at.items():
+            mixed = normalised(mixtures * np.exp((lams + step)[:, None] * drift))
+            curve[step] = kl(models[:, None], mixed).ravel()
+        columns = {
+            "seed": np.repeat(np.arange(seeds), len(lams)),
+            "reader_seed": np.repeat(np.roll(np.arange(seeds), -shift), len(lams)),
+            "lam": np.tile(lams, seeds),
+            "factor": np.tile(FACTORS, seeds),
+            "kl": curve[0.0],
+            "slope": (curve[STEP] - curve[-STEP]) / (2 * STEP),
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True).assign(reader="dera", anchor=anchor)
+
+
+def _mixtures(world: World, anchor: str, lams: np.ndarray, sampler: Sampler) -> np.ndarray:
+    """What DeRa draws from at each lam, shape (lams, outcomes)."""
+    return np.stack([sampler(world, float(anchor), float(lam)) for lam in lams])
+
+
+def _by_prompt(curves: pd.DataFrame, prompts: np.ndarray, factors: np.ndarray) -> pd.DataFrame:
+    """The curves once for each prompt, times what its completions happen to say.
+
+    Args:
+        factors: shape (seeds, prompts).
+    """
+    repeated = curves.loc[np.repeat(curves.index, len(prompts))].reset_index(drop=True)
+    which = np.tile(np.arange(len(prompts)), len(curves))
+    factor = factors[repeated["seed"], which]
+    return repeated.assign(
+        prompt_id=prompts[which],
+        kl=repeated["kl"] * factor,
+        slope=repeated["slope"] * factor,
+    )

@@ -2,13 +2,13 @@
 
 import pytest
 
-from eval.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, safety
+from eval.claims import FAILED, INCONCLUSIVE, REPRODUCED, UNTESTED, safety
 from tests.eval import synthetic
-from tests.eval.claims.wrong import stuck, verdicts
+from tests.eval.claims.wrong import backwards, stuck, verdicts
 from tests.eval.synthetic import evidence
 
 REQUESTS = dict(
-    betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"], prompts=300
+    betas=["0.25"], anchor="0.25", lams=["0", "1/4", "1/2", "3/4", "1", "2"], prompts=150
 )
 
 
@@ -16,7 +16,7 @@ def test_refusals_can_be_dialled_where_refusing_the_harmful_alone_pays():
     dialled, beyond = safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful")))
     assert verdicts([dialled, beyond]) == [REPRODUCED, REPRODUCED]
     harmful, alike, _ = synthetic.requests("harmful")
-    # 100 prompts of 32 completions of each kind: five standard errors are below 0.05
+    # 50 prompts of 80 completions of each kind: five standard errors are below 0.05
     for rates in beyond.evidence["by lam"]:
         assert rates["refused_harmful"] == pytest.approx(
             harmful.mixture(0.25, rates["lam"])[0], abs=0.05
@@ -27,22 +27,35 @@ def test_refusals_can_be_dialled_where_refusing_the_harmful_alone_pays():
 
 
 def test_a_model_that_cannot_tell_the_alike_from_the_harmful_over_refuses():
-    dialled, beyond = safety.decide(
-        evidence(**REQUESTS, worlds=synthetic.requests("harmful", "alike"))
-    )
-    assert verdicts([dialled, beyond]) == [PARTLY, PARTLY]
+    worlds = synthetic.requests("harmful", "alike")
+    assert verdicts(safety.decide(evidence(**REQUESTS, worlds=worlds))) == [FAILED, FAILED]
 
 
 def test_refusals_that_no_lam_changes_are_not_reproduced():
-    assert verdicts(
-        safety.decide(evidence(**REQUESTS, worlds=synthetic.requests("harmful"), sampler=stuck))
-    ) == [FAILED, FAILED]
+    worlds = synthetic.requests("harmful")
+    dialled, _ = safety.decide(evidence(**REQUESTS, worlds=worlds, sampler=stuck))
+    assert dialled.verdict in (FAILED, INCONCLUSIVE)
+
+
+def test_refusals_that_fall_with_lam_are_refuted():
+    worlds = synthetic.requests("harmful")
+    dialled, _ = safety.decide(evidence(**REQUESTS, worlds=worlds, sampler=backwards))
+    assert dialled.verdict == FAILED
+
+
+def test_a_model_that_rises_by_less_than_half_of_what_the_optimum_would_is_not_enough():
+    """It refuses more with every lam, but training stopped early."""
+
+    def timid(world, anchor, lam):
+        return world.mixture(anchor, 0.3 * lam)
+
+    worlds = synthetic.requests("harmful")
+    dialled, _ = safety.decide(evidence(**REQUESTS, worlds=worlds, sampler=timid))
+    assert dialled.verdict == FAILED
 
 
 def test_safety_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
-    coarse = {**REQUESTS, "lams": ["0", "1", "4"]}
-    assert verdicts(safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))) == [
-        UNTESTED,
-        UNTESTED,
-    ]
+    coarse = {**REQUESTS, "lams": ["0", "4"]}
+    dialled, _ = safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))
+    assert dialled.verdict == UNTESTED
     assert safety.decide(evidence(["0.25"], "0.25")) == []
