@@ -187,9 +187,11 @@ def partial_rank_correlation(
     residuals = []
     for values in (first, second):
         ranks = stats.rankdata(values)
-        residuals.append(ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0])
-    scale = np.linalg.norm(residuals[0]) * np.linalg.norm(residuals[1])
-    return float(residuals[0] @ residuals[1] / scale) if scale > 1e-9 else math.nan
+        residual = ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0]
+        if np.linalg.norm(residual) < 1e-9 * np.linalg.norm(ranks):
+            return math.nan
+        residuals.append(residual / np.linalg.norm(residual))
+    return float(residuals[0] @ residuals[1])
 
 
 def _lam(policy: Policy) -> float:
