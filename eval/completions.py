@@ -41,7 +41,13 @@ def weighted(table: pd.DataFrame, reward: str | Mapping[str, float]) -> pd.Serie
 
 def grid(rows: pd.DataFrame, column: str) -> Array:
     """Return a column as an array of shape (prompts, samples)."""
-    return rows.pivot(index="prompt_id", columns="sample_id", values=column).to_numpy(float)
+    prompts = rows["prompt_id"].to_numpy()
+    samples = rows["sample_id"].to_numpy()
+    shape = (len(np.unique(prompts)), len(np.unique(samples)))
+    if len(rows) != shape[0] * shape[1]:
+        return rows.pivot(index="prompt_id", columns="sample_id", values=column).to_numpy(float)
+    in_order = np.lexsort((samples, prompts))
+    return rows[column].to_numpy(float)[in_order].reshape(shape)
 
 
 def applicable(values: Array) -> Array:

@@ -175,7 +175,7 @@ def _row(
         "KL to DeRa, within a seed": shown(measure(kl_within)),
         "floor": shown(measure(floor)),
         "KL to the reference": shown(measure(to_reference)),
-        "share explained": 1 - float(np.nanmean(matched) / np.nanmean(to_reference)),
+        "share explained": _share_explained(matched, to_reference),
         "excess share": _ratio(excess, to_reference),
         "best lam / matched lam by seed": best,
         "seeds within the window": f"{sum(in_window)} of {len(in_window)}",
@@ -264,6 +264,12 @@ def _ratio(numerator: Array, denominator: Array) -> dict[str, float] | None:
     ratio = float(np.nanmean(numerator)) / scale
     interval = shown(measure((numerator - ratio * denominator) / scale))
     return {name: ratio + value for name, value in interval.items()}
+
+
+def _share_explained(to_dera: Array, to_reference: Array) -> float | None:
+    """Return the share of the KL to the reference that is gone in the KL to DeRa."""
+    scale = float(np.nanmean(to_reference))
+    return 1 - float(np.nanmean(to_dera)) / scale if scale > 0 else None
 
 
 def _agrees(

@@ -105,9 +105,9 @@ CONTROLS = (
     ),
     Control(
         "broken text",
-        "Above lam = 1 DeRa decodes at the largest lam of its grid.",
+        "Above lam = 1 DeRa decodes at the largest lam of its grid, and all of it is broken.",
         ("extrapolation", "whole-above-1"),
-        breaking.largest_lam_completions,
+        breaking.broken_completions,
         breaking.largest_lam_readings,
     ),
     Control(

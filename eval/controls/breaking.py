@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.interpolate import CubicHermiteSpline
 
 from eval import policies
-from eval.columns import effective_beta
+from eval.columns import as_numbers, effective_beta
 from eval.judging import Judging
 from eval.readings import Readings
 
 Completions = pd.DataFrame
-#: Nats by which a decoder is off that writes one completion again and again.
+#: A decoder that writes one completion again and again is off by at least so many nats.
 COLLAPSE = 1.0
 #: The seed of the noise.
 SEED = 0
@@ -49,9 +49,11 @@ def completions_reversed(table: Completions, _: Judging) -> Completions:
     return _relabelled(table, lambda lam, _: 1 - lam if 0 <= lam <= 1 else lam)
 
 
-def largest_lam_completions(table: Completions, _: Judging) -> Completions:
-    """Give each lam above 1 the completions of the largest lam."""
-    return _relabelled(table, lambda lam, grid: max(grid) if lam > 1 else lam)
+def broken_completions(table: Completions, _: Judging) -> Completions:
+    """Give each lam above 1 the completions of the largest lam, and call them all broken."""
+    moved = _relabelled(table, lambda lam, grid: max(grid) if lam > 1 else lam)
+    is_beyond = (moved["kind"] == "dera") & (np.array(as_numbers(moved["lam"]), float) > 1)
+    return moved.assign(broken=moved["broken"].mask(is_beyond, 1.0))
 
 
 def _relabelled(
@@ -197,9 +199,7 @@ def readings_of_reference(readings: Readings, _: Judging) -> Readings:
     from the retrained model to the reference.
     """
     table = readings.table.copy()
-    to_reference = table[table["reader"] == "reference"]
-    key = ["objective", "beta", "seed", "prompt_id"]
-    kl = table[key].merge(to_reference[[*key, "kl"]], on=key, how="left")["kl"].to_numpy()
+    kl = _to_reference(table)
     is_dera = (table["reader"] == "dera").to_numpy()
     lam = table["lam"].fillna(1.0).to_numpy(float)
     table["kl"] = np.where(table["reader"] == "reference", 0.0, kl)
@@ -209,9 +209,14 @@ def readings_of_reference(readings: Readings, _: Judging) -> Readings:
 
 
 def collapsed_readings(readings: Readings, _: Judging) -> Readings:
-    """Add to the KL to DeRa what a decoder without diversity is off by."""
+    """Add to the KL to DeRa what a decoder without diversity is off by.
+
+    It is no closer to the retrained model than the reference is.
+    """
     table = readings.table.copy()
-    table.loc[table["reader"] == "dera", "kl"] += COLLAPSE
+    is_dera = (table["reader"] == "dera").to_numpy()
+    added = np.maximum(_to_reference(table), COLLAPSE)
+    table.loc[is_dera, "kl"] += added[is_dera]
     return Readings(table)
 
 
@@ -265,6 +270,13 @@ def _at_other_factors(
         slope = tangent * change[:, None] / matched_lam
         parts.append(rows.assign(kl=moved.ravel(), slope=slope.ravel()))
     return Readings(pd.concat(parts, ignore_index=True))
+
+
+def _to_reference(table: pd.DataFrame) -> np.ndarray:
+    """Return in each row the KL from the retrained model to the reference on the row's prompt."""
+    key = ["objective", "beta", "seed", "prompt_id"]
+    of_reference = table.loc[table["reader"] == "reference", [*key, "kl"]]
+    return table[key].merge(of_reference, on=key, how="left")["kl"].to_numpy(float)
 
 
 def _following(betas: np.ndarray) -> dict[str, str]:
