@@ -1,87 +1,98 @@
-"""How verdicts follow from checks, and what every claim must say."""
+"""How verdicts follow from conditions, and what every claim must say."""
 
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from eval.claims import (
     FAILED,
+    INCONCLUSIVE,
     PAPER,
-    PARTLY,
     REPRODUCED,
     UNTESTED,
+    VERDICTS,
     Claim,
-    Evidence,
-    agreement,
-    baselines,
-    breakdown,
-    convergence,
-    hacking,
-    hallucination,
-    safety,
-    strength,
-    transition,
     verdict,
 )
-from eval.claims.checks import (
-    Check,
-    above,
-    at_least,
-    below,
-    falls_at_most,
-    rises_at_least,
-    rises_at_most,
-    within,
-)
-from eval.policies import from_completions
+from eval.claims.checks import Check, Condition, above, below, row, within
+from eval.decide import decide, evidence_from
+from eval.statistics import Measurement, Outcome, power
 from tests.eval import synthetic
-from tests.eval.claims.wrong import OUTSIDE, stuck
+from tests.eval.claims.wrong import BETAS, OUTSIDE, stuck
 from tests.eval.synthetic import World, evidence
 
-MODULES = (
-    convergence,
-    agreement,
-    transition,
-    strength,
-    hacking,
-    hallucination,
-    safety,
-    breakdown,
-    baselines,
-)
+POSITIVE = Check("the mean is above {:g}", 0.0, above)
+
+
+def condition(value: float, error: float = 1.0, seeds: int = 5) -> Condition:
+    return Condition("x", POSITIVE, Measurement(value, error, 4.0, seeds, 100))
 
 
 @pytest.mark.parametrize(
-    ("met", "conditions", "expected"),
-    [(3, 3, REPRODUCED), (2, 4, PARTLY), (1, 3, FAILED), (0, 0, UNTESTED)],
+    ("values", "expected"),
+    [
+        ([9, 9, 9], REPRODUCED),
+        ([9, 1, 9], INCONCLUSIVE),
+        ([9, 9, -9], FAILED),
+        ([1, -9, 1], FAILED),
+        ([0.5], INCONCLUSIVE),
+        ([], UNTESTED),
+    ],
 )
-def test_a_verdict_follows_from_how_many_conditions_are_met(met, conditions, expected):
-    assert verdict([True] * met + [False] * (conditions - met)) == expected
+def test_a_verdict_follows_from_its_conditions(values, expected):
+    assert verdict([condition(value) for value in values]) == expected
+
+
+def test_one_of_many_conditions_must_fail_more_clearly_than_one_alone():
+    """At -2.5 standard errors and four degrees of freedom the p-value is 0.033."""
+    assert verdict([condition(-2.5)]) == FAILED
+    assert verdict([condition(-2.5), *[condition(9)] * 9]) == INCONCLUSIVE
+
+
+def test_a_true_claim_of_ten_conditions_is_refuted_as_seldom_as_one_of_a_single_condition():
+    """Of 2000 claims at the threshold at most 5% may be refuted, with five standard errors."""
+    rng = np.random.default_rng(0)
+    refuted = 0
+    for _ in range(2000):
+        seeds = rng.normal(size=(10, 5))
+        conditions = []
+        for values in seeds:
+            error = values.std(ddof=1) / 5**0.5
+            measured = Measurement(values.mean(), error, 4.0, 5, 100)
+            conditions.append(Condition("x", POSITIVE, measured))
+        refuted += verdict(conditions) == FAILED
+    assert refuted / 2000 < 0.05 + 5 * (0.05 * 0.95 / 2000) ** 0.5
 
 
 def test_a_check_says_the_threshold_by_which_it_decides():
-    check = Check("the share is at least {:g}", 0.3, at_least)
-    assert str(check) == "the share is at least 0.3"
-    assert check.holds(0.3)
-    assert not check.holds(0.29)
-    assert not check.holds(None)
+    check = Check("the share is below {:g}", 0.3, below)
+    assert str(check) == "the share is below 0.3"
+    assert check.outcome(Measurement(0.1, 0.01, 4.0, 5, 100)) is Outcome.HOLDS
+    assert check.outcome(Measurement(0.5, 0.01, 4.0, 5, 100)) is Outcome.FAILS
+    assert check.outcome(Measurement(0.29, 0.1, 4.0, 5, 100)) is Outcome.OPEN
 
 
-@pytest.mark.parametrize(
-    ("rule", "holds", "fails"),
-    [
-        (within, (-0.1, 0.1), (-0.11, 0.1)),
-        (above, (0.11, 0.2), (0.1, 0.2)),
-        (below, (0.0, 0.09), (0.0, 0.1)),
-        (rises_at_least, (0.1, 0.2), (0.09, 0.2)),
-        (rises_at_most, (0.0, 0.1), (0.0, 0.11)),
-        (falls_at_most, (-0.1, 0.2), (-0.11, 0.2)),
-    ],
-)
-def test_a_rule_asks_where_the_whole_interval_lies(rule, holds, fails):
-    for (low, high), expected in ((holds, True), (fails, False)):
-        assert rule({"value": (low + high) / 2, "low": low, "high": high}, 0.1) == expected
+def test_the_power_of_a_check_is_that_of_a_mean_so_far_beyond_its_threshold():
+    pilot = Measurement(7.0, 0.1, 4.0, 5, 100)
+    assert POSITIVE.power(pilot, 0.3) == power(0.1, 4.0, 0.3)
+    assert Check("{:g}", 0.3, below).power(pilot, 0.1) == pytest.approx(power(0.1, 4.0, 0.2))
+    equal = Check("{:g}", 0.5, within)
+    assert equal.power(pilot, 0.0) > 0.9
+    shown = row(Condition("x", POSITIVE, pilot, 0.3), 0.05)
+    assert shown["power"] == power(0.1, 4.0, 0.3)
+    assert row(Condition("x", POSITIVE, pilot), 0.05)["power"] is None
+
+
+def test_too_few_seeds_are_said_and_the_numbers_stay():
+    claim = Claim("id", "paper", "claim", "source", "criterion")
+    few = claim.judged([condition(9, seeds=4)], "It is 9.", {"n": 1})
+    assert few.verdict == UNTESTED
+    assert few.headline == "The criterion needs 5 training seeds, and there are 4. It is 9."
+    assert few.evidence["n"] == 1
+    assert few.evidence["conditions"][0]["value"] == 9
+    assert claim.judged([condition(9, seeds=4)], "", {}, min_seeds=4).verdict == REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -91,40 +102,48 @@ def test_a_rule_asks_where_the_whole_interval_lies(rule, holds, fails):
 def test_every_claim_says_what_it_tests_and_can_be_written_as_json(world, sampler):
     worlds = synthetic.requests("harmful") if world == "requests" else [getattr(synthetic, world)]
     known = evidence(
-        ["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=60, worlds=worlds, sampler=sampler
+        ["0.25", "0.5", "1"], "0.5", OUTSIDE, prompts=30, samples=4, worlds=worlds, sampler=sampler
     )
-    claims = [claim for module in MODULES for claim in module.decide(known)]
+    claims = decide(known)
     assert len({claim.id for claim in claims}) == len(claims)
     for claim in claims:
         json.dumps(dataclasses.asdict(claim), allow_nan=False)
-        assert claim.about in PAPER
+        assert claim.verdict in VERDICTS
+        assert claim.part in ("paper", "limit", "premise")
+        assert claim.about in PAPER or (claim.about is None and claim.part != "paper")
         assert claim.id.startswith("paper-")
         assert claim.task == "paper"
-        assert claim.criterion
-        assert claim.headline or claim.verdict == UNTESTED
+        assert claim.criterion.endswith(".")
+        assert "{" not in claim.criterion
+        assert claim.headline
+
+
+def test_heavy_noise_is_inconclusive_and_not_a_refutation():
+    """Ten prompts, two completions each: nothing can be told, and little is refuted.
+
+    Each claim is refuted by chance with at most 5%.
+    """
+    known = evidence(BETAS, "0.5", prompts=10, samples=2)
+    found = [claim.verdict for claim in decide(known)]
+    assert found.count(FAILED) <= 2
+    assert INCONCLUSIVE in found
 
 
 def test_claims_are_the_same_in_whatever_order_the_anchors_are_listed():
     betas = ["0.25", "0.5", "1"]
     table = synthetic.completions(
-        betas,
-        ["0.25", "1"],
-        ["0", "1/4", "1/2", "3/4", "1", "2"],
-        baselines={"weights": (["1/2"], World.mixture)},
+        betas, ["0.25", "1"], ["0", "1/4", "1/2", "3/4", "1", "2"], prompts=30, seeds=5
     )
+    read = synthetic.readings(betas, ["0.25", "1"], prompts=30)
 
     def claims(anchors: tuple[str, str]) -> list[Claim]:
-        judging = synthetic.judging(betas, anchors, default_beta="0.25")
-        known = Evidence(
-            task="paper", policies=from_completions(table, judging), judging=judging, seed=0
-        )
-        return [claim for module in MODULES for claim in module.decide(known)]
+        judging = synthetic.judging(betas, anchors, seeds=5, default_beta="0.25")
+        return decide(evidence_from("paper", table, read, judging, seed=0))
 
     ascending = claims(("0.25", "1"))
     assert claims(("1", "0.25")) == ascending
     # the default anchor is the one that decodes the smooth path, down to its own optimum
     by_id = {claim.id: claim for claim in ascending}
-    reward = by_id["paper-smooth-rloo"].evidence["reward"]["values"]
+    reward = by_id["paper-smooth-rloo"].evidence["reward"]
     optimum = synthetic.LENGTH.mean(synthetic.LENGTH.optimum(0.25), "gold")
-    assert reward[-1] == pytest.approx(optimum, abs=0.05)
-    assert by_id["paper-baseline-weights-rloo"].verdict == REPRODUCED
+    assert reward[-1]["reward"] == pytest.approx(optimum, abs=0.05)
