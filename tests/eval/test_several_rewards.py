@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.claims import FAILED, PARTLY, REPRODUCED, UNTESTED, several_rewards
+from eval.claims import FAILED, REPRODUCED, UNTESTED, several_rewards
 from eval.policies import find, from_completions
 from eval.several_rewards import at, points, rows
 from eval.summarize import length_distributions
@@ -34,6 +34,7 @@ def pair(first: float, second: float) -> tuple[Fraction, Fraction]:
 
 
 def close(values: np.ndarray, truth: float) -> bool:
+    values = values.mean(axis=0)  # over seeds
     return abs(values.mean() - truth) < 5 * values.std() / len(values) ** 0.5 + 1e-9
 
 
@@ -48,7 +49,7 @@ def test_dera_and_the_mixture_are_where_the_closed_form_has_them(plane, lams):
     for kind in ("dera", "mixture"):
         point = at(plane, kind, lams)
         for quantity, value in truth.items():
-            assert close(point.per_prompt[quantity], value), (kind, quantity)
+            assert close(point.values[quantity], value), (kind, quantity)
         assert close(point.reward(pair(3, 2)), 3 * truth["reward_1"] + 2 * truth["reward_2"])
 
 
@@ -60,27 +61,27 @@ def test_a_sampler_that_is_off_is_reweighted_to_the_exact_mixture():
     exact = mixture(CONFLICT, 2, 0)
     dera = at(plane, "dera", pair(2, 0))
     reached = at(plane, "mixture", pair(2, 0))
-    assert not close(dera.per_prompt["reward_1"], CONFLICT.mean(exact, "kindness"))
-    assert close(reached.per_prompt["reward_1"], CONFLICT.mean(exact, "kindness"))
-    assert close(reached.per_prompt["kl"], exact @ np.log(exact / CONFLICT.reference))
+    assert not close(dera.values["reward_1"], CONFLICT.mean(exact, "kindness"))
+    assert close(reached.values["reward_1"], CONFLICT.mean(exact, "kindness"))
+    assert close(reached.values["kl"], exact @ np.log(exact / CONFLICT.reference))
     assert 2 < reached.ess < dera.ess == 32
 
 
-def test_seeds_are_averaged_within_each_prompt(table, plane):
+def test_every_seed_has_its_own_row(table, plane):
     by_seed = []
     for seed in (0, 1):
         of_seed = table[table["seed"].isna() | (table["seed"] == seed)]
         by_seed.append(points(of_seed, two_rewards.judging()))
     for kind, lams in (("joint", pair(0.5, 0.5)), ("dera", pair(1, 1)), ("mixture", pair(1, 1))):
-        first = at(by_seed[0], kind, lams).per_prompt["reward_1"]
-        second = at(by_seed[1], kind, lams).per_prompt["reward_1"]
-        averaged = at(plane, kind, lams).per_prompt["reward_1"]
-        np.testing.assert_allclose(averaged, (first + second) / 2)
-        assert not np.allclose(first, second)
+        rows_of_both = at(plane, kind, lams).values["reward_1"]
+        for seed in (0, 1):
+            alone = at(by_seed[seed], kind, lams).values["reward_1"]
+            np.testing.assert_allclose(rows_of_both[seed], alone[0])
+        assert not np.allclose(rows_of_both[0], rows_of_both[1])
 
 
 def test_the_table_has_a_row_for_each_point_and_a_gain_where_the_weights_are_known(plane):
-    lines = pd.DataFrame(rows(plane, resamples=100, seed=0))
+    lines = pd.DataFrame(rows(plane))
     assert len(lines) == 1 + 2 + 3 + 2 * len(PAIRS)
     assert set(lines["objective_1"]) == {"rloo-kind"}
     assert set(lines["objective_2"]) == {"rloo-brief"}
@@ -116,7 +117,6 @@ def verdicts(**more) -> list[str]:
 def test_both_claims_are_reproduced_where_training_and_sampling_are_perfect():
     agrees, trades = several_rewards.decide(evidence(CONFLICT))
     assert (agrees.verdict, trades.verdict) == (REPRODUCED, REPRODUCED)
-    assert agrees.evidence["equivalent"] == "equivalent at 3 of 3 informative weights"
     weights = [row["weights"] for row in agrees.evidence["by weights"]]
     assert weights == ["0.25, 0.75", "0.5, 0.5", "0.75, 0.25"]
 
@@ -128,7 +128,6 @@ def test_both_claims_are_reproduced_where_training_and_sampling_are_perfect():
     costs = trades.evidence["the other reward, each model of one reward - reference"]
     assert set(costs) == {"rloo-kind", "rloo-brief"}
     assert all(cost["high"] < 0 for cost in costs.values())
-    assert trades.evidence["Spearman"] == [pytest.approx(1), pytest.approx(-1)]
 
 
 def test_agreement_fails_and_training_is_blamed_where_joint_models_are_off():
@@ -139,7 +138,7 @@ def test_agreement_fails_and_training_is_blamed_where_joint_models_are_off():
     for row in agrees.evidence["by weights"]:
         training = row["training"]["value"]
         approximation = row["approximation"]["value"]
-        assert row["difference"]["value"] == pytest.approx(training + approximation, abs=1e-9)
+        assert row["joint - DeRa"]["value"] == pytest.approx(training + approximation, abs=1e-9)
         assert training > 3 * abs(approximation)
 
 
@@ -154,14 +153,6 @@ def test_agreement_fails_and_the_approximation_is_blamed_where_the_sampler_is_of
         assert row["approximation"]["value"] > 3 * abs(row["training"]["value"])
 
 
-def test_weights_where_the_reference_itself_would_pass_do_not_count():
-    agrees, _ = several_rewards.decide(
-        evidence(CONFLICT, joint=lambda world, first, second: world.reference)
-    )
-    assert agrees.verdict == UNTESTED
-    assert not any(row["informative"] for row in agrees.evidence["by weights"])
-
-
 def swapped(world, first, second):
     """The ends are right, and what lies between them is in the wrong order."""
     return mixture(world, *((second, first) if 0 < first < 1 else (first, second)))
@@ -169,7 +160,7 @@ def swapped(world, first, second):
 
 def test_a_decoder_that_trades_the_wrong_way_or_in_the_wrong_order_is_found():
     assert verdicts(sampler=lambda world, first, second: mixture(world, second, first))[1] == FAILED
-    assert verdicts(sampler=swapped)[1] == PARTLY
+    assert verdicts(sampler=swapped)[1] == FAILED
 
 
 def test_nothing_is_traded_where_the_rewards_do_not_conflict():

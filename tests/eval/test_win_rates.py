@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eval.policies import Policy, find, from_completions
-from eval.win_rates import matches, win_rate, win_rate_per_prompt
+from eval.win_rates import matches, win_rate, win_rate_per_prompt, win_rates_by_seed
 from tests.eval import synthetic
 
 
@@ -62,10 +62,11 @@ def test_the_interval_says_how_sure_the_win_rate_of_two_known_distributions_is()
     truth = 0.6381632
     rates = win_rate_per_prompt(first, second)
     assert abs(rates.mean() - truth) < 5 * rates.std() / 300**0.5
-    estimate = win_rate(policy(first), policy(second), resamples=500, seed=0)
-    half_width = (estimate.high - estimate.low) / 2
+    estimate = win_rate(policy(first), policy(second))
+    low, high = estimate.interval()
+    half_width = (high - low) / 2
     assert estimate.value == pytest.approx(rates.mean())
-    assert half_width == pytest.approx(1.96 * rates.std() / 300**0.5, rel=0.15)
+    assert half_width == pytest.approx(1.96 * rates.std() / 300**0.5, rel=0.02)
 
 
 def test_two_policies_of_a_study_win_as_often_as_the_closed_form_says():
@@ -86,15 +87,26 @@ def test_two_policies_of_a_study_win_as_often_as_the_closed_form_says():
     assert abs(rates.mean() - truth) < 5 * rates.std() / 200**0.5
 
 
-def test_some_of_the_prompts_can_be_chosen():
-    first, second = np.ones((6, 2)), np.array([[2.0, 2.0]] * 3 + [[0.0, 0.0]] * 3)
-    assert win_rate(policy(first), policy(second), 100, 0, slice(0, 3)).value == 0
-    assert win_rate(policy(first), policy(second), 100, 0, slice(3, None)).value == 1
+def test_policies_with_seeds_are_compared_seed_by_seed():
+    """Seed 0 of the first policy wins always, seed 1 never; their golds are far apart."""
+    low, high = np.zeros((4, 2)), np.ones((4, 2))
+    first = with_seeds({"0": high, "1": low})
+    second = with_seeds({"0": low, "1": high})
+    np.testing.assert_array_equal(win_rates_by_seed(first, second), [[1.0] * 4, [0.0] * 4])
+    reference = policy(low)
+    np.testing.assert_array_equal(win_rates_by_seed(first, reference), [[1.0] * 4, [0.5] * 4])
+    assert win_rate(first, second).seeds == 2
+
+
+def with_seeds(golds: dict[str, np.ndarray]) -> Policy:
+    members = tuple(dataclasses.replace(policy(gold), seed=seed) for seed, gold in golds.items())
+    pooled = policy(np.concatenate(list(golds.values()), axis=1))
+    return dataclasses.replace(pooled, by_seed=members)
 
 
 def test_a_policy_reached_by_reweighting_has_no_completions_to_compare():
     with pytest.raises(ValueError, match="only policies that were sampled"):
-        win_rate(policy(np.ones((3, 2))), policy(None), 100, 0)
+        win_rate(policy(np.ones((3, 2))), policy(None))
 
 
 def test_an_objective_without_a_default_strength_is_compared_with_the_reference_alone():

@@ -65,9 +65,9 @@ def completions(
     world: World,
     joint: Sampler = mixture,
     sampler: Sampler = mixture,
-    prompts: int = 100,
+    prompts: int = 60,
     samples: int = 32,
-    seeds: int = 2,
+    seeds: int = 5,
 ) -> pd.DataFrame:
     """A table as eval.score writes it.
 
@@ -111,10 +111,9 @@ def completions(
 def objectives() -> dict[str, Objective]:
     """The two objectives that are mixed and the joint ones."""
     shared = {
-        "reward_margin": MARGIN,
         "betas": (f"{BETA:g}",),
         "optimum": "known",
-        "seeds": (0, 1),
+        "seeds": (0, 1, 2, 3, 4),
     }
     anchored = {"anchors": (f"{BETA:g}",), "default_beta": f"{BETA:g}"}
     settings = {}
