@@ -11,11 +11,10 @@ from eval.columns import POLICY_COLUMNS
 from tests.eval import synthetic
 
 SETTINGS = {
-    "statistics": {"bootstrap_resamples": 10, "rank_correlation": 0.9},
+    "statistics": {"bootstrap_resamples": 10},
     "objectives": {
         "rloo": {
             "reward": "gold",
-            "reward_margin": 0.1,
             "optimum": "known",
             "betas": ["1"],
             "anchors": ["1"],

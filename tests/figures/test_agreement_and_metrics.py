@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,35 +14,24 @@ from eval.claims import agreement as claims
 from figures import agreement, metrics
 from tests.eval import synthetic
 
-WITHIN, ACROSS, BEYOND, NOTHING = agreement.COLORS
-CELLS = {  # difference, its interval, whether the reference would not pass: what the cell says
-    0.25: (0.01, -0.05, 0.07, True, WITHIN),
-    0.5: (0.09, -0.01, 0.19, True, ACROSS),
-    2.0: (-0.3, -0.4, -0.2, True, BEYOND),
-    4.0: (0.0, -0.01, 0.01, False, NOTHING),
+BELOW, OPEN, ABOVE, NOT_COUNTED = agreement.COLORS
+CELLS = {  # the excess, its interval, whether the beta counts, converged: what the cell says
+    0.25: (0.01, -0.05, 0.07, True, True, BELOW),
+    0.5: (0.19, 0.09, 0.29, True, True, OPEN),
+    2.0: (0.6, 0.5, 0.7, True, True, ABOVE),
+    4.0: (0.0, -0.01, 0.01, True, False, NOT_COUNTED),
+    8.0: (0.0, -0.01, 0.01, False, True, NOT_COUNTED),
 }
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    rows = [
-        {
-            "task": task,
-            "objective": "slic",
-            "anchor": 1.0,
-            "margin": 0.1,
-            "beta": beta,
-            "equivalent": max(-low, high) <= 0.1,
-        }
-        | {
-            "informative": informative,
-            "difference": value,
-            "difference_low": low,
-            "difference_high": high,
-        }
-        for task in ("length", "other")
-        for beta, (value, low, high, informative, _) in CELLS.items()
-    ]
+    rows = []
+    for task in ("length", "other"):
+        for beta, (value, low, high, informative, premise, _) in CELLS.items():
+            interval = {"excess": value, "excess_low": low, "excess_high": high, "share": 0.2}
+            row = {"task": task, "objective": "slic", "anchor": 1.0, "beta": beta, "lam": 1 / beta}
+            rows.append({**row, **interval, "informative": informative, "premise": premise})
     return pd.DataFrame(rows)
 
 
@@ -54,16 +45,18 @@ def test_each_cell_has_its_numbers_and_the_colour_of_what_they_say(table):
             "1",
             "2",
             "4",
+            "8",
         ]
-        assert [label.get_text() for label in axes.get_yticklabels()] == ["SLiC, β₀ = 1 (±0.1)"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["SLiC, β₀ = 1"]
         faces = {round(patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
-        places = {beta: [0.25, 0.5, 1, 2, 4].index(beta) for beta in CELLS}
+        places = {beta: [0.25, 0.5, 1, 2, 4, 8].index(beta) for beta in CELLS}
         assert faces == {
             places[beta]: colors.to_rgba(agreement.COLORS[cell[-1]]) for beta, cell in CELLS.items()
         }
         written = {round(text.get_position()[0]): text.get_text() for text in axes.texts}
         assert written[2] == "anchor"
-        assert written[1] == "+0.090\n[-0.010, +0.190]"
+        assert written[1] == "19%\n[9%, 29%]"
+        assert written[4] == "0%*\n[-1%, 1%]"
     plt.close(figure)
 
 
@@ -77,12 +70,11 @@ def test_the_table_has_what_the_claims_have(tmp_path):
     evidence = synthetic.evidence(["0.25", "1", "4"], "1")
     claims.table(evidence).to_csv(tmp_path / "agreement.csv", index=False)
     table = pd.read_csv(tmp_path / "agreement.csv")
-    (claim,) = [claim for claim in claims.decide(evidence) if claim.about == "agreement"]
-    assert table["beta"].tolist() == [row["beta"] for row in claim.evidence["by beta"]]
-    assert table["difference"].tolist() == pytest.approx(
-        [row["difference"]["value"] for row in claim.evidence["by beta"]]
-    )
-    assert (table["margin"] == 0.1).all()
+    rows = claims.compare(evidence, "rloo", Fraction(1))
+    assert table["beta"].tolist() == [row["beta"] for row in rows]
+    excess = [row["excess share"]["value"] for row in rows]
+    assert table["excess"].tolist() == pytest.approx(excess)
+    assert (table["share"] == claims.SHARE).all()
     none = synthetic.evidence(["1"], "1")
     claims.table(none).to_csv(tmp_path / "none.csv", index=False)
     assert pd.read_csv(tmp_path / "none.csv").columns.tolist() == claims.TABLE

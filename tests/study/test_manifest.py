@@ -65,6 +65,7 @@ def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, 
     output = tmp_path / "manifest.json"
     settings = {"study": "tiny", "seed": 3}
     arguments = ["--settings", json.dumps(settings), "--inputs", data, "--outputs", claims]
+    arguments += ["--criteria", tmp_path / "criteria.json"]
     monkeypatch.setattr(sys, "argv", ["manifest", *map(str, arguments), "--output", str(output)])
     manifest.main()
     written = json.loads(output.read_text())

@@ -39,14 +39,18 @@ def test_every_shipped_config_is_valid(name):
     resolve.plan_of(shipped(name))
 
 
-def test_the_smoke_study_has_the_tasks_and_alignments_of_the_default_one():
+def test_the_smoke_study_has_the_tasks_and_at_least_the_alignments_of_the_default_one():
     def alignments(name):
         return {
             task: set(section["alignment"]["objectives"])
             for task, section in shipped(name)["tasks"].items()
         }
 
-    assert alignments("smoke.yaml") == alignments("laptop.yaml")
+    smoke = alignments("smoke.yaml")
+    laptop = alignments("laptop.yaml")
+    assert set(smoke) == set(laptop)
+    for task, objectives in laptop.items():
+        assert objectives <= smoke[task]
 
 
 REMOVED = object()
@@ -401,11 +405,11 @@ MISTAKES = {
         r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, "
         r"but @\.preferences\.source = 'task'",
     ),
-    "own margin zero": (
+    "a margin of an objective": (
         "hallucination",
         ("alignment", "objectives", "rloo-judge", "reward_margin"),
-        0,
-        r"rloo-judge\.reward_margin = 0: must be a number greater than 0",
+        0.1,
+        r"rloo-judge\.reward_margin = 0\.1: unknown key",
     ),
     "too few held out": (
         "summarization",
@@ -419,11 +423,11 @@ MISTAKES = {
         {"finished": 1.5},
         r"@\.sft\.minimum\.finished = 1\.5: must be at most 1",
     ),
-    "margin zero": (
+    "a margin of a task": (
         "safety",
         ("reward_margin",),
-        0,
-        r"@\.reward_margin = 0: must be a number greater than 0",
+        0.1,
+        r"@\.reward_margin = 0\.1: unknown key",
     ),
 }
 STUDY_MISTAKES = {
@@ -449,7 +453,7 @@ STUDY_MISTAKES = {
     ),
     "margin of the study": (
         "statistics",
-        {"bootstrap_resamples": 200, "rank_correlation": 0.9, "reward_margin": 0.1},
+        {"bootstrap_resamples": 200, "reward_margin": 0.1},
         r"statistics\.reward_margin = 0\.1: unknown key",
     ),
 }

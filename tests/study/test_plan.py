@@ -70,7 +70,7 @@ def test_the_default_strength_is_the_one_named_in_whatever_order_anchors_stand(
     expected = Run("rloo", label(default_beta), 0)
     assert task.main_run == expected
     assert expected in task.curve_runs
-    assert task.decodings["baselines"].runs == (expected,)
+    assert task.decodings["baselines-seed=0"].runs == (expected,)
     judging = settings.judging(resolved, task)
     assert judging["objectives"]["rloo"]["default_beta"] == label(default_beta)
     # The fine grid has lam = -1, which matches no trained beta.
@@ -94,26 +94,30 @@ def test_one_job_decodes_each_model_and_dera_from_it_with_random_numbers_of_its_
     assert list(decodings) == [
         "reference",
         "rloo-beta=0.25-seed=0",
+        "rloo-beta=0.25-seed=1",
         "rloo-beta=1-seed=0",
+        "rloo-beta=1-seed=1",
         "dpo-beta=0.5-seed=0",
-        "baselines",
+        "dpo-beta=0.5-seed=1",
+        "baselines-seed=0",
+        "baselines-seed=1",
     ]
     of_anchor = decodings["rloo-beta=0.25-seed=0"]
     assert [policy["kind"] for policy in of_anchor.policies] == ["retrained", "dera"]
     assert of_anchor.policies[1]["anchor"] == "0.25"
     assert of_anchor.policies[1]["lams"] == ["-1", "0", "1/4", "1/2", "1", "2", "4"]
     assert [policy["kind"] for policy in decodings["rloo-beta=1-seed=0"].policies] == ["retrained"]
-    # The published numbers were drawn with these seeds: a checksum of words joined by blanks.
+    # A checksum of words joined by blanks.
     assert of_anchor.seed == zlib.crc32(b"0 length rloo 0.25 0")
-    assert decodings["baselines"].seed == zlib.crc32(b"0 length comparators")
+    assert decodings["baselines-seed=1"].seed == zlib.crc32(b"0 length baselines 1")
     assert decodings["reference"].seed == 0
 
 
 def test_baselines_that_reweight_are_not_decoded(config):
     task = length_of(config)
-    decoded = [policy["name"] for policy in task.decodings["baselines"].policies]
+    decoded = [policy["name"] for policy in task.decodings["baselines-seed=0"].policies]
     assert decoded == ["weights", "probabilities", "temperature", "top_k"]
-    assert task.decodings["baselines"].policies[3]["options"] == {"k": 5}
+    assert task.decodings["baselines-seed=0"].policies[3]["options"] == {"k": 5}
     judging = settings.judging(resolve.plan_of(config), task)
     assert judging["reweighted"] == {"best_of_n": ("2",)}
 
@@ -121,7 +125,7 @@ def test_baselines_that_reweight_are_not_decoded(config):
         **config["tasks"]["length"]["dera"],
         "baselines": {"best_of_n": [2]},
     }
-    assert "baselines" not in length_of(config).decodings
+    assert not any(name.startswith("baselines") for name in length_of(config).decodings)
     assert length_of(config).has_baselines
     del config["tasks"]["length"]["dera"]["baselines"]
     assert not length_of(config).has_baselines

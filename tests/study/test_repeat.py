@@ -34,7 +34,10 @@ def test_the_first_line_of_a_log_repeats_the_job_with_the_settings_beside_it(tmp
     folder.mkdir()
     (folder / "data.csv").write_text("a,b\n")
     settings = {"study": "it's", "lams": [0, 0.5]}
-    arguments = "--inputs data.csv --outputs data.csv --output out/manifest.json --log logs/a.log"
+    arguments = (
+        "--inputs data.csv --outputs data.csv --criteria none.json --output out/manifest.json "
+        "--log logs/a.log"
+    )
     given = f"--settings {shlex.quote(json.dumps(settings))} {arguments}"
     first = run(f"PYTHONPATH={shlex.quote(str(ROOT))} python -m study.manifest {given}", folder)
     assert first.returncode == 0, first.stderr

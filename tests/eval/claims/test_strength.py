@@ -31,15 +31,15 @@ def wins(first: np.ndarray, second: np.ndarray, gold: np.ndarray) -> float:
 def test_a_better_strength_is_found_and_its_win_rate_is_the_enumerated_one():
     """The default is hacked. 0.04 is more than five standard errors of 100 prompts."""
     world = synthetic.HACKED
-    known = with_fair_default(["0.28", "0.5", "4"], "0.28", worlds=[world], prompts=200)
+    known = with_fair_default(["0.33", "0.5", "4"], "0.33", worlds=[world], prompts=200)
     better, highest = strength.decide(known)
     gold = world.measures["gold"]
     truth = {}
     for beta in (0.5, 4):
-        truth[beta] = wins(world.optimum(beta), world.optimum(0.28), gold)
+        truth[beta] = wins(world.optimum(beta), world.optimum(0.33), gold)
     assert max(truth, key=truth.get) == 0.5
     assert better.verdict == REPRODUCED
-    assert set(better.evidence["chosen lam by seed"]) == {"14/25"}
+    assert set(better.evidence["chosen lam by seed"]) == {"33/50"}
     for name in ("DeRa", "retrained"):
         measured = better.evidence[f"win rate of {name}"]
         assert measured["value"] == pytest.approx(truth[0.5], abs=0.04)
@@ -47,7 +47,7 @@ def test_a_better_strength_is_found_and_its_win_rate_is_the_enumerated_one():
     regret = better.evidence["regret (gold of the best retrained less that of the chosen)"]
     assert regret["value"] == pytest.approx(0, abs=1e-9)
     defaults = better.evidence["every other possible default"]
-    assert [row["default beta"] for row in defaults] == [4, 0.5, 0.28]
+    assert [row["default beta"] for row in defaults] == [4, 0.5, 0.33]
     assert defaults[1]["win rate of DeRa"]["value"] < 0.5  # the best one cannot be beaten
 
 
