@@ -110,7 +110,7 @@ def _memory(axes: Axes, timings: pd.DataFrame) -> None:
         bars = axes.bar(place, value, width=0.6, **look)
         axes.bar_label(bars, [f"{value:.2f}×"], padding=2, fontsize=6)
     axes.set_xticks([])
-    axes.set(ylabel="multiple of one model's", title="parameters held")
+    axes.set(xlabel="what is held", ylabel="multiple of one model's", title="parameters held")
 
 
 def _bars(axes: Axes, groups: list[Bars]) -> None:
