@@ -416,8 +416,8 @@ rule write_criteria:
     input:
         claims_of_a_pilot,
     output:
-        CRITERIA,
-        CRITERIA.replace(".json", ".md"),
+        json=CRITERIA,
+        page=CRITERIA.replace(".json", ".md"),
     log:
         f"{RESULTS}/logs/write_criteria.log",
     benchmark:
@@ -429,4 +429,4 @@ rule write_criteria:
         code=source_digest("eval.criteria"),
     shell:
         "python -m eval.criteria {input:q} --study {params.study:q} --log {log:q}"
-        " --output {output[0]:q}"
+        " --output {output.json:q}"

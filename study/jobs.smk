@@ -60,6 +60,12 @@ def model_folders(wildcards):
     return [model_folder(task, run) for run in task.runs]
 
 
+def for_publication(files):
+    """These files; a replicate that hyper-parameters were tuned on is refused."""
+    PLAN.replicate.check_published_or_exit()
+    return files
+
+
 def either(names):
     """A pattern that matches these names and nothing else."""
     return "|".join(map(re.escape, names))
