@@ -28,10 +28,10 @@ where a policy without any alignment would be. In the panels "across seeds" DeRa
 aligned model of another seed than the retrained model's, so that its curves compare with the floor.
 There the curve of β = β₀ meets its floor at 1, because DeRa at λ = 1 is another seed's retrained
 model. Its dot shows what the noise of training alone does: where that noise is large, the dot lies
-left of 1, because a smaller λ has less of it. In the panels "within a seed" the seeds are the same. There the curve of β =
-β₀ falls to 0 at 1, out of the panel, because DeRa at λ = 1 is that retrained model itself. Grey
-marks the λ within a factor of 1.25 of the matched λ. Bands are 95% t-intervals over seeds, drawn
-where there are three seeds or more.
+left of 1, because a smaller λ has less of it. In the panels "within a seed" the seeds are the same.
+There the curve of β = β₀ falls to 0 at 1, out of the panel, because DeRa at λ = 1 is that retrained
+model itself. Grey marks the λ within a factor of 1.25 of the matched λ. Bands are 95% t-intervals
+over seeds, drawn where there are three seeds or more.
 """
 
 #: The rows of panels, and what the column `reader` calls them.
