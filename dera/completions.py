@@ -69,17 +69,16 @@ class Completions:
 
     def select(self, rows: slice) -> Completions:
         """Return some of the rows, with their padding."""
-        encoder: dict[str, Tensor] = {}
-        if self.encoder_input_ids is not None and self.encoder_attention_mask is not None:
-            encoder = {
-                "encoder_input_ids": self.encoder_input_ids[rows],
-                "encoder_attention_mask": self.encoder_attention_mask[rows],
-            }
+
+        def of_rows(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[rows]
+
         return replace(
             self,
             input_ids=self.input_ids[rows],
             attention_mask=self.attention_mask[rows],
-            **encoder,
+            encoder_input_ids=of_rows(self.encoder_input_ids),
+            encoder_attention_mask=of_rows(self.encoder_attention_mask),
         )
 
     def token_ids(self) -> list[list[int]]:

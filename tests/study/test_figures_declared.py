@@ -21,6 +21,7 @@ HELPERS = {"__init__", "panels", "selection", "style", "decoding"}
 OF_STUDY = {"agreement", "approximation_gap", "cost", "outside"}
 OF_EACH_TASK = {
     "frontier",
+    "kl_by_lam",
     "lam_curve",
     "reward_kl_by_beta",
     "samples_over_lam",

@@ -272,6 +272,12 @@ MISTAKES = {
         65,
         r"@\.evaluation\.prompts = 65: must be at most @\.corpus\.documents\.test = 64",
     ),
+    "more completions read than drawn": (
+        "safety",
+        ("evaluation", "reading_samples"),
+        3,
+        r"@\.evaluation\.reading_samples = 3: must be at most @\.evaluation\.samples = 2",
+    ),
     "corpus kind": (
         "length",
         ("corpus", "kind"),

@@ -148,6 +148,34 @@ def test_each_training_seed_and_the_reward_model_have_preference_pairs_of_their_
     assert not set(seeds) & {length_of(config).preferences_seed(who) for who in (None, 0, 1, 2)}
 
 
+def test_each_seed_is_read_beside_the_next_one_and_the_last_beside_the_first(config):
+    rloo_of(config)["seeds"] = [9, 2, 5]
+    objective = length_of(config).objectives["rloo"]
+    assert {seed: objective.other_seed(seed) for seed in (2, 5, 9)} == {2: 5, 5: 9, 9: 2}
+    rloo_of(config)["seeds"] = [4]
+    assert length_of(config).objectives["rloo"].other_seed(4) is None
+
+
+def test_every_seed_of_an_objective_with_anchors_is_read(config):
+    rloo_of(config)["seeds"] = [0, 1]
+    sections = config["tasks"]["length"]["alignment"]["objectives"]
+    sections["dpo"]["anchors"] = []
+    del sections["dpo"]["default_beta"]
+    read = [(objective.name, seed) for objective, seed in length_of(config).readings]
+    assert read == [("rloo", 0), ("rloo", 1)]
+
+
+def test_how_many_completions_are_read_changes_no_decoding(config):
+    name = "rloo-beta=0.25-seed=0"
+    task = length_of(config)
+    before = settings.decoding(task, name)
+    assert settings.reading(task, task.objectives["rloo"], 0)["samples"] == 2
+    config["tasks"]["length"]["evaluation"]["reading_samples"] = 1
+    task = length_of(config)
+    assert settings.reading(task, task.objectives["rloo"], 0)["samples"] == 1
+    assert settings.decoding(task, name) == before
+
+
 @pytest.mark.parametrize(
     ("strength", "text"),
     [

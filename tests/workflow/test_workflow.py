@@ -33,6 +33,7 @@ FIGURES = [
     "outside",
     "length/baselines",
     "length/frontier",
+    "length/kl_by_lam",
     "length/lam_curve",
     "length/length_distributions",
     "length/reward_kl_by_beta",
