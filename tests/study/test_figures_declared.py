@@ -26,7 +26,6 @@ OF_EACH_TASK = {
     "reward_kl_by_beta",
     "samples_over_lam",
     "training_curves",
-    "kl_by_lam",
 }
 FIGURE = 'SCOPE = "task"\nREADS = ["policies"]\nCAPTION = "A caption."\n'
 
