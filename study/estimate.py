@@ -15,8 +15,9 @@ from study.plan import Plan, TaskPlan
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence. The
 # time of another model is in proportion to its number of parameters.
 START = 12.0  # importing the libraries
-SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.011, "preferences": 0.015}
-SECONDS_A_COMPLETION = 0.0035
+SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.007, "preferences": 0.015}
+SECONDS_A_COMPLETION = 0.0035  # decoded, scored and judged
+SECONDS_A_PAIR = 0.004  # two completions of the reference
 MEASURED_SIZE = 500_000
 
 
@@ -38,7 +39,7 @@ def _task_seconds(task: TaskPlan) -> float:
     """Seconds of one core for one task."""
     training = _training_seconds(task)
     decoding = _completions(task) * task.section["evaluation"]["prompts"] * SECONDS_A_COMPLETION
-    jobs = 8 + 2 * len(task.runs)
+    jobs = 7 + 2 * len(task.runs) + _sets_of_pairs(task)
     jobs += any(baseline.decoded for baseline in task.baselines.values())
     if task.has_several_rewards:
         jobs += len(task.mixed_objectives[0].seeds)
@@ -57,13 +58,22 @@ def _training_seconds(task: TaskPlan) -> float:
     section = task.section
     total = _steps_seconds("sft", section["sft"])
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
-        total += 2 * section["preferences"]["pairs"] * SECONDS_A_COMPLETION
-    if "reward_model" in section:
+        total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
+    if task.has_learned_reward:
         total += _steps_seconds("reward_model", section["reward_model"])
     for objective in task.objectives.values():
         data = objective.declared.data
         total += len(objective.runs) * _steps_seconds(data, objective.training)
     return total
+
+
+def _sets_of_pairs(task: TaskPlan) -> int:
+    """How often pairs are drawn: for each seed that learns from them, and for a reward model."""
+    seeds: set[int] = set()
+    for objective in task.objectives.values():
+        if objective.declared.data == "preferences":
+            seeds.update(objective.seeds)
+    return len(seeds) + task.has_learned_reward
 
 
 def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:

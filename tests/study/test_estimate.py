@@ -75,6 +75,26 @@ def test_an_objectives_own_seeds_count_instead_of_the_tasks(config):
     assert seconds_with_seeds(config, 1) == pytest.approx(with_three_seeds)
 
 
+def test_pairs_are_drawn_again_for_each_seed_that_learns_from_them(config):
+    """A seed more of RLOO, which samples, draws no pairs. One more of DPO draws them once more."""
+
+    def cost_of_pairs() -> float:
+        length = config["tasks"]["length"]
+        before = seconds(config)
+        few = length["preferences"]
+        length["preferences"] = few | {"pairs": few["pairs"] + 1000}
+        more = seconds(config)
+        length["preferences"] = few
+        return more - before
+
+    objectives = config["tasks"]["length"]["alignment"]["objectives"]
+    of_one_seed = cost_of_pairs()
+    objectives["rloo"] = objectives["rloo"] | {"seeds": [0, 1, 2]}
+    assert cost_of_pairs() == pytest.approx(of_one_seed)
+    objectives["dpo"] = objectives["dpo"] | {"seeds": [0, 1, 2]}
+    assert cost_of_pairs() == pytest.approx(3 * of_one_seed)
+
+
 @pytest.mark.parametrize(
     ("section", "key"),
     [("sft", "steps"), ("preferences", "pairs"), ("model", "layers"), ("evaluation", "samples")],
