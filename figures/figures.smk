@@ -133,15 +133,9 @@ rule write_manifest:
         " {input.figures:q} --output {output:q}"
 
 
-def figures_to_publish(wildcards):
-    """The study's pictures. A replicate that is tuned on is refused."""
-    PLAN.replicate.check_published_or_exit()
-    return PICTURES
-
-
 rule publish:
     input:
-        figures=figures_to_publish,
+        figures=lambda wildcards: published(PICTURES),
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
         manifest=f"{RESULTS}/manifest.json",

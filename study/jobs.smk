@@ -60,6 +60,12 @@ def model_folders(wildcards):
     return [model_folder(task, run) for run in task.runs]
 
 
+def published(files):
+    """These files of the study, which are published. A replicate that is tuned on is refused."""
+    PLAN.replicate.check_published_or_exit()
+    return files
+
+
 def either(names):
     """A pattern that matches these names and nothing else."""
     return "|".join(map(re.escape, names))
