@@ -404,11 +404,10 @@ rule gather_claims:
         study=PLAN.study,
         seed=PLAN.seed,
         code=source_digest("eval.gather_claims"),
-        elsewhere=PUBLISHED_CLAIMS,
         criteria=["--criteria", CRITERIA] if Path(CRITERIA).exists() else [],
     shell:
         "python -m eval.gather_claims {input.claims:q} --controls {input.controls:q}"
-        " --timings {input.timings:q} --elsewhere {params.elsewhere:q} {params.criteria:q} --study {params.study:q} --seed {params.seed:q}"
+        " --timings {input.timings:q} {params.criteria:q} --published --study {params.study:q} --seed {params.seed:q}"
         " --log {log:q} --output {output.json:q}"
 
 

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from eval import controls, criteria, questions
 from eval.claims import PAPER, REPRODUCED, UNTESTED, VERDICTS, cost, identities
-from study import job
+from study import job, modules
 
 STYLE = (
     "body{font:14px sans-serif;margin:2em;max-width:75em}"
@@ -226,11 +226,9 @@ def main() -> None:
         "--criteria", type=Path, help="JSON file of the criteria that were written before the run"
     )
     parser.add_argument(
-        "--elsewhere",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="claims.json of other studies, for questions that this study does not answer",
+        "--published",
+        action="store_true",
+        help="let the studies published in docs/ answer questions that this study leaves open",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="claims.json; the pages are written beside it"
@@ -242,7 +240,8 @@ def main() -> None:
         for path in args.claims:
             claims += job.read_json(path)
         controlled = [pd.read_csv(path) for path in args.controls]
-        elsewhere = {path.parent.name: job.read_json(path) for path in args.elsewhere}
+        others = sorted(modules.ROOT.glob("docs/*/claims.json")) if args.published else []
+        elsewhere = {path.parent.name: job.read_json(path) for path in others}
         pages = {
             "claims": front_page(
                 args.study,

@@ -87,7 +87,3 @@ def claims_of_a_pilot(wildcards):
     """The claims of this replicate. One that is published is refused."""
     PLAN.replicate.check_tuned_on_or_exit()
     return f"{RESULTS}/claims.json"
-
-
-# Studies that were published earlier answer what this one leaves open.
-PUBLISHED_CLAIMS = sorted(map(str, Path(workflow.basedir, "docs").glob("*/claims.json")))

@@ -233,12 +233,14 @@ class TaskPlan:
         """Whether an objective maximises the reward model."""
         return any(objective.reward == "learned" for objective in self.objectives.values())
 
-    def preferences_seed(self, seed: int | str | None) -> int:
-        """The seed of the preference pairs for a training seed; None stands for the reward model.
+    def preferences_seed(self, learner: str) -> int:
+        """The random seed of the preference pairs of one learner; no two of them share pairs.
 
-        No two of them share their pairs.
+        Args:
+            learner: who learns from the pairs: a training seed, such as `seed=0`, or
+                `reward_model`.
         """
-        return self.seed_of("preferences", "reward model" if seed is None else seed)
+        return self.seed_of("preferences", learner)
 
     def seed_of(self, *words: object) -> int:
         """A seed that follows from the study's seed, the task's name and these words."""

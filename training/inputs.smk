@@ -22,8 +22,8 @@ def align_code(wildcards):
 
 
 def preferences_seed(wildcards):
-    """The random seed of the preference pairs of a training seed, or of the reward model."""
-    return task_of(wildcards).preferences_seed(wildcards.get("seed"))
+    """The random seed of the pairs that a training seed or the reward model learns from."""
+    return task_of(wildcards).preferences_seed(wildcards.learner)
 
 
 def examples(wildcards):

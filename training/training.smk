@@ -65,11 +65,13 @@ rule draw_preferences:
         reference=rules.train_reference.output,
         prompts=rules.make_data.output.train,
     output:
-        f"{OF_TASK}/data/preferences/seed={{seed}}.parquet",
+        f"{OF_TASK}/data/preferences/{{learner}}.parquet",
     log:
-        f"{OF_TASK}/logs/draw_preferences/seed={{seed}}.log",
+        f"{OF_TASK}/logs/draw_preferences/{{learner}}.log",
     benchmark:
-        f"{OF_TASK}/benchmarks/draw_preferences/seed={{seed}}.tsv"
+        f"{OF_TASK}/benchmarks/draw_preferences/{{learner}}.tsv"
+    wildcard_constraints:
+        learner="seed=[0-9]+|reward_model",
     priority: 2
     conda:
         "../envs/environment.yaml"
@@ -85,19 +87,10 @@ rule draw_preferences:
         " --output {output:q}"
 
 
-use rule draw_preferences as draw_preferences_of_reward_model with:
-    output:
-        f"{OF_TASK}/data/preferences/reward_model.parquet",
-    log:
-        f"{OF_TASK}/logs/draw_preferences/reward_model.log",
-    benchmark:
-        f"{OF_TASK}/benchmarks/draw_preferences/reward_model.tsv"
-
-
 rule train_reward_model:
     input:
         reference=rules.train_reference.output,
-        pairs=rules.draw_preferences_of_reward_model.output,
+        pairs=f"{OF_TASK}/data/preferences/reward_model.parquet",
     output:
         directory(f"{OF_TASK}/models/reward"),
     log:

@@ -141,11 +141,11 @@ def test_seeds_are_the_objectives_own_or_the_tasks(config):
 
 def test_each_training_seed_and_the_reward_model_have_preference_pairs_of_their_own(config):
     task = length_of(config)
-    seeds = [task.preferences_seed(who) for who in (None, 0, 1, 2)]
-    assert len(set(seeds)) == 4
-    assert seeds == [length_of(config).preferences_seed(who) for who in (None, "0", "1", "2")]
+    learners = ["reward_model", "seed=0", "seed=1", "seed=2"]
+    seeds = {task.preferences_seed(learner) for learner in learners}
+    assert len(seeds) == 4
     config["seed"] = 1
-    assert not set(seeds) & {length_of(config).preferences_seed(who) for who in (None, 0, 1, 2)}
+    assert not seeds & {length_of(config).preferences_seed(learner) for learner in learners}
 
 
 def test_each_seed_is_read_beside_the_next_one_and_the_last_beside_the_first(config):

@@ -35,8 +35,8 @@ def random_seeds(config: dict) -> set[int]:
     plan = resolve.plan_of(config)
     seeds = {plan.seed}
     for task in plan.tasks.values():
-        seeds |= {run.seed for run in task.runs} | {task.preferences_seed(None)}
-        seeds |= {task.preferences_seed(run.seed) for run in task.runs}
+        seeds |= {run.seed for run in task.runs} | {task.preferences_seed("reward_model")}
+        seeds |= {task.preferences_seed(f"seed={run.seed}") for run in task.runs}
         seeds |= {decoding.seed for decoding in task.decodings.values()}
     return seeds
 

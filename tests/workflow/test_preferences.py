@@ -20,13 +20,13 @@ def test_each_seed_learns_from_pairs_of_its_own_and_one_reward_model_serves_all(
     beta = section["alignment"]["objectives"]["dpo"]["betas"][0]
     planned = study.planned(f"{models}/dpo/beta={beta}/seed=3")
     assert {job for job in planned if "draw" in job} == {
-        "draw_preferences task=summarization, seed=3"
+        "draw_preferences task=summarization, learner=seed=3"
     }
     beta = section["alignment"]["objectives"]["rloo"]["betas"][0]
     planned = study.planned(
         f"{models}/rloo/beta={beta}/seed=0", f"{models}/rloo/beta={beta}/seed=3"
     )
     assert {job for job in planned if "draw" in job or "reward" in job} == {
-        "draw_preferences_of_reward_model task=summarization",
+        "draw_preferences task=summarization, learner=reward_model",
         "train_reward_model task=summarization",
     }

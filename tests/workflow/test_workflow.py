@@ -205,7 +205,7 @@ def test_two_rewards_are_mixed_at_every_pair_of_weights_and_tabulated(study):
     counts = {"dera": 5, "mixture": 5, "single": 2, "reference": 1, "joint": 1}
     assert points["kind"].value_counts().to_dict() == counts
     costs = pd.read_csv(study.results / "summarization/tables/costs.csv")
-    assert set(costs["objective"]) == {"rloo-coverage", "rloo-brevity"}
+    assert set(costs["objective"]) == {"rloo-coverage", "rloo-brevity", "rloo-1-1"}
     claims = {"summarization-several-rewards-agreement", "summarization-several-rewards-conflict"}
     assert claims <= verdicts(study).keys()
 
