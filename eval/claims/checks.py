@@ -43,7 +43,7 @@ class Check(NamedTuple):
         """
         if self.rule is within:
             return statistics.power_within(measured.error, measured.freedom, self.threshold)
-        beyond = expected - self.threshold if self.rule is above else self.threshold - expected
+        beyond = self.threshold - expected if self.rule is below else expected - self.threshold
         return statistics.power(measured.error, measured.freedom, beyond)
 
     def __str__(self) -> str:

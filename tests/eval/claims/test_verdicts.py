@@ -16,6 +16,7 @@ from eval.claims import (
     Claim,
     verdict,
 )
+from eval.claims.baselines import better_than
 from eval.claims.checks import Check, Condition, above, below, row, within
 from eval.decide import decide, evidence_from
 from eval.statistics import Measurement, Outcome, power
@@ -83,6 +84,23 @@ def test_the_power_of_a_check_is_that_of_a_mean_so_far_beyond_its_threshold():
     shown = row(Condition("x", POSITIVE, pilot, 0.3), 0.05)
     assert shown["power"] == power(0.1, 4.0, 0.3)
     assert row(Condition("x", POSITIVE, pilot), 0.05)["power"] is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [(above, 2.0), (below, -2.0), (within, 0.0), (better_than(0.5).rule, 2.0)],
+)
+def test_power_is_how_often_a_check_holds_where_the_claim_is_true(rule, expected):
+    """Of 2000 studies of five seeds; five standard errors are at most 0.06."""
+    check = Check("{:g}", 1.0, rule)
+    rng = np.random.default_rng(0)
+    holds = 0
+    for values in expected + 0.4 * rng.normal(size=(2000, 5)):
+        error = values.std(ddof=1) / 5**0.5
+        holds += check.outcome(Measurement(values.mean(), error, 4.0, 5, 64)) is Outcome.HOLDS
+    power_of_check = check.power(Measurement(0.0, 0.4 / 5**0.5, 4.0, 5, 64), expected)
+    assert power_of_check == pytest.approx(holds / 2000, abs=0.06)
+    assert power_of_check > 0.5
 
 
 def test_too_few_seeds_are_said_and_the_numbers_stay():
