@@ -21,8 +21,9 @@ PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
 
 # What the study cannot decide is said before anything starts, and in a dry run.
-if workflow.is_main_process and prospects.message(PLAN):
-    print(prospects.message(PLAN), file=sys.stderr)
+undecided = prospects.message(PLAN)
+if workflow.is_main_process and undecided:
+    print(undecided, file=sys.stderr)
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.

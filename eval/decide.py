@@ -134,6 +134,11 @@ def decide(evidence: Evidence) -> list[Claim]:
     return claims
 
 
+def verdicts(evidence: Evidence) -> dict[str, str]:
+    """Return the verdicts that are decided from tables, by the claims' ids."""
+    return {claim.id: claim.verdict for claim in decide(evidence)}
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = job.parser(__doc__)
@@ -191,11 +196,11 @@ def main() -> None:
         for claim in claims:
             progress.say(f"{claim.id}: {claim.verdict}")
 
-        def verdicts(broken: pd.DataFrame, broken_readings: Readings) -> dict[str, str]:
-            again = evidence_from(args.task, broken, broken_readings, judging, args.seed)
-            return {claim.id: claim.verdict for claim in decide(again)}
+        def verdicts_of(broken: pd.DataFrame, broken_readings: Readings) -> dict[str, str]:
+            return verdicts(evidence_from(args.task, broken, broken_readings, judging, args.seed))
 
-        controlled = controls.table(table, read, judging, verdicts, progress)
+        before = verdicts(evidence)
+        controlled = controls.table(table, read, judging, before, verdicts_of, progress)
 
         # the claims come last, because a job that has written them is done
         tables = {

@@ -15,12 +15,13 @@ and beta of a retrained model, and each reader:
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
+from dera.estimators import Array
+from eval.statistics import measure_over_seeds
 from study import job
 
 #: What is averaged over prompts and then over seeds.
@@ -37,9 +38,10 @@ def summarize(readings: pd.DataFrame) -> pd.DataFrame:
     of_seeds = readings.groupby([*KEYS, "seed"], dropna=False, sort=False)[["kl", "slope"]].mean()
     groups = of_seeds.reset_index().groupby(KEYS, dropna=False, sort=False)
     table = groups.agg(kl=("kl", "mean"), slope=("slope", "mean"), seeds=("kl", "size"))
-    half = groups["kl"].std() * t_quantile(table["seeds"]) / np.sqrt(table["seeds"])
-    table.insert(1, "kl_low", table["kl"] - half)
-    table.insert(2, "kl_high", table["kl"] + half)
+    ends = [interval(values.to_numpy()) for _, values in groups["kl"]]
+    low, high = zip(*ends, strict=True)
+    table.insert(1, "kl_low", low)
+    table.insert(2, "kl_high", high)
     return table.reset_index()
 
 
@@ -51,10 +53,11 @@ def readers(readings: pd.DataFrame) -> pd.Series:
     return names.fillna(of_dera)
 
 
-def t_quantile(counts: pd.Series) -> pd.Series:
-    """Return the 97.5% quantile of Student's t for means of so many values; NaN for one value."""
-    quantiles = stats.t.ppf(0.975, counts.where(counts.gt(1)) - 1)
-    return pd.Series(quantiles, index=counts.index)
+def interval(means: Array) -> tuple[float, float]:
+    """Return the 95% t interval of one mean a seed; NaN at both ends for one seed."""
+    if len(means) < 2:
+        return math.nan, math.nan
+    return measure_over_seeds(means).interval()
 
 
 def main() -> None:

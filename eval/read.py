@@ -38,22 +38,8 @@ from dera.rows import batch_of
 from dera.teacher_forcing import next_token_log_probs
 from eval.decode import held_out
 from eval.read_settings import FACTORS, Reading
+from eval.readings import COLUMNS
 from study import job
-
-COLUMNS = (
-    "task",
-    "objective",
-    "beta",
-    "seed",
-    "reader",
-    "reader_seed",
-    "anchor",
-    "lam",
-    "factor",
-    "prompt_id",
-    "kl",
-    "slope",
-)
 
 
 @dataclass(frozen=True)

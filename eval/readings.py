@@ -18,8 +18,9 @@ import pandas as pd
 
 from dera.estimators import Array
 
-#: Columns of the table of readings; `eval.read` says what they hold.
-COLUMNS = [
+#: Columns of the table of readings; `eval.read`, which writes it, says what they hold.
+COLUMNS = (
+    "task",
     "objective",
     "beta",
     "seed",
@@ -31,7 +32,7 @@ COLUMNS = [
     "prompt_id",
     "kl",
     "slope",
-]
+)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.claims import FAILED, REPRODUCED
+from eval.claims import FAILED, INCONCLUSIVE, REPRODUCED
 from study import job
-
-INCONCLUSIVE = "inconclusive"
 
 #: What stands in the place of a verdict where a run has no such claim.
 ABSENT = "absent"

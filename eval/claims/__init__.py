@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eval.claims.checks import LEVEL, Condition, Outcome, row
+from eval.claims.checks import Condition, Outcome, fail_level, row
 from eval.claims.evidence import Evidence, mean, mean_over_all
 from study.prospects import MIN_SEEDS
 
@@ -86,7 +86,6 @@ class Claim:
     verdict: str = UNTESTED
     headline: str = ""
     brief: str = ""
-    seeds: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def decided(
@@ -119,27 +118,22 @@ class Claim:
         if not conditions:
             return self.not_tested("There is nothing to decide it by.", evidence)
         seeds = min(condition.measured.seeds for condition in conditions)
-        fail_level = LEVEL / len(conditions)
-        table = [row(condition, fail_level) for condition in conditions]
+        level = fail_level(len(conditions))
+        table = [row(condition, level) for condition in conditions]
         numbers = {"training seeds": seeds, **evidence, "conditions": table}
-        claim = dataclasses.replace(self, seeds=seeds)
         if seeds < min_seeds:
             counted = "is 1" if seeds == 1 else f"are {seeds}"
             why = f"The criterion needs {min_seeds} training seeds, and there {counted}."
-            return claim.decided(UNTESTED, f"{why} {headline}", numbers, brief)
-        return claim.decided(verdict(conditions), headline, numbers, brief)
+            return self.decided(UNTESTED, f"{why} {headline}", numbers, brief)
+        return self.decided(verdict(conditions), headline, numbers, brief)
 
 
 def verdict(conditions: list[Condition]) -> str:
-    """Return "reproduced" if every condition holds, "not reproduced" if one fails.
-
-    The level of the test for "fails" is divided by the number of conditions, so that a true claim
-    of many conditions is not refuted more often than one of a single condition.
-    """
+    """Return "reproduced" if every condition holds, "not reproduced" if one fails."""
     if not conditions:
         return UNTESTED
-    fail_level = LEVEL / len(conditions)
-    outcomes = [condition.check.outcome(condition.measured, fail_level) for condition in conditions]
+    level = fail_level(len(conditions))
+    outcomes = [condition.check.outcome(condition.measured, level) for condition in conditions]
     if Outcome.FAILS in outcomes:
         return FAILED
     if all(outcome is Outcome.HOLDS for outcome in outcomes):

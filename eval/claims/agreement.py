@@ -15,10 +15,10 @@ import pandas as pd
 
 from dera.estimators import Array
 from eval.claims import Claim, Evidence, mean
-from eval.claims.checks import Check, Condition, Outcome, above, below, shown
+from eval.claims.checks import Check, Condition, Outcome, above, below, equal_within, shown
 from eval.claims.convergence import converged
 from eval.claims.evidence import MARGIN
-from eval.policies import find, together
+from eval.policies import together
 from eval.statistics import measure
 
 #: The matched lam must be the best one within this factor.
@@ -243,7 +243,7 @@ def _further_lines(
 ) -> dict[str, Any]:
     """Return retrained - DeRa in means, where DeRa was decoded at the matched lam."""
     (retrained,) = evidence.find("retrained", objective, beta=beta)
-    decoded = find(evidence.policies, "dera", objective=objective, anchor=anchor, beta=beta)
+    decoded = evidence.find("dera", objective, anchor=anchor, beta=beta)
     if not decoded:
         return {}
     (dera,) = decoded
@@ -366,16 +366,12 @@ def _is_its_own_model(evidence: Evidence, objective: str, anchor: Fraction) -> l
     kl = within[1][..., _at(within[0], 1.0)]
     (own,) = evidence.find("retrained", objective, beta=anchor)
     of_own, of_dera = together("reward", own, decoded[0])
-    moved = np.sign(evidence.distance(objective, anchor).mean()) * evidence.distance(
-        objective, anchor
+    moved = evidence.distance(objective, anchor)
+    moved = np.sign(moved.mean()) * moved
+    conditions = [Condition("KL", SAME_MODEL, measure(kl), 0.0)]
+    conditions += equal_within(
+        "reward", SAME_REWARD_HIGH, SAME_REWARD_LOW, of_own - of_dera, moved, MARGIN
     )
-    margin = MARGIN * float(moved.mean())
-    difference = of_own - of_dera
-    conditions = [
-        Condition("KL", SAME_MODEL, measure(kl), 0.0),
-        Condition("reward", SAME_REWARD_HIGH, measure(difference - MARGIN * moved), -margin),
-        Condition("reward", SAME_REWARD_LOW, measure(difference + MARGIN * moved), margin),
-    ]
     shift = evidence.difference(own, decoded[0])
     headline = (
         f"The KL is {float(kl.mean()):.1e} nats, and the difference in reward {shift.value:+.3f}."

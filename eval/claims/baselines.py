@@ -100,7 +100,7 @@ def outcome_of(measured: Measurement, margin: float) -> str:
         return "better"
     if BETTER.outcome(measured) is Outcome.FAILS:
         return "worse"
-    if within(measured, margin, 0.05, 0.05) is Outcome.HOLDS:
+    if within(measured, margin) is Outcome.HOLDS:
         return "equal"
     return "cannot tell"
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import stats
 
 from eval.claims import Claim, Evidence, mean
-from eval.claims.checks import Check, Condition, Outcome, above, below
-from eval.claims.lam_grid import fine_grid
-from eval.policies import Policy, find
+from eval.claims.checks import Check, Condition, Outcome, above, below, fail_level
+from eval.claims.lam_grid import fine_grid, lam_of
+from eval.policies import Policy
 from eval.statistics import measure_over_seeds
 
 MEASURES = ("broken", "fluency", "repetition", "length", "gold")
@@ -60,7 +60,7 @@ def _stays_whole(evidence: Evidence, objective: str, beyond: bool) -> Claim:
         figure="outside",
     )
     grid = fine_grid(evidence, objective)
-    outside = [policy for policy in grid if (_lam(policy) > 1 if beyond else _lam(policy) < 0)]
+    outside = [policy for policy in grid if (lam_of(policy) > 1 if beyond else lam_of(policy) < 0)]
     ends = [policy for policy in grid if policy.lam in (0, 1)]
     if not outside or len(ends) < 2:
         return claim.not_tested(f"The grid has no lam {side}, or lacks lam = 0 or 1.")
@@ -69,37 +69,37 @@ def _stays_whole(evidence: Evidence, objective: str, beyond: bool) -> Claim:
     conditions = []
     for policy in outside:
         rise = evidence.difference(policy, worse_end, "broken")
-        conditions.append(Condition(f"lam = {_lam(policy):g}", STAYS_WHOLE, rise, 0.0))
+        conditions.append(Condition(f"lam = {lam_of(policy):g}", STAYS_WHOLE, rise, 0.0))
 
     # from the lam nearest to [0, 1] outwards
     conditions.sort(key=lambda condition: abs(float(condition.name.split()[-1])))
-    level = 0.05 / len(conditions)
+    level = fail_level(len(conditions))
     broken = []
     for condition in conditions:
         if condition.check.outcome(condition.measured, level) is Outcome.FAILS:
             broken.append(condition.name)
     furthest = outside[-1] if beyond else outside[0]
     headline = f"The text breaks from {broken[0]} on. " if broken else ""
-    headline += f"At lam = {_lam(furthest):g} {mean(furthest, 'broken'):.0%} of it is broken."
+    headline += f"At lam = {lam_of(furthest):g} {mean(furthest, 'broken'):.0%} of it is broken."
     rows = [_row(evidence, policy) for policy in grid]
     return claim.judged(conditions, headline, {"by lam": rows})
 
 
 def _row(evidence: Evidence, policy: Policy) -> dict[str, Any]:
     """Return what is measured of the text at one lam, beside the approximation gap there."""
-    (mixture,) = find(
-        evidence.policies,
-        "mixture",
-        objective=policy.objective,
-        anchor=policy.anchor,
-        lam=policy.lam,
-    )
-    row: dict[str, Any] = {"lam": _lam(policy)}
+    mixture = _mixture_at(evidence, policy)
+    row: dict[str, Any] = {"lam": lam_of(policy)}
     for name in MEASURES:
         row[name] = mean(policy, name)
     row["gap"] = None if mixture.gap is None else float(mixture.gap.mean())
     row["ESS"] = mixture.ess
     return row
+
+
+def _mixture_at(evidence: Evidence, dera: Policy) -> Policy:
+    """Return the exact mixture that a DeRa policy approximates."""
+    (mixture,) = evidence.find("mixture", dera.objective, anchor=dera.anchor, lam=dera.lam)
+    return mixture
 
 
 def _foreseen(evidence: Evidence, objective: str) -> Claim:
@@ -121,7 +121,7 @@ def _foreseen(evidence: Evidence, objective: str) -> Claim:
         ),
         figure="approximation_gap",
     )
-    outside = [policy for policy in fine_grid(evidence, objective) if not 0 <= _lam(policy) <= 1]
+    outside = [policy for policy in fine_grid(evidence, objective) if not 0 <= lam_of(policy) <= 1]
     usable = [policy for policy in outside if _gap_can_be_told(evidence, policy)]
     if len(usable) < MIN_LAMS:
         return claim.not_tested(
@@ -151,13 +151,7 @@ def _gap_can_be_told(evidence: Evidence, policy: Policy) -> bool:
 
 def _gaps(evidence: Evidence, policy: Policy) -> list[float]:
     """Return the mean gap of each training seed."""
-    (mixture,) = find(
-        evidence.policies,
-        "mixture",
-        objective=policy.objective,
-        anchor=policy.anchor,
-        lam=policy.lam,
-    )
+    mixture = _mixture_at(evidence, policy)
     return [float(member.gap.mean()) for member in mixture.by_seed if member.gap is not None]
 
 
@@ -169,7 +163,7 @@ def _partial_correlation(evidence: Evidence, policies: list[Policy], number: int
     """
     gap = [_gaps(evidence, policy)[number] for policy in policies]
     broken = [mean(policy.by_seed[number], "broken") for policy in policies]
-    distance = [abs(_lam(policy)) for policy in policies]
+    distance = [abs(lam_of(policy)) for policy in policies]
     kl = [mean(policy.by_seed[number], "kl") for policy in policies]
     return partial_rank_correlation(gap, broken, [distance, kl])
 
@@ -192,8 +186,3 @@ def partial_rank_correlation(
             return math.nan
         residuals.append(residual / np.linalg.norm(residual))
     return float(residuals[0] @ residuals[1])
-
-
-def _lam(policy: Policy) -> float:
-    assert policy.lam is not None  # every DeRa has one
-    return float(policy.lam)

@@ -12,13 +12,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from eval import statistics
-from eval.statistics import Measurement, Outcome, above, below, within
+import numpy as np
 
-__all__ = ["Check", "Condition", "Outcome", "above", "below", "row", "shown", "within"]
+from dera.estimators import Array
+from eval import statistics
+from eval.statistics import Measurement, Outcome, above, below, measure, within
+
+__all__ = [
+    "Check",
+    "Condition",
+    "Outcome",
+    "above",
+    "below",
+    "equal_within",
+    "fail_level",
+    "row",
+    "shown",
+    "within",
+]
 
 #: A condition holds where a test of this level, one-sided, finds so.
 LEVEL = 0.05
+
+
+def fail_level(conditions: int) -> float:
+    """Return the level at which one of several conditions fails.
+
+    It is divided by their number, so that a true claim of many conditions is not refuted more often
+    than one of a single condition.
+    """
+    return LEVEL / conditions
+
 
 #: A rule is given what was measured, the threshold, and the levels of the tests for "holds" and for
 #: "fails".
@@ -66,6 +90,27 @@ class Condition:
     check: Check
     measured: Measurement
     expected: float | None = None
+
+
+def equal_within(
+    name: str, not_higher: Check, not_lower: Check, difference: Array, whole: Array, share: float
+) -> list[Condition]:
+    """Return the two conditions that a difference is small beside a whole change.
+
+    The margin is a share of the whole change, so that its own error counts, too.
+
+    Args:
+        name: what the conditions are about.
+        not_higher: a check that `difference - share * whole` is below 0.
+        not_lower: a check that `difference + share * whole` is above 0.
+        difference, whole: shape (seeds, prompts); the mean of `whole` is positive.
+        share: what the margin is of `whole`.
+    """
+    margin = share * float(np.nanmean(whole))
+    return [
+        Condition(name, not_higher, measure(difference - share * whole), -margin),
+        Condition(name, not_lower, measure(difference + share * whole), margin),
+    ]
 
 
 def row(condition: Condition, fail_level: float) -> dict[str, Any]:

@@ -5,25 +5,13 @@ The claim is there for tasks whose completions are measured by `hallucinated`.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from eval.claims import Claim, Evidence, mean
-from eval.claims.checks import Check, Condition, above, below, shown
+from eval.claims.checks import Check, Condition, above, below, equal_within, shown
 from eval.claims.evidence import MARGIN
-from eval.claims.lam_grid import (
-    COARSE_GRID,
-    MOVES,
-    NEVER_BACK,
-    NO_JUMP,
-    moves_smoothly,
-    path,
-    unit_grid,
-)
+from eval.claims.lam_grid import COARSE_GRID, SMOOTHLY, moves_smoothly, path, unit_grid
 from eval.policies import Policy, find, together
-from eval.statistics import measure
 
 QUANTITY = "hallucinated"
 COSTS = ("coverage", "statements", "fluency", "length")
@@ -60,7 +48,7 @@ def _statement(evidence: Evidence, objective: str) -> Claim:
         source="paper, hallucination in retrieval-augmented generation",
         criterion=(
             "On the grid of lam in [0, 1], for the share of answers that hallucinate, which is to "
-            f"fall, {MOVES}; {NEVER_BACK}; and {NO_JUMP}. At every other trained beta "
+            f"fall, {SMOOTHLY}. At every other trained beta "
             f"{NOT_HIGHER}, and {NOT_LOWER}."
         ),
         figure=f"{evidence.task}/hallucination",
@@ -120,14 +108,9 @@ def _equal(reference: Policy, aligned: Policy, retrained: Policy, dera: Policy) 
     The margin is a share of the whole change from lam = 0 to lam = 1, which is a fall.
     """
     at_0, at_1, of_retrained, of_dera = together(QUANTITY, reference, aligned, retrained, dera)
-    whole = at_0 - at_1
+    name = f"beta = {float(retrained.beta or 0):g}"
     difference = of_retrained - of_dera
-    margin = MARGIN * float(np.nanmean(whole))
-    name = f"beta = {float(retrained.beta or Fraction(0)):g}"
-    return [
-        Condition(name, NOT_HIGHER, measure(difference - MARGIN * whole), -margin),
-        Condition(name, NOT_LOWER, measure(difference + MARGIN * whole), margin),
-    ]
+    return equal_within(name, NOT_HIGHER, NOT_LOWER, difference, at_0 - at_1, MARGIN)
 
 
 def _row(evidence: Evidence, retrained: Policy, dera: Policy) -> dict[str, Any]:

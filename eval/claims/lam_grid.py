@@ -33,6 +33,8 @@ NEVER_BACK = Check(
 NO_JUMP = Check(
     f"each such step less {MAX_JUMP:.0%} of the whole change is below {{:g}}", 0.0, below
 )
+#: What a criterion says of a measure that is to move over the grid; `moves_smoothly` decides it.
+SMOOTHLY = f"{MOVES}; {NEVER_BACK}; and {NO_JUMP}"
 
 
 def fine_grid(evidence: Evidence, objective: str) -> list[Policy]:
@@ -51,11 +53,11 @@ def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
     grid: list[Policy] = []
     for policy in fine_grid(evidence, objective):
         lam = float(policy.lam or 0)
-        if 0 <= lam <= 1 and (lam == 1 or not grid or lam - _lam(grid[-1]) >= MAX_SPACING / 2):
+        if 0 <= lam <= 1 and (lam == 1 or not grid or lam - lam_of(grid[-1]) >= MAX_SPACING / 2):
             grid.append(policy)
-    if len(grid) >= 2 and _lam(grid[-1]) - _lam(grid[-2]) < MAX_SPACING / 2 and len(grid) > 2:
+    if len(grid) >= 2 and lam_of(grid[-1]) - lam_of(grid[-2]) < MAX_SPACING / 2 and len(grid) > 2:
         del grid[-2]
-    lams = [_lam(policy) for policy in grid]
+    lams = [lam_of(policy) for policy in grid]
     has_ends = len(lams) >= 4 and lams[0] == 0 and lams[-1] == 1
     return grid if has_ends and max(np.diff(lams)) <= MAX_SPACING else []
 
@@ -74,8 +76,8 @@ def moves_smoothly(grid: list[Policy], quantity: str, direction: int) -> list[Co
     conditions = [Condition(f"{quantity}: whole change", MOVES, measure(whole), change)]
     for (near, far), (low, high) in zip(pairwise(grid), pairwise(values), strict=True):
         step = high - low
-        name = f"{quantity}: lam {_lam(near):g} to {_lam(far):g}"
-        share = _lam(far) - _lam(near)
+        name = f"{quantity}: lam {lam_of(near):g} to {lam_of(far):g}"
+        share = lam_of(far) - lam_of(near)
         back = measure(step + MAX_BACK * whole)
         jump = measure(step - MAX_JUMP * whole)
         conditions.append(Condition(name, NEVER_BACK, back, (share + MAX_BACK) * change))
@@ -85,9 +87,10 @@ def moves_smoothly(grid: list[Policy], quantity: str, direction: int) -> list[Co
 
 def path(grid: list[Policy], quantity: str) -> list[dict[str, Any]]:
     """Return the mean of a measure at each lam, as a table of the evidence."""
-    return [{"lam": _lam(policy), quantity: mean(policy, quantity)} for policy in grid]
+    return [{"lam": lam_of(policy), quantity: mean(policy, quantity)} for policy in grid]
 
 
-def _lam(policy: Policy) -> float:
+def lam_of(policy: Policy) -> float:
+    """Return the mixing weight of a DeRa policy as a number."""
     assert policy.lam is not None  # every DeRa has one
     return float(policy.lam)

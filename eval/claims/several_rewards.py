@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from eval.claims import Claim, Evidence
-from eval.claims.checks import Check, Condition, above, below, shown
+from eval.claims.checks import Check, Condition, above, below, equal_within, shown
 from eval.claims.evidence import MARGIN
 from eval.several_rewards import NEITHER, ONE_EACH, Pair, Point, at
 from eval.statistics import MIN_EFFECTIVE_SAMPLES, Measurement, Outcome, measure
@@ -67,12 +67,8 @@ def _equal(evidence: Evidence, joint: Point) -> list[Condition]:
     reference = at(evidence.several_rewards, "reference", NEITHER)
     difference = joint.reward(weights) - dera.reward(weights)
     gained = joint.reward(weights) - reference.reward(weights)
-    margin = MARGIN * float(gained.mean())
     name = f"weights {_written(joint)}"
-    return [
-        Condition(name, NOT_HIGHER, measure(difference - MARGIN * gained), -margin),
-        Condition(name, NOT_LOWER, measure(difference + MARGIN * gained), margin),
-    ]
+    return equal_within(name, NOT_HIGHER, NOT_LOWER, difference, gained, MARGIN)
 
 
 def _compare(evidence: Evidence, joint: Point) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _trades(evidence: Evidence) -> Claim:
 
     # do the rewards conflict?
     costs = _costs(evidence)
-    if not all(below(cost, 0, 0.05, 0.05) is Outcome.HOLDS for cost in costs.values()):
+    if not all(below(cost, 0) is Outcome.HOLDS for cost in costs.values()):
         changes = ", ".join(f"{cost.value:+.3f}" for cost in costs.values())
         return claim.not_tested(
             "The rewards do not conflict here: the models trained on one reward have of the other "

@@ -16,7 +16,7 @@ from eval.claims.checks import Check, Condition, above, shown
 from eval.claims.choosing import choose, of_chosen
 from eval.claims.lam_grid import fine_grid
 from eval.policies import Policy, together
-from eval.statistics import measure
+from eval.statistics import Measurement, measure
 from eval.win_rates import win_rates_by_seed
 
 #: The `beta` of TRL's RLOOConfig and DPOConfig, by the first word of an objective's name.
@@ -43,11 +43,10 @@ def decide(evidence: Evidence) -> list[Claim]:
 
 def _unfair_default(evidence: Evidence, objective: str) -> str | None:
     """Return why the config's default strength is not what TRL ships, None if it is."""
-    trl = TRL_DEFAULTS.get(objective.partition("-")[0])
-    if trl is None:
+    fair = _trl_beta(evidence, objective)
+    if fair is None:
         return "TRL's default is not known for this objective."
     default = evidence.objectives[objective].default_beta
-    fair = trl * evidence.reward_spread.get(objective, math.nan)
     if not abs(math.log(float(default or 1) / fair)) <= math.log(MAX_FACTOR):
         return (
             f"The default strength of this config is {float(default or 0):g}, and TRL's default "
@@ -87,15 +86,9 @@ def _better(evidence: Evidence, objective: str) -> Claim:
     if unfair:
         return claim.not_tested(unfair)
 
-    # choose among the strengths that were trained, other than the default itself
-    candidates = _candidates(evidence, objective)
-    dera_wins = [win_rates_by_seed(dera, default) for dera, _ in candidates]
-    retrained_wins = [win_rates_by_seed(retrained, default) for _, retrained in candidates]
-    chosen = choose(dera_wins)
-
-    # confirm the choice
-    of_dera = measure(of_chosen(dera_wins, chosen))
-    of_retrained = measure(of_chosen(retrained_wins, chosen))
+    # choose among the strengths that were trained, other than the default itself, and confirm
+    candidates = _candidates(evidence, objective, default)
+    chosen, of_dera, of_retrained = _confirmed(candidates, default)
     regret = _regret(evidence, objective, [retrained for _, retrained in candidates], chosen)
     conditions = [
         Condition("DeRa", WINS, of_dera, MODEST_WIN_RATE),
@@ -121,20 +114,33 @@ def _better(evidence: Evidence, objective: str) -> Claim:
     )
 
 
-def _candidates(
-    evidence: Evidence, objective: str, default: Policy | None = None
-) -> list[tuple[Policy, Policy]]:
+def _candidates(evidence: Evidence, objective: str, default: Policy) -> list[tuple[Policy, Policy]]:
     """Return DeRa at the lams that match a trained beta, each with the model retrained there.
 
     The default's own strength is no candidate against it.
     """
-    default = default or evidence.default_model(objective)
     pairs = []
     for dera in fine_grid(evidence, objective):
         retrained = evidence.find("retrained", objective, beta=dera.beta)
         if dera.beta != default.beta and retrained:
             pairs.append((dera, retrained[0]))
     return pairs
+
+
+def _confirmed(
+    candidates: list[tuple[Policy, Policy]], default: Policy
+) -> tuple[list[int], Measurement, Measurement]:
+    """Choose a candidate for each seed, and confirm it.
+
+    Returns:
+        The numbers of the candidates, and the win rates over the default of DeRa and of the
+        retrained models.
+    """
+    dera_wins = [win_rates_by_seed(dera, default) for dera, _ in candidates]
+    retrained_wins = [win_rates_by_seed(retrained, default) for _, retrained in candidates]
+    chosen = choose(dera_wins)
+    of_dera = measure(of_chosen(dera_wins, chosen))
+    return chosen, of_dera, measure(of_chosen(retrained_wins, chosen))
 
 
 def _regret(
@@ -154,27 +160,31 @@ def _regret(
 def _other_defaults(evidence: Evidence, objective: str) -> list[dict[str, Any]]:
     """Return for every trained beta what DeRa's choice would be worth if it were the default."""
     rows = []
+    trl_beta = _trl_beta(evidence, objective)
+    assert trl_beta is not None  # the claim is not tested where TRL's default is not known
     for default in evidence.find("retrained", objective):
         candidates = _candidates(evidence, objective, default)
         if not candidates:
             continue
-        dera_wins = [win_rates_by_seed(dera, default) for dera, _ in candidates]
-        retrained_wins = [win_rates_by_seed(retrained, default) for _, retrained in candidates]
-        chosen = choose(dera_wins)
+        _, of_dera, of_retrained = _confirmed(candidates, default)
         rows.append(
             {
                 "default beta": float(default.beta or 0),
-                "beta / TRL's default": float(default.beta or 0) / _trl_beta(evidence, objective),
+                "beta / TRL's default": float(default.beta or 0) / trl_beta,
                 "gold of the default": mean(default, "gold"),
-                "win rate of DeRa": shown(measure(of_chosen(dera_wins, chosen))),
-                "win rate of retrained": shown(measure(of_chosen(retrained_wins, chosen))),
+                "win rate of DeRa": shown(of_dera),
+                "win rate of retrained": shown(of_retrained),
             }
         )
     return rows
 
 
-def _trl_beta(evidence: Evidence, objective: str) -> float:
-    return TRL_DEFAULTS[objective.partition("-")[0]] * evidence.reward_spread[objective]
+def _trl_beta(evidence: Evidence, objective: str) -> float | None:
+    """Return TRL's default on the scale of the objective's reward, None where it is not known."""
+    default = TRL_DEFAULTS.get(objective.partition("-")[0])
+    if default is None:
+        return None
+    return default * evidence.reward_spread.get(objective, math.nan)
 
 
 def _highest(evidence: Evidence, objective: str) -> Claim:

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from eval.claims import Claim, Evidence, mean
-from eval.claims.lam_grid import (
-    COARSE_GRID,
-    MOVES,
-    NEVER_BACK,
-    NO_JUMP,
-    moves_smoothly,
-    path,
-    unit_grid,
-)
+from eval.claims.lam_grid import COARSE_GRID, SMOOTHLY, moves_smoothly, path, unit_grid
 
 QUANTITIES = ("reward", "kl")
 
@@ -34,7 +26,7 @@ def _smooth(evidence: Evidence, objective: str) -> Claim:
         source="paper, abstract",
         criterion=(
             "On the grid of lam in [0, 1], for reward and for KL, both of which are to rise, "
-            f"{MOVES}; {NEVER_BACK}; and {NO_JUMP}."
+            f"{SMOOTHLY}."
         ),
         figure=f"{evidence.task}/lam_curve",
     )

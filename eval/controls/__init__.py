@@ -7,7 +7,7 @@ reproduced and still is, the claim does not test what it says, and the page of c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -124,6 +124,7 @@ def table(
     completions: pd.DataFrame,
     readings: Readings,
     judging: Judging,
+    before: Mapping[str, str],
     decide: Decide,
     progress: Progress,
 ) -> pd.DataFrame:
@@ -133,10 +134,10 @@ def table(
         completions: scored completions of a task.
         readings: its readings.
         judging: the settings of the job.
+        before: the verdicts without a control, by the claims' ids.
         decide: returns the verdicts from broken evidence.
         progress: is told which control is done.
     """
-    before = decide(completions, readings)
     rows = []
     for number, control in enumerate(CONTROLS, start=1):
         broken = control.completions(completions, judging)

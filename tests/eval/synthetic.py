@@ -359,7 +359,7 @@ def readings(
             curves = pd.concat(draws, ignore_index=True)
             tables.append(_by_prompt(curves, of_world, by_prompt).assign(beta=beta))
     table = pd.concat(tables, ignore_index=True).assign(task="paper", objective="rloo")
-    return Readings(table[["task", *COLUMNS]])
+    return Readings(table[list(COLUMNS)])
 
 
 def kl(first: np.ndarray, second: np.ndarray) -> np.ndarray:
