@@ -231,6 +231,19 @@ def test_the_benchmark_takes_the_pair_that_the_study_has_trained(study):
     }
 
 
+def test_the_report_is_made_without_naming_cores(study, tmp_path):
+    """The Makefile and CI make it so; a rule that asks for all cores must not need their number."""
+    report = tmp_path / "report.html"
+    command = study.command("--report", str(report))
+    cores = command.index("--cores")
+    del command[cores : cores + 2]
+    result = subprocess.run(
+        command, env=study.environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert report.stat().st_size > 0
+
+
 def test_another_beta_trains_that_beta_only(study):
     betas = study.section("length")["alignment"]["objectives"]["rloo"]["betas"]
     betas.append(2)
