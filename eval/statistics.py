@@ -18,10 +18,6 @@ from scipy import special
 
 from dera.estimators import Array
 
-#: With fewer prompts than this a claim is not tested: the interval of values that are as skewed as
-#: an exponential covers the truth 93% of the time at 32 prompts, and 90% at 10.
-MIN_PROMPTS = 32
-
 #: A rate is tested only against thresholds at which so many prompts are expected to show the event.
 MIN_RARE_PROMPTS = 10
 

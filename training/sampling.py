@@ -2,7 +2,8 @@
 
 TRL lets transformers' `generate` sample, which computes every row until the longest one has ended,
 and it applies the adapter at each token. Here `dera`'s loop samples: rows that have ended leave the
-batch, and the adapter is added to the weights for as long as sampling takes.
+batch, and the adapter is added to the weights for as long as sampling takes. RLOO also scores all
+completions of a prompt together, so that the prompt is read once (`training.shared_prompts`).
 
 The trainers override two private methods of TRL. If an update of TRL no longer calls them, tests
 fail (`tests/training/test_sampling.py`).
@@ -21,6 +22,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
 from dera.decoding import sample_completions
+from training.shared_prompts import share_prompts
 
 
 class _Sampling:
@@ -57,8 +59,16 @@ class _Sampling:
         return self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
 
 
+#: Log-probabilities of a completion that were computed in two ways differ by less than this.
+SAME_WITHIN = 1e-3
+
+
 class RLOOTrainer(_Sampling, trl.RLOOTrainer):
     """TRL's RLOOTrainer, which samples with `dera`'s loop and scores what it sampled only once."""
+
+    #: Whether the model scores completions that share a row as it scores them apart. Not every
+    #: architecture does, so the first batch is scored in both ways. None before that.
+    _shares_prompts: bool | None = None
 
     def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> list[list[int]]:
         return self._sample(prompt_ids)
@@ -82,9 +92,51 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
             tokens = input_ids[:, -logits_to_keep:]
             if self._drawn_log_probs is not None and torch.equal(tokens, self._drawn):
                 return self._drawn_log_probs, None, None
-        return super()._get_per_token_logps_and_entropies(
+        if self._shares_prompts is False or not self._in_full_precision():
+            return self._scored_apart(
+                model, input_ids, attention_mask, logits_to_keep, *rest, **options
+            )
+        together = self._scored_together(model, input_ids, attention_mask, logits_to_keep)
+        if together is not None and self._shares_prompts:
+            return together
+        apart = self._scored_apart(
             model, input_ids, attention_mask, logits_to_keep, *rest, **options
         )
+        if self._shares_prompts is None:
+            self._shares_prompts = together is not None and _same(together[0], apart[0])
+        return apart
+
+    def _scored_apart(
+        self, *inputs: Any, **options: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return what TRL's own method returns, which scores each completion in a row of its own."""
+        return super()._get_per_token_logps_and_entropies(*inputs, **options)
+
+    def _scored_together(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, completion_length: int
+    ) -> tuple[Tensor, Tensor, None] | None:
+        """Return the same where completions of a prompt share a row, None if that cannot be."""
+        rows = share_prompts(input_ids, attention_mask, completion_length)
+        if rows is None:
+            return None
+        try:
+            output = model(
+                input_ids=rows.input_ids,
+                attention_mask=rows.attention_mask(model.dtype),
+                position_ids=rows.position_ids,
+                shift_labels=rows.shift_labels,
+                fused_lm_head=True,
+            )
+        except (TypeError, ValueError, RuntimeError, NotImplementedError):
+            if self._shares_prompts:
+                raise  # it has worked before, so this is another failure
+            return None
+        return rows.apart(output.log_probs), rows.apart(output.entropy), None
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors of log-probabilities are equal up to rounding."""
+    return torch.allclose(first, second, atol=SAME_WITHIN, rtol=0)
 
 
 class GRPOTrainer(_Sampling, trl.GRPOTrainer):

@@ -9,7 +9,7 @@ A verdict is one of four. A claim is `reproduced` if every condition of its crit
 `not reproduced` if one of them fails. Each condition is decided by a one-sided test of level 5%;
 the level at which one of several conditions fails is divided by their number. Where neither is
 found, the verdict is `inconclusive`. A claim whose premise is not met, or which has fewer training
-seeds than its criterion asks for, is `not tested here`.
+seeds or prompts than its criterion asks for, is `not tested here`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from eval.claims.checks import Condition, Outcome, fail_level, row
 from eval.claims.evidence import Evidence, mean, mean_over_all
-from study.prospects import MIN_SEEDS
+from study.prospects import MIN_PROMPTS, MIN_SEEDS
 
 __all__ = [
     "FAILED",
@@ -118,14 +118,26 @@ class Claim:
         if not conditions:
             return self.not_tested("There is nothing to decide it by.", evidence)
         seeds = min(condition.measured.seeds for condition in conditions)
+        # a number a seed, such as a correlation, rests on no prompts
+        over_prompts = [item.measured.prompts for item in conditions if item.measured.prompts]
+        prompts = min(over_prompts, default=MIN_PROMPTS)
         level = fail_level(len(conditions))
         table = [row(condition, level) for condition in conditions]
         numbers = {"training seeds": seeds, **evidence, "conditions": table}
-        if seeds < min_seeds:
-            counted = "is 1" if seeds == 1 else f"are {seeds}"
-            why = f"The criterion needs {min_seeds} training seeds, and there {counted}."
+        why = _too_few(seeds, min_seeds, "training seed") or _too_few(
+            prompts, MIN_PROMPTS, "prompt"
+        )
+        if why:
             return self.decided(UNTESTED, f"{why} {headline}", numbers, brief)
         return self.decided(verdict(conditions), headline, numbers, brief)
+
+
+def _too_few(count: int, needed: int, name: str) -> str:
+    """Return a sentence that says that there are too few of something, or an empty text."""
+    if count >= needed:
+        return ""
+    there_are = f"there is 1 {name}" if count == 1 else f"there are {count}"
+    return f"The criterion needs {needed} {name}s, and {there_are}."
 
 
 def verdict(conditions: list[Condition]) -> str:

@@ -22,10 +22,14 @@ from eval.statistics import MIN_EFFECTIVE_SAMPLES, Measurement, measure
 MAX_NATS = 0.05
 #: ... or below this share of the KL from the optimum to the reference, where that is more.
 MAX_SHARE = 0.1
+#: Whatever is allowed, it is never more than this share of the KL from the optimum to the reference.
+#: Without this limit an untrained model would pass wherever that KL is below `MAX_NATS`.
+LARGEST_SHARE = 0.25
 
 CONVERGED = Check(
-    f"KL(retrained || optimum) = (J* - J) / beta, less {MAX_NATS:g} nats or less {MAX_SHARE:.0%} "
-    "of KL(optimum || reference), whichever is more, is below {:g}",
+    f"KL(retrained || optimum) = (J* - J) / beta, less what is allowed, is below {{:g}}; allowed "
+    f"are {MAX_NATS:g} nats or {MAX_SHARE:.0%} of KL(optimum || reference), whichever is more, "
+    f"but at most {LARGEST_SHARE:.0%} of it",
     0.0,
     below,
 )
@@ -69,8 +73,16 @@ def _nats(retrained: Policy, optimum: Policy) -> np.ndarray:
 
 def _excess(retrained: Policy, optimum: Policy) -> np.ndarray:
     """Return the distance to the optimum less what is allowed, shape (seeds, prompts)."""
-    allowed = max(MAX_NATS, MAX_SHARE * mean(optimum, "kl"))
-    return _nats(retrained, optimum) - allowed
+    return _nats(retrained, optimum) - _allowed(mean(optimum, "kl"))
+
+
+def _allowed(to_reference: float) -> float:
+    """Return how many nats from the optimum count as converged.
+
+    Args:
+        to_reference: the KL from the optimum to the reference, in nats.
+    """
+    return min(max(MAX_NATS, MAX_SHARE * to_reference), LARGEST_SHARE * to_reference)
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
@@ -109,6 +121,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
                 "beta": float(retrained.beta),
                 "KL to the optimum (nats)": shown(nats),
                 "KL from the optimum to the reference": mean(optimum, "kl"),
+                "allowed (nats)": _allowed(mean(optimum, "kl")),
                 "effective samples": round(optimum.ess, 1),
                 "converged": CONVERGED.outcome(condition.measured).value if usable else "-",
                 "reward of retrained": mean(retrained, "reward"),

@@ -132,18 +132,71 @@ def log_probs(model, prompt: torch.Tensor, completion: torch.Tensor) -> float:
 
 
 def test_the_policy_is_not_scored_again_before_the_loss(trainer_of, monkeypatch):
-    """Of TRL's three times in each step two are left: of the reference, and of the loss."""
+    """Of TRL's three times in each step two are left: of the reference, and of the loss.
+
+    The first batch is scored in two ways, to see whether completions can share a row.
+    """
     trainer = trainer_of("rloo")
     scored = []
-    score = RLOOTrainer._get_per_token_logps_and_entropies
+    for way in ("_scored_apart", "_scored_together"):
+        record_calls(monkeypatch, way, scored)
+    trainer.train()
+    reference, loss = (False, True), (True, False)
+    assert scored == [
+        ("_scored_together", reference),
+        ("_scored_apart", reference),
+        ("_scored_together", loss),
+        ("_scored_together", reference),
+        ("_scored_together", loss),
+    ]
+
+
+def record_calls(monkeypatch, way: str, scored: list) -> None:
+    """Let a method of the trainer note whether it has a gradient, and whose scores it returns."""
+    score = getattr(sampling.RLOOTrainer, way)
 
     def recording(self, model, *rest, **options):
-        scored.append((torch.is_grad_enabled(), sampling.adapter_is_off(model)))
+        scored.append((way, (torch.is_grad_enabled(), sampling.adapter_is_off(model))))
         return score(self, model, *rest, **options)
 
-    monkeypatch.setattr(RLOOTrainer, "_get_per_token_logps_and_entropies", recording)
-    trainer.train()
-    assert scored == [(False, True), (True, False)] * 2
+    monkeypatch.setattr(sampling.RLOOTrainer, way, recording)
+
+
+def test_training_is_the_same_whether_or_not_completions_share_a_row(trainer_of):
+    adapters = []
+    for shares in (None, False):
+        trainer = trainer_of("rloo")
+        trainer._shares_prompts = shares
+        trainer.train()
+        assert trainer._shares_prompts is (shares is None)
+        trained = {
+            name: value.detach()
+            for name, value in trainer.model.named_parameters()
+            if "lora" in name
+        }
+        adapters.append(trained)
+    for name, value in adapters[0].items():
+        torch.testing.assert_close(value, adapters[1][name], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("failure", ["other scores", "an error"])
+def test_a_model_that_cannot_share_rows_is_scored_apart(trainer_of, monkeypatch, failure):
+    """A model may make nothing of the mask and the positions, or refuse them."""
+    trainer = trainer_of("rloo")
+    model = trainer.model.get_base_model()
+    forward = model.forward
+
+    def as_if_rows_were_not_shared(*args, position_ids=None, attention_mask=None, **options):
+        if attention_mask is not None and attention_mask.ndim == 4:
+            if failure == "an error":
+                raise ValueError("this model takes no mask of four dimensions")
+            attention_mask = position_ids = None
+        return forward(*args, position_ids=position_ids, attention_mask=attention_mask, **options)
+
+    monkeypatch.setattr(model, "forward", as_if_rows_were_not_shared)
+    batch = trainer._generate_and_score_completions(ROWS)
+    assert trainer._shares_prompts is False
+    assert batch["old_logps"].isfinite().all()
 
 
 def test_training_changes_nothing_but_the_adapter(trainer_of):
