@@ -16,7 +16,16 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from eval import controls, criteria, questions
-from eval.claims import PAPER, REPRODUCED, UNTESTED, VERDICTS, cost, identities
+from eval.claims import (
+    FAILED,
+    INCONCLUSIVE,
+    PAPER,
+    REPRODUCED,
+    UNTESTED,
+    VERDICTS,
+    cost,
+    identities,
+)
 from study import job, modules
 
 STYLE = (
@@ -72,7 +81,7 @@ def _papers_claims(claims: list[dict[str, Any]]) -> list[str]:
     for about, text in PAPER.items():
         ours = [claim for claim in claims if claim["about"] == about]
         if ours:
-            lines.append(f"| {text} | {_counted(ours)} | {_number(ours)} |")
+            lines.append(f"| {text} | {counted(ours)} | {_number(ours)} |")
     return lines
 
 
@@ -91,17 +100,18 @@ def _criteria_before(claims: list[dict[str, Any]], written: list[dict[str, Any]]
 
 
 def _number(claims: list[dict[str, Any]]) -> str:
-    """Return a number of the claim that is furthest from being reproduced, with a link to it.
+    """Return a number of the claim that is furthest from being reproduced, with a link to it."""
+    shown_claim = furthest(claims)
+    return f"{shown_claim['brief'] or 'no number'} ({link(shown_claim)})"
 
-    A claim that was not tested has none to show, if another was.
+
+def furthest(claims: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the claim that is furthest from being reproduced.
+
+    A claim that was not tested has no number to show, and is returned only if none was tested.
     """
-    order = [
-        UNTESTED,
-        REPRODUCED,
-        *[name for name in VERDICTS if name not in (UNTESTED, REPRODUCED)],
-    ]
-    shown_claim = max(claims, key=lambda claim: order.index(claim["verdict"]))
-    return f"{shown_claim['brief'] or 'no number'} ({_link(shown_claim)})"
+    order = [UNTESTED, REPRODUCED, INCONCLUSIVE, FAILED]
+    return max(claims, key=lambda claim: order.index(claim["verdict"]))
 
 
 def _list(claims: list[dict[str, Any]]) -> list[str]:
@@ -109,12 +119,13 @@ def _list(claims: list[dict[str, Any]]) -> list[str]:
     lines = ["| claim | verdict | numbers |", "| --- | --- | --- |"]
     for claim in claims:
         verdict = f"**{claim['verdict']}**"
-        lines.append(f"| {claim['claim']} ({_link(claim)}) | {verdict} | {claim['headline']} |")
+        lines.append(f"| {claim['claim']} ({link(claim)}) | {verdict} | {claim['headline']} |")
     return lines
 
 
-def _link(claim: dict[str, Any]) -> str:
-    return f"[`{claim['id']}`](#{claim['id'].replace('.', '')})"
+def link(claim: dict[str, Any], page: str = "") -> str:
+    """Return a link to a claim's section, which is on this page or on another one."""
+    return f"[`{claim['id']}`]({page}#{claim['id'].replace('.', '')})"
 
 
 def _controls(controlled: pd.DataFrame) -> list[str]:
@@ -177,7 +188,7 @@ def html_page(title: str, body: str) -> str:
     return f"<!doctype html>{head}{body}"
 
 
-def _counted(claims: list[dict[str, Any]]) -> str:
+def counted(claims: list[dict[str, Any]]) -> str:
     """Return how often each verdict was given."""
     counts = collections.Counter(claim["verdict"] for claim in claims)
     given = [name for name in VERDICTS if counts[name]]
@@ -255,7 +266,7 @@ def main() -> None:
             _write(args.output.with_name(f"{name}.md"), page)
             _write(args.output.with_name(f"{name}.html"), as_html(args.study, page))
         job.write_json(args.output, claims)
-        progress.say(_counted(claims).replace("*", ""))
+        progress.say(counted(claims).replace("*", ""))
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.claims import FAILED, INCONCLUSIVE, REPRODUCED
+from eval.claims import FAILED, INCONCLUSIVE, PAPER, REPRODUCED
+from eval.gather_claims import counted, furthest, link
 from study import job
 
 #: What stands in the place of a verdict where a run has no such claim.
@@ -83,10 +84,49 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def page(names: Sequence[str], rows: Sequence[Row]) -> str:
-    """Return the comparison as Markdown: one sentence, and a table with a column for each run."""
+def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
+    """Return the table of what the paper claims, with one number of each run.
+
+    A verdict is that of all runs together. The numbers are those of one claim, the one that is
+    furthest from being reproduced.
+
+    Args:
+        names: the names of the runs.
+        runs: the claims of each run.
+    """
+    together = {(row.task, row.claim): row.together for row in compare(runs)}
+    header = ["the paper claims", "our verdicts", *(f"`{name}`" for name in names), "claim"]
+    lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    for about, text in PAPER.items():
+        ours = []
+        for claim in runs[0]:
+            if claim["about"] == about:
+                ours.append({**claim, "verdict": together[claim["task"], claim["id"]]})
+        if not ours:
+            continue
+        shown = furthest(ours)
+        numbers = []
+        for run in runs:
+            same = [claim for claim in run if claim["id"] == shown["id"]]
+            numbers.append((same[0]["brief"] if same else "") or "no number")
+        cells = [text, counted(ours), *numbers, link(shown, "claims.md")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def page(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """Return the comparison as Markdown.
+
+    It has the table of the paper's claims, one sentence on how often the runs differ, and a table
+    of all claims with a column for each run.
+
+    Args:
+        names: the names of the runs.
+        runs: the claims of each run.
+    """
+    rows = compare(runs)
+    lines = ["# Verdicts, run by run", "", *papers_claims(names, runs), "", summary(rows), ""]
     header = ["task", "claim", *(f"`{name}`" for name in names), "together"]
-    lines = ["# Verdicts, run by run", "", summary(rows), ""]
     lines += [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
     for row in rows:
         cells = [row.task or "all", f"`{row.claim}`", *row.verdicts, f"**{row.together}**"]
@@ -121,7 +161,7 @@ def main() -> None:
         runs = read_runs(args.claims)
     except ReplicatesError as error:
         sys.exit(f"error: {error}")
-    text = page([path.resolve().parent.name for path in args.claims], compare(runs))
+    text = page([path.resolve().parent.name for path in args.claims], runs)
     print(text, end="")
     if args.output:
         with job.atomic_path(args.output) as path:

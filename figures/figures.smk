@@ -16,6 +16,7 @@ for task in ALL_TASKS:
 
 # `snakemake curve_trial` makes this table. It takes minutes, and a study does not need it.
 CURVE_TRIAL = f"{RESULTS}/tables/curve_trial.csv"
+REPLICATES = f"{RESULTS}/replicates.md"
 
 
 rule draw_figure_of_task:
@@ -142,6 +143,8 @@ rule publish:
         manifest=f"{RESULTS}/manifest.json",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
         trial=lambda wildcards: [CURVE_TRIAL] if Path(CURVE_TRIAL).exists() else [],
+        # of several runs, if `make replicate` has compared them
+        runs=lambda wildcards: [REPLICATES] if Path(REPLICATES).exists() else [],
     output:
         directory(f"docs/{PLAN.folder}"),
     log:
@@ -156,6 +159,6 @@ rule publish:
     shell:
         "(mkdir -p {output:q}/figures"
         " && cp {input.claims:q} {input.questions:q} {input.manifest:q} {input.tables:q}"
-        " {input.trial:q} {output:q}"
+        " {input.trial:q} {input.runs:q} {output:q}"
         " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"
         " > {log:q} 2>&1"

@@ -16,8 +16,9 @@ MIN_SEEDS = 5
 MIN_SEEDS_OF_BASELINES = 3
 #: Neighbouring lams of a grid that can show a smooth transition are at most this far apart.
 MAX_SPACING = 0.25
-#: With fewer held-out prompts a claim is not tested: the interval of values that are as skewed as an
-#: exponential covers the truth 93% of the time at 32 prompts, and 90% at 10 (docs/statistics.md).
+#: With fewer held-out prompts a claim is not tested: the interval of values that are as skewed as
+#: an exponential covers the truth 93% of the time at 32 prompts, and 90% at 10
+#: (docs/statistics.md).
 MIN_PROMPTS = 32
 
 

@@ -109,7 +109,7 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
     def _scored_apart(
         self, *inputs: Any, **options: Any
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return what TRL's own method returns, which scores each completion in a row of its own."""
+        """Return what TRL's own method returns, which scores each completion in its own row."""
         return super()._get_per_token_logps_and_entropies(*inputs, **options)
 
     def _scored_together(

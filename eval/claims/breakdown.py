@@ -19,7 +19,7 @@ from eval.policies import Policy
 from eval.statistics import Measurement
 
 MEASURES = ("broken", "fluency", "repetition", "length", "gold")
-#: With fewer lams a correlation over them, in which two others are held fixed, says next to nothing.
+#: With fewer lams a correlation over them, with two others held fixed, says next to nothing.
 MIN_LAMS = 8
 STAYS_WHOLE = Check(
     "the share of broken completions, less that at lam = 0 or at lam = 1, whichever is more, is "

@@ -22,8 +22,8 @@ from eval.statistics import MIN_EFFECTIVE_SAMPLES, Measurement, measure
 MAX_NATS = 0.05
 #: ... or below this share of the KL from the optimum to the reference, where that is more.
 MAX_SHARE = 0.1
-#: Whatever is allowed, it is never more than this share of the KL from the optimum to the reference.
-#: Without this limit an untrained model would pass wherever that KL is below `MAX_NATS`.
+#: Whatever is allowed, it is never more than this share of the KL from the optimum to the
+#: reference. Otherwise an untrained model would pass wherever that KL is below `MAX_NATS`.
 LARGEST_SHARE = 0.25
 
 CONVERGED = Check(

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from eval.claims import FAILED, REPRODUCED, UNTESTED
-from eval.replicates import ABSENT, INCONCLUSIVE, compare, page, summary
+from eval.claims import FAILED, PAPER, REPRODUCED, UNTESTED
+from eval.replicates import ABSENT, INCONCLUSIVE, compare, page, papers_claims, summary
 
 ROOT = Path(__file__).parents[2]
 
 
 def claims(**verdicts: str) -> list[dict]:
-    """Claims of the task `length`, as claims.json has them."""
-    return [{"task": "length", "id": name, "verdict": given} for name, given in verdicts.items()]
+    """Claims of the task `length`, as claims.json has them. All are about smoothness."""
+    common = {"task": "length", "about": "smooth"}
+    return [
+        {**common, "id": name, "verdict": given, "brief": f"{name} is {given}"}
+        for name, given in verdicts.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,10 +70,21 @@ def test_the_summary_counts_what_two_runs_decide_and_names_what_they_decide_diff
 
 
 def test_the_page_has_a_column_for_each_run():
-    rows = compare([claims(a=REPRODUCED), claims(a=FAILED)])
-    *_, header, _, row = page(["toy", "toy-replicate=2"], rows).splitlines()
+    runs = [claims(a=REPRODUCED), claims(a=FAILED)]
+    *_, header, _, row = page(["toy", "toy-replicate=2"], runs).splitlines()
     assert header == "| task | claim | `toy` | `toy-replicate=2` | together |"
     assert row == f"| length | `a` | {REPRODUCED} | {FAILED} | **{INCONCLUSIVE}** |"
+
+
+def test_the_first_table_counts_the_verdicts_of_all_runs_together_and_shows_each_runs_number():
+    first = claims(a=REPRODUCED, b=REPRODUCED, c=FAILED)
+    second = claims(a=REPRODUCED, b=FAILED, c=FAILED)
+    header, _, row = papers_claims(["one", "two"], [first, second])
+    assert header == "| the paper claims | our verdicts | `one` | `two` | claim |"
+    assert row == (
+        f"| {PAPER['smooth']} | **{REPRODUCED}** 1, **{FAILED}** 1, **{INCONCLUSIVE}** 1 | "
+        f"c is {FAILED} | c is {FAILED} | [`c`](claims.md#c) |"
+    )
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

@@ -12,6 +12,7 @@ from scipy import integrate, stats
 from eval import coverage, statistics
 from eval.coverage import PLACE, TABLES
 from eval.statistics import Measurement, Outcome, above, below, measure, power, power_within, within
+from study.prospects import MIN_PROMPTS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 RNG = np.random.default_rng
@@ -423,7 +424,7 @@ def test_rates_at_the_smallest_threshold_are_seldom_called_smaller(rerun):
     """Below that threshold studies of a few prompts are wrong most of the time."""
     table = rerun["rare"]
     least = statistics.MIN_RARE_PROMPTS / table.prompts
-    testable = (table.rate >= least - 0.001) & (table.prompts >= statistics.MIN_PROMPTS)
+    testable = (table.rate >= least - 0.001) & (table.prompts >= MIN_PROMPTS)
     assert testable.sum() == 6
     assert table[testable]["wrongly below"].max() <= at_most(0.12, TRIALS["rare"])
     assert table[~testable]["wrongly below"].max() >= 0.5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eval.claims import FAILED, REPRODUCED, UNTESTED, breakdown
+from eval.claims.checks import Outcome
 from tests.eval import synthetic
 from tests.eval.claims.wrong import OUTSIDE, verdicts
 from tests.eval.synthetic import World, evidence
@@ -47,6 +48,37 @@ def test_what_two_lists_share_beyond_fixed_ones_is_correlated_and_nothing_else()
     assert breakdown.partial_rank_correlation(shared, shared**3, [fixed]) == pytest.approx(1)
     assert breakdown.partial_rank_correlation(shared, -shared, [fixed]) == pytest.approx(-1)
     assert np.isnan(breakdown.partial_rank_correlation(fixed, shared, [fixed]))
+
+
+@pytest.mark.parametrize("lams", [8, 15])
+@pytest.mark.parametrize("between_seeds", [0.1, 3.0])
+def test_gaps_that_have_nothing_to_do_with_broken_text_seldom_seem_to(lams, between_seeds):
+    """Seeds may agree about lams that say nothing, and then they are not five independent studies.
+
+    Of 400 such studies at most 5% may be wrong, with three standard errors.
+    """
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        gap, broken = rng.normal(size=(2, lams))
+        correlations = []
+        for _ in range(5):
+            noise = between_seeds * rng.normal(size=(2, lams))
+            fixed = [np.arange(lams), np.arange(lams) + rng.normal(size=lams)]
+            correlations.append(
+                breakdown.partial_rank_correlation(gap + noise[0], broken + noise[1], fixed)
+            )
+        if np.isfinite(correlations).all():
+            measured = breakdown.z_of_correlations(correlations, lams, fixed=2)
+            wrong += breakdown.ADDS.outcome(measured) is Outcome.HOLDS
+    assert wrong / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_a_clear_correlation_is_found_over_fifteen_lams():
+    found = breakdown.z_of_correlations([0.8, 0.9, 0.7, 0.8, 0.8], lams=15, fixed=2)
+    assert breakdown.ADDS.outcome(found) is Outcome.HOLDS
+    with pytest.raises(ValueError, match="5 lams are too few with 2"):
+        breakdown.z_of_correlations([0.8], lams=5, fixed=2)
 
 
 #: A reward that is the same for all, so that the mixture is the reference at every lam.

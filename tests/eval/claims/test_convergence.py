@@ -41,6 +41,20 @@ def test_training_that_goes_far_beyond_the_optimum_has_not():
     assert not convergence.converged(known, "rloo", Fraction("0.5"))
 
 
+@pytest.mark.parametrize("beta", ["1", "2", "5", "20"])
+def test_an_untrained_model_has_never_converged(beta):
+    """Not even where the optimum itself is so close to the reference that hardly anything moves."""
+
+    def untrained(world, beta):
+        return world.reference
+
+    known = evidence([beta], beta, retrained=untrained, prompts=256)
+    optimum = synthetic.LENGTH.optimum(float(beta))
+    to_reference = float(optimum @ np.log(optimum / synthetic.LENGTH.reference))
+    assert (to_reference < convergence.MAX_NATS) == (float(beta) > 1)
+    assert not convergence.converged(known, "rloo", Fraction(beta))
+
+
 def test_an_optimum_that_the_samples_do_not_reach_says_nothing():
     known = evidence(["0.01"], "0.01", worlds=[synthetic.LADDER], samples=2)
     (claim,) = convergence.decide(known)

@@ -46,6 +46,24 @@ def test_a_verdict_follows_from_its_conditions(values, expected):
     assert verdict([condition(value) for value in values]) == expected
 
 
+@pytest.mark.parametrize(
+    ("seeds", "prompts", "said"),
+    [
+        (5, 100, ""),
+        (5, 0, ""),  # a number a seed rests on no prompts
+        (5, 31, "The criterion needs 32 prompts, and there are 31."),
+        (4, 31, "The criterion needs 5 training seeds, and there are 4."),
+        (1, 100, "The criterion needs 5 training seeds, and there is 1 training seed."),
+    ],
+)
+def test_too_few_seeds_or_prompts_test_nothing(seeds, prompts, said):
+    claim = Claim("x", "limit", "It is so.", "ours", "It is.")
+    decided = Condition("x", POSITIVE, Measurement(9.0, 1.0, 4.0, seeds, prompts))
+    judged = claim.judged([decided], "It is 9.", {})
+    assert judged.verdict == (UNTESTED if said else REPRODUCED)
+    assert judged.headline.startswith(said)
+
+
 def test_one_of_many_conditions_must_fail_more_clearly_than_one_alone():
     """At -2.5 standard errors and four degrees of freedom the p-value is 0.033."""
     assert verdict([condition(-2.5)]) == FAILED
