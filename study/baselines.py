@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
-
 from study import modules, schema
 from study.schema import ConfigError
 from study.strengths import label
@@ -81,7 +79,7 @@ def _resolve(key: str, name: str, value: Any) -> Baseline:
                 f"{key} = {value!r}: must be a mapping with the keys "
                 f"{', '.join(['knobs', *options_schema])}"
             )
-    schema.refuse(jsonschema.Draft202012Validator(rules), value, key)
+    schema.refuse(schema.Validator(rules), value, key)
 
     # From here on the value has the declared form.
     settings = dict(value) if isinstance(value, Mapping) else {"knobs": value}

@@ -21,6 +21,8 @@ from typing import Any, TextIO, TypeVar
 import pydantic
 import pydantic.dataclasses
 
+from study.files import broken_file
+
 ROOT = Path(__file__).resolve().parent.parent
 
 REPEAT = """
@@ -132,9 +134,33 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
         set_threads(args.threads)
         yield progress
     except Exception as error:
-        progress.say(f"failed: {error}")
+        progress.say(f"failed: {_said(error)}{_broken_inputs(args)}")
         raise
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says; one of a library's is headed by its kind.
+
+    Our own errors say all in their message. A library's may be a bare number, or empty.
+    """
+    package = type(error).__module__.split(".")[0]
+    ours = (ROOT / package).is_dir()
+    return str(error) if ours else f"{type(error).__name__}: {error}"
+
+
+def _broken_inputs(args: argparse.Namespace) -> str:
+    """Return which inputs of a job are empty or cut, in a sentence each, or an empty text."""
+    said = []
+    for value in vars(args).values():
+        for path in value if isinstance(value, list) else [value]:
+            broken = broken_file(path) if isinstance(path, Path) else None
+            if broken is not None:
+                said.append(
+                    f". {broken} is empty or cut; delete {path} and run the study again, which "
+                    "makes it anew"
+                )
+    return "".join(said)
 
 
 def repeating(arguments: list[str], settings_file: Path) -> str:

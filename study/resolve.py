@@ -15,6 +15,9 @@ from study.replicates import Replicate
 from study.schema import ConfigError
 from study.strengths import label
 
+#: A message is cut in the middle beyond so many characters.
+LONGEST_MESSAGE = 1000
+
 #: Keys of an objective that say which models are trained and compared, not how one is trained.
 NOT_FOR_TRAINING = {
     "betas",
@@ -62,7 +65,7 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
     """
     try:
         for path in files:
-            schema.refuse_repeated_keys(Path(path))
+            schema.check_file(Path(path))
         plan = plan_of(config)
         tasks = {}
         for name, task in plan.tasks.items():
@@ -70,8 +73,16 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
             tasks[name] = dataclasses.replace(task, corpus_files=files_by_split)
         return dataclasses.replace(plan, tasks=tasks, main_task=tasks[plan.main_task.name])
     except ConfigError as error:
-        print(f"config error: {error}", file=sys.stderr)
+        print(f"config error: {_cut(str(error))}", file=sys.stderr)
         sys.exit(1)
+
+
+def _cut(message: str) -> str:
+    """Return a message that fits a screen, whatever value it quotes."""
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    half = LONGEST_MESSAGE // 2
+    return f"{message[:half]} ... {message[-half:]}"
 
 
 def _resolve_task(

@@ -6,6 +6,7 @@ Messages name the key, the value and what is allowed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,29 @@ import yaml
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
 
+#: A config has at most so many values and is nested at most so deep. YAML lets a few lines stand
+#: for more than a memory holds, and a list contain itself.
+MOST_VALUES = 20_000
+DEEPEST = 20
+#: No number of a config is larger than this. Seeds are the largest that make sense.
+LARGEST = 2**32
+#: How a whole number is written. YAML reads 010 as 8, 1_0 as 10 and 1:30 as 90.
+PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+
+
 class ConfigError(ValueError):
     """A config that cannot be run. The message names the key, the value and what is allowed."""
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    """Whether a value is an integer; JSON schema would let 200.0 pass, which Python does not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -26,11 +48,13 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the first key that is wrong.
     """
-    for key, value in _values("", config):
+    for key, value in _values(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key} = {value}: must be a finite number")
+        if isinstance(value, int | float) and abs(value) > LARGEST:
+            raise ConfigError(f"{key} = {value:g}: must be at most {LARGEST:g} in size")
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    refuse(jsonschema.Draft202012Validator(schema), config, "")
+    refuse(Validator(schema), config, "")
 
 
 def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> None:
@@ -56,15 +80,27 @@ def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> 
     raise ConfigError(f"{key} = {error.instance!r}: {_allowed(error)}")
 
 
-def refuse_repeated_keys(path: Path) -> None:
-    """Refuse a YAML file where a key stands twice: YAML would keep the last and say nothing.
+def check_file(path: Path) -> None:
+    """Refuse what YAML would read and say nothing: a key that stands twice, and integers like 010.
+
+    Of a key that stands twice it keeps the last, and 010 is 8.
 
     Raises:
-        ConfigError: naming the key, and the lines where it stands.
+        ConfigError: naming the key and the lines.
     """
     waiting = [(yaml.compose(path.read_text(encoding="utf-8")), "")]
+    seen: set[int] = set()  # an alias is the node that it stands for
     while waiting:
         node, key = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.tag == "tag:yaml.org,2002:int" and not PLAIN_INTEGER.fullmatch(node.value):
+            line = node.start_mark.line + 1
+            raise ConfigError(
+                f"{key} = {node.value}: YAML reads this as {yaml.safe_load(node.value)} ({path}, "
+                f"line {line}); write the number in plain digits"
+            )
         if isinstance(node, yaml.SequenceNode):
             waiting += [(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
@@ -118,13 +154,31 @@ def _excluded(rule: Any) -> Any:
     return rule.get("enum", rule) if isinstance(rule, Mapping) else rule
 
 
-def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value of a config that is neither a section nor a list, with its key."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _values(f"{key}.{name}".lstrip("."), item)
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _values(f"{key}[{i}]", item)
-    else:
-        yield key, value
+def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value of a config that is neither a section nor a list, with its key.
+
+    Raises:
+        ConfigError: if there are more values than a config can need, or they are nested deeper.
+    """
+    count = 0
+    waiting: list[tuple[str, Any, int]] = [("", config, 0)]
+    while waiting:
+        key, value, depth = waiting.pop()
+        count += 1
+        if depth > DEEPEST:
+            raise ConfigError(
+                f"{key}: is nested more than {DEEPEST} deep; a YAML alias must not contain itself"
+            )
+        if count > MOST_VALUES:
+            raise ConfigError(
+                f"{key}: the config has more than {MOST_VALUES} values; "
+                "YAML aliases that contain aliases multiply"
+            )
+        if isinstance(value, Mapping):
+            items = [(f"{key}.{name}".lstrip("."), item) for name, item in value.items()]
+        elif isinstance(value, list):
+            items = [(f"{key}[{i}]", item) for i, item in enumerate(value)]
+        else:
+            yield key, value
+            continue
+        waiting += [(name, item, depth + 1) for name, item in items]

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from study import job, provenance
+from study.files import broken_file
 from training.callbacks import ProgressCallback, SecondsCallback
 from training.settings import OptimiserSettings
 
@@ -108,7 +109,7 @@ def scoring_completions_only() -> Iterator[None]:
 
 
 def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
-    """Train, from the last complete checkpoint if there is one.
+    """Train, from the newest whole checkpoint if there is one.
 
     Returns:
         Seconds spent in training, which include those before an interruption.
@@ -116,7 +117,7 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     seconds = SecondsCallback()
     trainer.add_callback(seconds)
     trainer.add_callback(ProgressCallback(progress))
-    last = last_checkpoint(checkpoints)
+    last = newest_whole_checkpoint(checkpoints, progress)
     if last is not None:
         progress.say(f"resuming from {last}")
     with scoring_completions_only():
@@ -124,10 +125,25 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     return seconds.total()
 
 
-def last_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the newest complete checkpoint, which the file of `SecondsCallback` marks, or None."""
+def newest_whole_checkpoint(checkpoints: Path, progress: job.Progress) -> Path | None:
+    """Return the newest checkpoint that can be read, or None; say of a newer one what is broken.
+
+    The file of `SecondsCallback` marks those that were complete when they were written. A disk that
+    was full or a machine that lost power may have left one of their files empty all the same.
+    """
     complete = [path.parent for path in checkpoints.glob("checkpoint-*/" + SecondsCallback.FILE)]
-    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+    for checkpoint in sorted(complete, key=_step, reverse=True):
+        broken = broken_file(checkpoint)
+        if broken is None:
+            return checkpoint
+        progress.say(f"{broken} is empty or cut; going back to the checkpoint before it")
+    if complete:
+        progress.say("no checkpoint is whole; training starts from its beginning")
+    return None
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
 
 
 def save(trainer: Trainer, output: Path, checkpoints: Path, record: dict[str, Any]) -> None:

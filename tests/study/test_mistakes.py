@@ -126,6 +126,36 @@ MISTAKES = {
         [math.nan, 0.25],
         r"@\.alignment\.objectives\.rloo\.betas\[0\] = nan: must be a finite number",
     ),
+    "beta out of all proportion": (
+        "length",
+        (*RLOO, "betas"),
+        [1e300, 0.25],
+        r"rloo\.betas\[0\] = 1e\+300: must be at most",
+    ),
+    "learning rate out of all proportion": (
+        "length",
+        ("sft", "learning_rate"),
+        1e6,
+        r"sft\.learning_rate = 1000000\.0: must be at most 10",
+    ),
+    "lam out of all proportion": (
+        "length",
+        ("dera", "lams"),
+        [0, 1e5],
+        r"dera\.lams\[1\] = 100000\.0: must be at most 1000",
+    ),
+    "an integer with a point": (
+        "length",
+        ("sft", "steps"),
+        200.0,
+        r"sft\.steps = 200\.0: must be of type integer",
+    ),
+    "truth for a number": (
+        "length",
+        ("sft", "steps"),
+        True,
+        r"sft\.steps = True: must be of type integer",
+    ),
     "beta infinite": (
         "length",
         (*RLOO, "betas"),
@@ -650,6 +680,53 @@ def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
     resolve.plan_of(config)
     objectives["rloo"]["anchors"] = []
     refused(config, r"tasks\.length\.alignment\.objectives: all anchors are empty")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("010", "8"), ("1_0", "10"), ("0x10", "16"), ("1:30", "90")]
+)
+def test_an_integer_that_yaml_reads_otherwise_is_refused(tmp_path, capsys, written, read):
+    path = tmp_path / "config.yaml"
+    text = (ROOT / "config" / "smoke.yaml").read_text()
+    path.write_text(re.sub(r"^seed: 0", f"seed: {written}", text, flags=re.MULTILINE))
+    with pytest.raises(SystemExit, match="1"):
+        resolve.plan_or_exit(yaml.safe_load(path.read_text()), [path])
+    assert f"seed = {written}: YAML reads this as {read} (" in capsys.readouterr().err
+
+
+def multiplying(levels: int) -> str:
+    """Lists of ten aliases to the list before: 10 ** levels values in a few lines."""
+    lines = ["x0: &x0 [" + "1, " * 10 + "]"]
+    for level in range(1, levels):
+        lines.append(f"x{level}: &x{level} [" + f"*x{level - 1}, " * 10 + "]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("x: &x [*x, *x]", "is nested more than 20 deep"),
+        ("x: &x {y: {z: *x}}", "is nested more than 20 deep"),
+        (multiplying(9), "the config has more than 20000 values"),
+    ],
+)
+def test_aliases_that_have_no_end_are_refused_at_once(tmp_path, capsys, lines, said):
+    """Followed to their end, they would need more memory than there is."""
+    path = tmp_path / "config.yaml"
+    path.write_text((ROOT / "config" / "smoke.yaml").read_text() + lines + "\n")
+    with pytest.raises(SystemExit, match="1"):
+        resolve.plan_or_exit(yaml.safe_load(path.read_text()), [path])
+    assert said in capsys.readouterr().err
+
+
+def test_a_message_fits_a_screen(config, capsys):
+    config["seed"] = "9" * 100_000
+    with pytest.raises(SystemExit, match="1"):
+        resolve.plan_or_exit(config)
+    message = capsys.readouterr().err
+    assert message.startswith("config error: seed = '999")
+    assert message.strip().endswith("must be of type integer")
+    assert len(message) < 1100
 
 
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):

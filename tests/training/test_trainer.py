@@ -1,4 +1,10 @@
-"""What all trainings share: a loss that skips the prompts is the same loss as one that does not."""
+"""What all trainings share: a loss that skips the prompts is the same as one that does not.
+
+And a training resumes from the newest checkpoint that is whole.
+"""
+
+import io
+import shutil
 
 import pytest
 import torch
@@ -7,9 +13,11 @@ from torch.nn.functional import cross_entropy
 from trl import SFTConfig, SFTTrainer
 from trl.trainer import utils as trl_utils
 
+from study.job import Progress
 from tests.dera.architectures import tiny
+from training.callbacks import SecondsCallback
 from training.tokenizer import train_tokenizer
-from training.trainer import scoring_completions_only
+from training.trainer import newest_whole_checkpoint, scoring_completions_only
 
 ROWS = {
     "prompt": ["A cat sat.\nSummary:", "A dog.\nSummary:"],
@@ -64,3 +72,78 @@ def test_trl_is_left_as_it_was_also_after_a_failure():
     with pytest.raises(KeyError), scoring_completions_only():
         raise KeyError
     assert trl_utils._use_triton is before
+
+
+@pytest.fixture(scope="module")
+def three_checkpoints(tmp_path_factory):
+    """The checkpoints of a training of three steps."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    rows = Dataset.from_dict(ROWS)
+    tokenizer = train_tokenizer(rows, vocab_size=300)
+    model = tiny("llama", 0)
+    model.resize_token_embeddings(len(tokenizer))
+    config = SFTConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        max_steps=3,
+        save_steps=1,
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
+    trainer.add_callback(SecondsCallback())
+    trainer.train()
+    return folder
+
+
+def found(folder) -> tuple[str | None, str]:
+    """The name of the checkpoint to resume from, and what was said about others."""
+    said = io.StringIO()
+    checkpoint = newest_whole_checkpoint(folder, Progress("sft", said))
+    return checkpoint.name if checkpoint else None, said.getvalue()
+
+
+def damage(file, how: str) -> None:
+    content = file.read_bytes()
+    file.write_bytes(b"" if how == "empty" else content[: len(content) * 2 // 3])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "model.safetensors",
+        "trainer_state.json",
+        "tokenizer.json",
+        "seconds.json",
+    ],
+)
+def test_a_training_goes_back_to_the_checkpoint_before_a_broken_one(
+    three_checkpoints, tmp_path, name, how
+):
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(three_checkpoints, folder)
+    assert found(folder) == ("checkpoint-3", "")
+    if (name, how) == ("seconds.json", "cut"):
+        return  # a number without its last digits is a number
+
+    damage(folder / "checkpoint-3" / name, how)
+    assert found(folder) == (
+        "checkpoint-2",
+        f"[sft] {folder / 'checkpoint-3' / name} is empty or cut; going back to the checkpoint "
+        "before it\n",
+    )
+    for number in (1, 2):
+        damage(folder / f"checkpoint-{number}" / name, how)
+    last, said = found(folder)
+    assert last is None
+    assert said.count("is empty or cut") == 3
+    assert said.endswith("training starts from its beginning\n")
+
+
+def test_without_checkpoints_there_is_nothing_to_resume_from(tmp_path):
+    assert found(tmp_path / "none") == (None, "")
