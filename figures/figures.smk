@@ -156,8 +156,12 @@ rule publish:
     params:
         folder=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
         pictures=[f"{path}.png" for path in DRAWN.paths()],
+        study=PLAN.study,
+        replicate=PLAN.replicate.number,
     shell:
-        "(mkdir -p {output:q}/figures"
+        "(python -m study.publication {input.manifest:q} --study {params.study:q}"
+        " --replicate {params.replicate:q}"
+        " && mkdir -p {output:q}/figures"
         " && cp {input.claims:q} {input.questions:q} {input.manifest:q} {input.tables:q}"
         " {input.trial:q} {input.runs:q} {output:q}"
         " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"

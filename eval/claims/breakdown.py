@@ -17,10 +17,9 @@ from eval.claims.checks import Check, Condition, Outcome, above, below, fail_lev
 from eval.claims.lam_grid import fine_grid, lam_of
 from eval.policies import Policy
 from eval.statistics import Measurement
+from study.prospects import MIN_LAMS_OUTSIDE as MIN_LAMS
 
 MEASURES = ("broken", "fluency", "repetition", "length", "gold")
-#: With fewer lams a correlation over them, with two others held fixed, says next to nothing.
-MIN_LAMS = 8
 STAYS_WHOLE = Check(
     "the share of broken completions, less that at lam = 0 or at lam = 1, whichever is more, is "
     "below {:g}",

@@ -1,0 +1,71 @@
+"""A study is told before it starts which claims it cannot decide, and what is missing."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study import prospects, resolve
+
+CONFIG = Path(__file__).parents[2] / "config" / "laptop.yaml"
+
+
+@pytest.fixture
+def task() -> dict:
+    """The section of one task that can decide every claim."""
+    section = copy.deepcopy(yaml.safe_load(CONFIG.read_text())["tasks"]["length"])
+    section["dera"]["lams"] = [-4, -3, -2, -1, 0, 0.25, 0.5, 0.75, 1, 1.5, 2, 4, 8]
+    return section
+
+
+def said(task: dict) -> str:
+    config = yaml.safe_load(CONFIG.read_text())
+    return prospects.message(resolve.plan_of({**config, "tasks": {"length": task}}))
+
+
+def test_of_a_study_that_can_decide_all_claims_nothing_is_said(task):
+    assert said(task) == ""
+
+
+def fewer_seeds(task):
+    task["alignment"]["seeds"] = [0, 1, 2, 3]
+
+
+def two_seeds(task):
+    task["alignment"]["seeds"] = [0, 1]
+
+
+def one_beta(task):
+    task["alignment"]["objectives"]["dpo"].update(betas=[0.5], anchors=[0.5])
+
+
+def coarse_grid(task):
+    task["dera"]["lams"] = [-4, -3, -2, -1, 0, 0.5, 1, 1.5, 2, 4, 8]
+
+
+def few_lams_outside(task):
+    task["dera"]["lams"] = [-1, 0, 0.25, 0.5, 0.75, 1, 2]
+
+
+def few_prompts(task):
+    task["evaluation"]["prompts"] = 31
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (fewer_seeds, "rloo: every claim about its models needs 5 training seeds, and .* has 4"),
+        (two_seeds, "the claims about baselines need 3 training seeds, and rloo has 2"),
+        (one_beta, "dpo: agreement needs a second strength"),
+        (coarse_grid, "rloo: a smooth transition needs lams .* at most 0.25 apart"),
+        (few_lams_outside, r"the gap foresees .* needs 8 lams outside \[0, 1\], .* has [1-7]"),
+        (few_prompts, "dpo: intervals need 32 prompts, and evaluation.prompts is 31"),
+    ],
+)
+def test_what_cannot_be_decided_is_named_with_the_number_that_is_missing(task, change, line):
+    change(task)
+    message = said(task)
+    assert message.startswith("This study runs, and these claims will be `not tested here`:")
+    assert re.search(line, message)
