@@ -47,19 +47,19 @@ def fine_grid(evidence: Evidence, objective: str) -> list[Policy]:
 def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
     """Return the fine grid in [0, 1]; none if lams are over 1/4 apart or an end is missing.
 
-    A lam that lies closer than 1/8 to the one before it is left out, because a step to it would be
-    too small to tell from noise.
+    Each step is the longest that is at most 1/4, because a small step cannot be told from noise.
     """
-    grid: list[Policy] = []
-    for policy in fine_grid(evidence, objective):
-        lam = float(policy.lam or 0)
-        if 0 <= lam <= 1 and (lam == 1 or not grid or lam - lam_of(grid[-1]) >= MAX_SPACING / 2):
-            grid.append(policy)
-    if len(grid) >= 2 and lam_of(grid[-1]) - lam_of(grid[-2]) < MAX_SPACING / 2 and len(grid) > 2:
-        del grid[-2]
-    lams = [lam_of(policy) for policy in grid]
-    has_ends = len(lams) >= 4 and lams[0] == 0 and lams[-1] == 1
-    return grid if has_ends and max(np.diff(lams)) <= MAX_SPACING else []
+    left = [policy for policy in fine_grid(evidence, objective) if 0 <= lam_of(policy) <= 1]
+    if not left or lam_of(left[0]) != 0:
+        return []
+    grid = [left[0]]
+    while lam_of(grid[-1]) < 1:
+        near = lam_of(grid[-1])
+        within_reach = [policy for policy in left if near < lam_of(policy) <= near + MAX_SPACING]
+        if not within_reach:
+            return []
+        grid.append(within_reach[-1])
+    return grid
 
 
 def moves_smoothly(grid: list[Policy], quantity: str, direction: int) -> list[Condition]:
