@@ -200,7 +200,7 @@ def main() -> None:
             return verdicts(evidence_from(args.task, broken, broken_readings, judging, args.seed))
 
         before = verdicts(evidence)
-        controlled = controls.table(table, read, judging, before, verdicts_of, progress)
+        controlled = controls.table(args.task, table, read, judging, before, verdicts_of, progress)
 
         # the claims come last, because a job that has written them is done
         tables = {

@@ -34,7 +34,7 @@ class Control:
     Attributes:
         name: what it is called in tables.
         breaks: what it does, in a sentence.
-        aims_at: the kinds of claims that it must keep from being reproduced: words of their ids.
+        aims_at: the kinds of claims that it must keep from being reproduced.
         completions: breaks the table of completions.
         readings: breaks the readings.
     """
@@ -44,6 +44,10 @@ class Control:
     aims_at: tuple[str, ...]
     completions: Callable[[pd.DataFrame, Judging], pd.DataFrame]
     readings: Callable[[Readings, Judging], Readings]
+
+    def aims(self, task: str, claim: str) -> bool:
+        """Return whether the control aims at a claim, whose id is the task, the kind and more."""
+        return claim.startswith(tuple(f"{task}-{kind}-" for kind in self.aims_at))
 
 
 CONTROLS = (
@@ -121,6 +125,7 @@ CONTROLS = (
 
 
 def table(
+    task: str,
     completions: pd.DataFrame,
     readings: Readings,
     judging: Judging,
@@ -131,7 +136,8 @@ def table(
     """Return the verdict of each claim under each control, beside the verdict without it.
 
     Args:
-        completions: scored completions of a task.
+        task: the name of a task.
+        completions: its scored completions.
         readings: its readings.
         judging: the settings of the job.
         before: the verdicts without a control, by the claims' ids.
@@ -148,7 +154,7 @@ def table(
                     "control": control.name,
                     "what is broken": control.breaks,
                     "claim": claim,
-                    "aimed": any(f"-{kind}-" in f"-{claim}-" for kind in control.aims_at),
+                    "aimed": control.aims(task, claim),
                     "before": verdict,
                     "under the control": after.get(claim, "not made"),
                 }

@@ -41,11 +41,21 @@ def before(world: str) -> dict[str, str]:
 def aimed_at(control: controls.Control, world: str) -> list[str]:
     """The claims that a control aims at and that a perfect DeRa is known to reproduce."""
     reproduced = [claim for claim, verdict in before(world).items() if verdict == REPRODUCED]
-    return [
-        claim
-        for claim in reproduced
-        if any(f"-{kind}-" in f"-{claim}-" for kind in control.aims_at)
-    ]
+    return [claim for claim in reproduced if control.aims("paper", claim)]
+
+
+@pytest.mark.parametrize(
+    ("claim", "aimed"),
+    [
+        ("hallucination-hallucination-rloo", True),
+        ("hallucination-smooth-rloo", True),
+        ("hallucination-own-model-rloo-0.5", False),  # at lam = 1 that is so whatever lam does
+        ("hallucination-whole-below-0-rloo", False),
+    ],
+)
+def test_a_task_that_is_called_like_a_kind_of_claims_is_no_such_kind(claim, aimed):
+    (ignored,) = [control for control in controls.CONTROLS if control.name == "lam ignored"]
+    assert ignored.aims("hallucination", claim) is aimed
 
 
 @pytest.mark.parametrize("world", ["length", "inventing", "requests"])
