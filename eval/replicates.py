@@ -18,6 +18,7 @@ from typing import Any
 from eval.claims import FAILED, INCONCLUSIVE, PAPER, REPRODUCED
 from eval.gather_claims import counted, furthest, link
 from study import job
+from study.manifest import checksum
 
 #: What stands in the place of a verdict where a run has no such claim.
 ABSENT = "absent"
@@ -95,13 +96,17 @@ def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]
         runs: the claims of each run.
     """
     together = {(row.task, row.claim): row.together for row in compare(runs)}
+    # a claim that only a later run has is shown as that run has it
+    of_any_run = {}
+    for run in reversed(runs):
+        of_any_run.update({(claim["task"], claim["id"]): claim for claim in run})
     header = ["the paper claims", "our verdicts", *(f"`{name}`" for name in names), "claim"]
     lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
     for about, text in PAPER.items():
         ours = []
-        for claim in runs[0]:
-            if claim["about"] == about:
-                ours.append({**claim, "verdict": together[claim["task"], claim["id"]]})
+        for key, verdict in together.items():
+            if of_any_run[key]["about"] == about:
+                ours.append({**of_any_run[key], "verdict": verdict})
         if not ours:
             continue
         shown = furthest(ours)
@@ -114,7 +119,11 @@ def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]
     return lines
 
 
-def page(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> str:
+def page(
+    names: Sequence[str],
+    runs: Sequence[Sequence[dict[str, Any]]],
+    checksums: Sequence[str] = (),
+) -> str:
     """Return the comparison as Markdown.
 
     It has the table of the paper's claims, one sentence on how often the runs differ, and a table
@@ -123,6 +132,7 @@ def page(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> str:
     Args:
         names: the names of the runs.
         runs: the claims of each run.
+        checksums: SHA-256 of the files of claims, by which publishing knows that the page is new.
     """
     rows = compare(runs)
     lines = ["# Verdicts, run by run", "", *papers_claims(names, runs), "", summary(rows), ""]
@@ -131,6 +141,8 @@ def page(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> str:
     for row in rows:
         cells = [row.task or "all", f"`{row.claim}`", *row.verdicts, f"**{row.together}**"]
         lines.append(f"| {' | '.join(cells)} |")
+    if checksums:
+        lines += ["", f"SHA-256 of the claims: {', '.join(f'`{name}`' for name in checksums)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -161,7 +173,8 @@ def main() -> None:
         runs = read_runs(args.claims)
     except ReplicatesError as error:
         sys.exit(f"error: {error}")
-    text = page([path.resolve().parent.name for path in args.claims], runs)
+    names = [path.resolve().parent.name for path in args.claims]
+    text = page(names, runs, [checksum(path) for path in args.claims])
     print(text, end="")
     if args.output:
         with job.atomic_path(args.output) as path:

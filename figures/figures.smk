@@ -116,7 +116,9 @@ rule write_manifest:
             task=PLAN.tasks,
             table=["completions.parquet", "policies.csv", "win_rates.csv"],
         ),
-        claims=f"{RESULTS}/claims.json",
+        claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
+        questions=f"{RESULTS}/questions.md",
+        gathered=expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
         figures=FIGURES,
     output:
         f"{RESULTS}/manifest.json",
@@ -131,12 +133,35 @@ rule write_manifest:
         criteria=CRITERIA,
     shell:
         "python -m study.manifest --settings {params.settings:q} --log {log:q}"
-        " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.claims:q}"
-        " {input.figures:q} --criteria {params.criteria:q} --output {output:q}"
+        " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.gathered:q}"
+        " {input.claims:q} {input.questions:q} {input.figures:q} --criteria {params.criteria:q} --output {output:q}"
+
+
+# A rule of its own, because Snakemake deletes what `publish` wrote before `publish` starts.
+rule check_publication:
+    input:
+        manifest=f"{RESULTS}/manifest.json",
+        runs=lambda wildcards: [REPLICATES] if Path(REPLICATES).exists() else [],
+    output:
+        temp(touch(f"{RESULTS}/.may_be_published")),
+    log:
+        f"{RESULTS}/logs/check_publication.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_publication.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        study=PLAN.study,
+        replicate=PLAN.replicate.number,
+        runs=lambda wildcards, input: ["--comparison", *input.runs] if input.runs else [],
+    shell:
+        "python -m study.publication {input.manifest:q} --study {params.study:q}"
+        " --replicate {params.replicate:q} {params.runs:q} 2>&1 | tee {log:q} >&2"
 
 
 rule publish:
     input:
+        rules.check_publication.output,
         figures=lambda wildcards: for_publication(PICTURES),
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
@@ -156,12 +181,8 @@ rule publish:
     params:
         folder=lambda wildcards, input: str(Path(input.manifest).parent / "figures"),
         pictures=[f"{path}.png" for path in DRAWN.paths()],
-        study=PLAN.study,
-        replicate=PLAN.replicate.number,
     shell:
-        "(python -m study.publication {input.manifest:q} --study {params.study:q}"
-        " --replicate {params.replicate:q}"
-        " && mkdir -p {output:q}/figures"
+        "(mkdir -p {output:q}/figures"
         " && cp {input.claims:q} {input.questions:q} {input.manifest:q} {input.tables:q}"
         " {input.trial:q} {input.runs:q} {output:q}"
         " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"

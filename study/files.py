@@ -50,6 +50,8 @@ def _can_be_read(path: Path) -> bool:
             # torch writes these as archives with a checksum of each member
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
+    except PermissionError:
+        return True  # it may be whole
     except (ValueError, OSError, SafetensorError, zipfile.BadZipFile, pyarrow.ArrowException):
         return False
     return True

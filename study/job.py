@@ -156,10 +156,9 @@ def _broken_inputs(args: argparse.Namespace) -> str:
         for path in value if isinstance(value, list) else [value]:
             broken = broken_file(path) if isinstance(path, Path) else None
             if broken is not None:
-                said.append(
-                    f". {broken} is empty or cut; delete {path} and run the study again, which "
-                    "makes it anew"
-                )
+                said.append(f". {broken} is empty or cut")
+                if "results" in path.parts:  # and not a file of the user's
+                    said.append(f"; delete {path} and run the study again, which makes it anew")
     return "".join(said)
 
 

@@ -1,6 +1,9 @@
 """Check that results are those of the study that is to be published, and are still what they were.
 
 Run: python -m study.publication results/laptop/manifest.json --study laptop --replicate 1
+
+This finds a file that was left cut, a manifest of another study, and a comparison of runs that was
+made from other claims. It is no seal: whoever runs the workflow again gets a manifest anew.
 """
 
 from __future__ import annotations
@@ -49,6 +52,19 @@ def check(manifest_file: Path, study: str, replicate: int) -> None:
             )
 
 
+def check_comparison(comparison: Path, claims: Path) -> None:
+    """Compare a page of verdicts, run by run, with the claims that it must have been made from.
+
+    Raises:
+        PublicationError: if the page was made from other claims.
+    """
+    if checksum(claims) not in comparison.read_text(encoding="utf-8"):
+        raise PublicationError(
+            f"{comparison} was not made from {claims} as it is now; run `make replicate` again, or "
+            "delete the page"
+        )
+
+
 def _read(manifest_file: Path) -> dict[str, Any]:
     """Return the manifest, in which the parts that are needed are there."""
     try:
@@ -69,9 +85,14 @@ def main() -> None:
     parser.add_argument("manifest", type=Path, help="manifest.json of the study")
     parser.add_argument("--study", required=True, help="the config's `study`")
     parser.add_argument("--replicate", type=int, default=0, help="the config's `replicate`")
+    parser.add_argument(
+        "--comparison", type=Path, help="the page on which `make replicate` compares runs"
+    )
     args = parser.parse_args()
     try:
         check(args.manifest, args.study, args.replicate)
+        if args.comparison:
+            check_comparison(args.comparison, args.manifest.with_name("claims.json"))
     except PublicationError as error:
         sys.exit(f"error: {error}")
 

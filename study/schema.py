@@ -52,7 +52,7 @@ def check(config: Mapping[str, Any]) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key} = {value}: must be a finite number")
         if isinstance(value, int | float) and abs(value) > LARGEST:
-            raise ConfigError(f"{key} = {value:g}: must be at most {LARGEST:g} in size")
+            raise ConfigError(f"{key} = {value}: must be at most {LARGEST} in size")
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     refuse(Validator(schema), config, "")
 
@@ -81,21 +81,22 @@ def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> 
 
 
 def check_file(path: Path) -> None:
-    """Refuse what YAML would read and say nothing: a key that stands twice, and integers like 010.
+    """Refuse what YAML would read and say nothing: a key that stands twice, and numbers like 010.
 
-    Of a key that stands twice it keeps the last, and 010 is 8.
+    Of a key that stands twice it keeps the last, 010 is 8, and 1:30.5 is 90.5.
 
     Raises:
         ConfigError: naming the key and the lines.
     """
-    waiting = [(yaml.compose(path.read_text(encoding="utf-8")), "")]
+    root = yaml.compose(path.read_text(encoding="utf-8"))
+    waiting = [] if root is None else [(root, "")]
     seen: set[int] = set()  # an alias is the node that it stands for
     while waiting:
         node, key = waiting.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if node.tag == "tag:yaml.org,2002:int" and not PLAIN_INTEGER.fullmatch(node.value):
+        if _is_read_otherwise(node):
             line = node.start_mark.line + 1
             raise ConfigError(
                 f"{key} = {node.value}: YAML reads this as {yaml.safe_load(node.value)} ({path}, "
@@ -105,6 +106,13 @@ def check_file(path: Path) -> None:
             waiting += [(item, f"{key}[{i}]") for i, item in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
             waiting += _entries(path, node, key)
+
+
+def _is_read_otherwise(node: yaml.Node) -> bool:
+    """Whether YAML reads a number otherwise than a person does."""
+    if node.tag == "tag:yaml.org,2002:int":
+        return not PLAIN_INTEGER.fullmatch(node.value)
+    return node.tag == "tag:yaml.org,2002:float" and (":" in node.value or "_" in node.value)
 
 
 def _entries(path: Path, node: yaml.MappingNode, key: str) -> list[tuple[yaml.Node, str]]:
@@ -181,4 +189,4 @@ def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         else:
             yield key, value
             continue
-        waiting += [(name, item, depth + 1) for name, item in items]
+        waiting += [(name, item, depth + 1) for name, item in reversed(items)]

@@ -92,19 +92,29 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
             tokens = input_ids[:, -logits_to_keep:]
             if self._drawn_log_probs is not None and torch.equal(tokens, self._drawn):
                 return self._drawn_log_probs, None, None
-        if self._shares_prompts is False or not self._in_full_precision():
-            return self._scored_apart(
-                model, input_ids, attention_mask, logits_to_keep, *rest, **options
-            )
-        together = self._scored_together(model, input_ids, attention_mask, logits_to_keep)
-        if together is not None and self._shares_prompts:
-            return together
+        together = None
+        if self._may_share(model) and not options.get("compute_aux_loss"):
+            together = self._scored_together(model, input_ids, attention_mask, logits_to_keep)
+            if together is not None and self._shares_prompts:
+                return together
         apart = self._scored_apart(
             model, input_ids, attention_mask, logits_to_keep, *rest, **options
         )
-        if self._shares_prompts is None:
-            self._shares_prompts = together is not None and _same(together[0], apart[0])
+        if together is not None and self._shares_prompts is None:
+            self._shares_prompts = _same(together[0], apart[0])
+            if self._shares_prompts:
+                return together  # so that a resumed training computes the same bits
         return apart
+
+    def _may_share(self, model: Any) -> bool:
+        """Return whether completions may share a row, as far as is known.
+
+        A mask of four dimensions takes the place of a sliding window. The first batch does not show
+        this if it is shorter than the window.
+        """
+        config = self.accelerator.unwrap_model(model).config
+        slides = getattr(config, "sliding_window", None) is not None
+        return self._shares_prompts is not False and self._in_full_precision() and not slides
 
     def _scored_apart(
         self, *inputs: Any, **options: Any
@@ -130,6 +140,7 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
         except (TypeError, ValueError, RuntimeError, NotImplementedError):
             if self._shares_prompts:
                 raise  # it has worked before, so this is another failure
+            self._shares_prompts = False
             return None
         return rows.apart(output.log_probs), rows.apart(output.entropy), None
 

@@ -1,23 +1,18 @@
-"""Text stays whole outside [0, 1], or breaks; and the approximation gap may foresee where.
+"""Text stays whole outside [0, 1], or breaks. These are limits of the method.
 
-These are limits of the method, which the notes ask about.
+The evidence has the approximation gap at each lam, and the figure `approximation_gap` sets it
+beside broken text. Whether the gap foresees where text breaks is no claim: both are smooth curves
+over lam, and two unrelated smooth curves correlate over any number of lams.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
 from eval.claims import Claim, Evidence, mean
-from eval.claims.checks import Check, Condition, Outcome, above, below, fail_level
+from eval.claims.checks import Check, Condition, Outcome, below, fail_level
 from eval.claims.lam_grid import fine_grid, lam_of
 from eval.policies import Policy
-from eval.statistics import Measurement
-from study.prospects import MIN_LAMS_OUTSIDE as MIN_LAMS
 
 MEASURES = ("broken", "fluency", "repetition", "length", "gold")
 STAYS_WHOLE = Check(
@@ -26,21 +21,14 @@ STAYS_WHOLE = Check(
     0.1,
     below,
 )
-ADDS = Check(
-    "Fisher's z of the rank correlation of the gap with the share of broken completions over lams, "
-    "with lam and the KL to the reference held fixed, is above {:g}",
-    0.0,
-    above,
-)
 
 
 def decide(evidence: Evidence) -> list[Claim]:
-    """Return for each objective whether text stays whole on both sides, and the gap's claim."""
+    """Return for each objective whether text stays whole above 1 and whether it does below 0."""
     claims = []
     for objective in evidence.objectives:
         claims.append(_stays_whole(evidence, objective, beyond=True))
         claims.append(_stays_whole(evidence, objective, beyond=False))
-        claims.append(_foreseen(evidence, objective))
     return claims
 
 
@@ -100,111 +88,3 @@ def _mixture_at(evidence: Evidence, dera: Policy) -> Policy:
     """Return the exact mixture that a DeRa policy approximates."""
     (mixture,) = evidence.find("mixture", dera.objective, anchor=dera.anchor, lam=dera.lam)
     return mixture
-
-
-def _foreseen(evidence: Evidence, objective: str) -> Claim:
-    claim = Claim(
-        id=f"{evidence.task}-gap-foresees-{objective}",
-        part="limit",
-        answers=("foresight",),
-        task=evidence.task,
-        claim=(
-            "The approximation gap, which needs no retraining and no judge, says more about where "
-            f"text breaks than lam and the KL do ({objective.upper()})."
-        ),
-        source="ours: the notes ask when the per-token approximation fails",
-        criterion=(
-            f"Over the lams of the grid outside [0, 1], as a mean over training seeds, {ADDS}. Its "
-            "error is that of one sample of so many lams, because every seed has the same lams. A "
-            "gap counts only up to half the log of the number of samples of a prompt, because more "
-            f"cannot be told from them. The claim is not tested with fewer than {MIN_LAMS} such "
-            "lams."
-        ),
-        figure="approximation_gap",
-    )
-    outside = [policy for policy in fine_grid(evidence, objective) if not 0 <= lam_of(policy) <= 1]
-    usable = [policy for policy in outside if _gap_can_be_told(evidence, policy)]
-    if len(usable) < MIN_LAMS:
-        return claim.not_tested(
-            f"The gap can be told at {len(usable)} of {len(outside)} lams outside [0, 1]."
-        )
-    correlations = []
-    for number in range(len(usable[0].by_seed)):
-        correlations.append(_partial_correlation(evidence, usable, number))
-    if not np.isfinite(correlations).all():
-        return claim.not_tested(
-            "Within some training seed nothing breaks, or lam and the KL leave nothing to explain."
-        )
-    measured = z_of_correlations(correlations, lams=len(usable), fixed=2)
-    return claim.judged(
-        [Condition("Fisher's z", ADDS, measured)],
-        f"The rank correlation is {math.tanh(measured.value):.2f} over {len(usable)} lams.",
-        {"by seed": [round(correlation, 3) for correlation in correlations]},
-    )
-
-
-def _gap_can_be_told(evidence: Evidence, policy: Policy) -> bool:
-    """Return whether the gap at a lam is small enough for the number of samples."""
-    gap = _gaps(evidence, policy)
-    samples = policy.completions / len(policy.per_prompt["reward"]) / max(len(policy.by_seed), 1)
-    return samples > 1 and max(gap) <= math.log(samples) / 2
-
-
-def _gaps(evidence: Evidence, policy: Policy) -> list[float]:
-    """Return the mean gap of each training seed."""
-    mixture = _mixture_at(evidence, policy)
-    return [float(member.gap.mean()) for member in mixture.by_seed if member.gap is not None]
-
-
-def _partial_correlation(evidence: Evidence, policies: list[Policy], number: int) -> float:
-    """Return the correlation of gap and broken text over lams, given lam and KL, in ranks.
-
-    Args:
-        number: which of the training seeds.
-    """
-    gap = [_gaps(evidence, policy)[number] for policy in policies]
-    broken = [mean(policy.by_seed[number], "broken") for policy in policies]
-    distance = [abs(lam_of(policy)) for policy in policies]
-    kl = [mean(policy.by_seed[number], "kl") for policy in policies]
-    return partial_rank_correlation(gap, broken, [distance, kl])
-
-
-def z_of_correlations(correlations: Sequence[float], lams: int, fixed: int) -> Measurement:
-    """Return the mean of several seeds' rank correlations as Fisher's z, with its error.
-
-    The correlations are over the same lams, so their mean is as sure as that of one seed: the error
-    is `sqrt(1.06 / (lams - fixed - 3))` (Fieller, Hartley and Pearson, 1957, for ranks).
-
-    Args:
-        correlations: one a training seed.
-        lams: over how many lams each of them is.
-        fixed: how many other quantities are held fixed.
-
-    Raises:
-        ValueError: if there are not more than `fixed + 3` lams.
-    """
-    if lams <= fixed + 3:
-        raise ValueError(f"{lams} lams are too few with {fixed} quantities held fixed")
-    mean_of_seeds = float(np.clip(np.mean(correlations), -0.999, 0.999))
-    error = math.sqrt(1.06 / (lams - fixed - 3))
-    return Measurement(math.atanh(mean_of_seeds), error, lams - fixed - 2, len(correlations), 0)
-
-
-def partial_rank_correlation(
-    first: Sequence[float], second: Sequence[float], fixed: Sequence[Sequence[float]]
-) -> float:
-    """Return the correlation of two lists in ranks, with further lists held fixed.
-
-    Each list is turned into ranks, and what the ranks of the fixed lists explain by a linear fit is
-    taken off. The result is NaN where nothing is left of one of the two.
-    """
-    explain = [np.ones(len(first)), *(stats.rankdata(values) for values in fixed)]
-    design = np.stack(explain, axis=1)
-    residuals = []
-    for values in (first, second):
-        ranks = stats.rankdata(values)
-        residual = ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0]
-        if np.linalg.norm(residual) < 1e-9 * np.linalg.norm(ranks):
-            return math.nan
-        residuals.append(residual / np.linalg.norm(residual))
-    return float(residuals[0] @ residuals[1])

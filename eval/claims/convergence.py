@@ -73,7 +73,13 @@ def _nats(retrained: Policy, optimum: Policy) -> np.ndarray:
 
 def _excess(retrained: Policy, optimum: Policy) -> np.ndarray:
     """Return the distance to the optimum less what is allowed, shape (seeds, prompts)."""
-    return _nats(retrained, optimum) - _allowed(mean(optimum, "kl"))
+    nats = _nats(retrained, optimum)
+    to_reference = mean(optimum, "kl")
+    for share in (MAX_SHARE, LARGEST_SHARE):
+        if _allowed(to_reference) == share * to_reference:
+            # prompt by prompt, so that the error of the KL that it is a share of counts, too
+            return nats - share * optimum.per_prompt["kl"][None]
+    return nats - MAX_NATS
 
 
 def _allowed(to_reference: float) -> float:

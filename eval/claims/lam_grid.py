@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -50,15 +51,21 @@ def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
     Each step is the longest that is at most 1/4, because a small step cannot be told from noise.
     """
     left = [policy for policy in fine_grid(evidence, objective) if 0 <= lam_of(policy) <= 1]
-    if not left or lam_of(left[0]) != 0:
+    if not left or left[0].lam != 0:
         return []
     grid = [left[0]]
-    while lam_of(grid[-1]) < 1:
-        near = lam_of(grid[-1])
-        within_reach = [policy for policy in left if near < lam_of(policy) <= near + MAX_SPACING]
+    near = Fraction(0)
+    while near < 1:
+        # as fractions, because 0.09 + 0.25 is not 0.34
+        within_reach = {}
+        for policy in left:
+            assert policy.lam is not None  # every DeRa has one
+            if near < policy.lam <= near + MAX_SPACING:
+                within_reach[policy.lam] = policy
         if not within_reach:
             return []
-        grid.append(within_reach[-1])
+        near = max(within_reach)
+        grid.append(within_reach[near])
     return grid
 
 

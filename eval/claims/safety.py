@@ -23,7 +23,7 @@ from eval.policies import Policy, applicable, together
 from eval.statistics import measure
 
 MEASURES = ("refused_harmful", "refused_alike", "refused_plain", "helped_harmless")
-MIN_PROMPTS = 2  # of each kind of request, for an interval
+MIN_OF_A_KIND = 2  # prompts of each kind of request, without which no error can be computed
 #: Of the rise in refusals that the optimum at the anchor's beta would bring, this share is asked.
 SHARE_OF_OPTIMUM = 0.5
 
@@ -53,7 +53,7 @@ def decide(evidence: Evidence) -> list[Claim]:
     per_prompt = evidence.policies[0].per_prompt
     if not set(MEASURES) <= set(per_prompt):
         return []
-    if min(len(applicable(per_prompt[name])) for name in MEASURES) < MIN_PROMPTS:
+    if min(len(applicable(per_prompt[name])) for name in MEASURES) < MIN_OF_A_KIND:
         return []
     claims = []
     for objective in evidence.objectives:

@@ -106,13 +106,13 @@ MISTAKES = {
         "length",
         (*RLOO, "betas"),
         [0.25, 0],
-        r"rloo\.betas\[1\] = 0: must be a number greater than 0",
+        r"rloo\.betas\[1\] = 0: must be at least 1e-06",
     ),
     "beta negative": (
         "length",
         (*RLOO, "betas"),
         [-1, 0.25],
-        r"rloo\.betas\[0\] = -1: .*greater than 0",
+        r"rloo\.betas\[0\] = -1: must be at least 1e-06",
     ),
     "beta not a number": (
         "length",
@@ -683,7 +683,8 @@ def test_models_that_dera_does_not_start_from_are_allowed_but_not_alone(config):
 
 
 @pytest.mark.parametrize(
-    ("written", "read"), [("010", "8"), ("1_0", "10"), ("0x10", "16"), ("1:30", "90")]
+    ("written", "read"),
+    [("010", "8"), ("1_0", "10"), ("0x10", "16"), ("1:30", "90"), ("1:30.5", "90.5")],
 )
 def test_an_integer_that_yaml_reads_otherwise_is_refused(tmp_path, capsys, written, read):
     path = tmp_path / "config.yaml"
@@ -692,6 +693,22 @@ def test_an_integer_that_yaml_reads_otherwise_is_refused(tmp_path, capsys, writt
     with pytest.raises(SystemExit, match="1"):
         resolve.plan_or_exit(yaml.safe_load(path.read_text()), [path])
     assert f"seed = {written}: YAML reads this as {read} (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [2**32 + 1, 10**400])
+def test_a_number_beyond_all_bounds_is_refused_whatever_its_length(config, capsys, seed):
+    config["seed"] = seed
+    with pytest.raises(SystemExit, match="1"):
+        resolve.plan_or_exit(config)
+    assert capsys.readouterr().err.strip().endswith(f"must be at most {2**32} in size")
+
+
+def test_an_empty_file_is_refused_by_what_it_lacks(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_text("")
+    with pytest.raises(SystemExit, match="1"):
+        resolve.plan_or_exit({}, [path])
+    assert capsys.readouterr().err.startswith("config error: config: 'study' is a required")
 
 
 def multiplying(levels: int) -> str:

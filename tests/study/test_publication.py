@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.manifest import checksum
-from study.publication import PublicationError, check
+from study.publication import PublicationError, check, check_comparison
 
 
 @pytest.fixture
@@ -59,6 +59,15 @@ def test_a_manifest_that_is_not_whole_is_refused(manifest, text):
     manifest.write_text(text)
     with pytest.raises(PublicationError, match="is not a whole manifest"):
         check(manifest, "toy", 1)
+
+
+def test_a_comparison_of_other_claims_is_refused(manifest):
+    page, claims = Path("replicates.md"), Path("claims.json")
+    page.write_text(f"SHA-256 of the claims: `{checksum(claims)}`.")
+    check_comparison(page, claims)
+    claims.write_text("[1]")
+    with pytest.raises(PublicationError, match="was not made from claims.json as it is now"):
+        check_comparison(page, claims)
 
 
 def test_the_command_says_so_in_one_line(manifest):

@@ -179,6 +179,31 @@ def test_training_is_the_same_whether_or_not_completions_share_a_row(trainer_of)
         torch.testing.assert_close(value, adapters[1][name], atol=1e-4, rtol=0)
 
 
+def test_the_batch_that_is_scored_in_both_ways_gets_the_bits_of_every_later_one(trainer_of):
+    """A training that resumes looks at its first batch in both ways again."""
+    trainer = trainer_of("rloo")
+    batch = trainer._generate_and_score_completions(ROWS)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    length = batch["completion_ids"].shape[1]
+    scores = []
+    for shares in (None, True):
+        trainer._shares_prompts = shares
+        with torch.no_grad(), trainer.model.disable_adapter():
+            scored, _, _ = trainer._get_per_token_logps_and_entropies(
+                trainer.model, ids, mask, length
+            )
+        scores.append(scored)
+    assert torch.equal(*scores)
+
+
+def test_a_model_with_a_sliding_window_never_shares_rows(trainer_of):
+    trainer = trainer_of("rloo")
+    trainer.model.get_base_model().config.sliding_window = 64
+    trainer._generate_and_score_completions(ROWS)
+    assert trainer._shares_prompts is None
+
+
 @pytest.mark.parametrize("failure", ["other scores", "an error"])
 def test_a_model_that_cannot_share_rows_is_scored_apart(trainer_of, monkeypatch, failure):
     """A model may make nothing of the mask and the positions, or refuse them."""
