@@ -49,7 +49,8 @@ def page(study: str, written: list[dict[str, Any]]) -> str:
         "that a pilot had over training seeds and prompts. The pilot is a replicate of the study "
         "with other seeds, on which hyper-parameters were tuned. The table shows the weakest "
         f"condition of each claim. A claim with a power below {WEAK:g} may well come out as "
-        "inconclusive although it is true.",
+        "inconclusive although it is true. A dash says that the claim states no size that a "
+        "power could be computed for.",
         "",
         "| claim | criterion | smallest power |",
         "| --- | --- | --- |",
