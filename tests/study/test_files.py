@@ -57,8 +57,8 @@ def failing(args, error, capfd) -> str:
 
 
 def test_a_failed_job_names_the_input_that_is_broken(tmp_path, capfd):
-    model = tmp_path / "model"
-    model.mkdir()
+    model = tmp_path / "results" / "model"
+    model.mkdir(parents=True)
     write(model / "x.safetensors")
     args = argparse.Namespace(reference=model, tables=[tmp_path / "none"], log=None, threads=1)
     error = KeyError("a")
@@ -68,6 +68,14 @@ def test_a_failed_job_names_the_input_that_is_broken(tmp_path, capfd):
         f"[sft] failed: KeyError: 'a'. {model / 'x.safetensors'} is empty or cut; delete {model} "
         "and run the study again, which makes it anew"
     )
+
+
+def test_of_a_file_that_no_study_made_it_is_not_said_that_a_study_makes_it_anew(tmp_path, capfd):
+    prompts = tmp_path / "prompts.parquet"
+    prompts.write_bytes(b"")
+    args = argparse.Namespace(prompts=prompts, log=None, threads=1)
+    said = failing(args, KeyError("a"), capfd)
+    assert said == f"[sft] failed: KeyError: 'a'. {prompts} is empty or cut"
 
 
 def test_an_error_of_ours_is_not_headed_by_its_kind(capfd):

@@ -408,7 +408,7 @@ MISTAKES = {
         "safety",
         ("preferences", "sharpness"),
         0,
-        r"@\.preferences\.sharpness = 0: must be a number greater than 0",
+        r"@\.preferences\.sharpness = 0: must be at least 1e-06",
     ),
     "no labeller": (
         "safety",

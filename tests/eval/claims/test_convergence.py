@@ -29,7 +29,7 @@ def test_the_distance_to_the_optimum_is_the_kl_of_the_closed_form(scale):
 
 
 def test_training_that_reaches_the_optimum_has_converged():
-    (claim,) = convergence.decide(evidence(BETAS, "0.5"))
+    (claim,) = convergence.decide(evidence(["0.25", "0.5", "1"], "0.5", prompts=256))
     assert claim.verdict == REPRODUCED
     assert claim.part == "premise"
 

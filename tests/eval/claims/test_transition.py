@@ -36,8 +36,8 @@ def test_a_jump_between_two_halves_is_no_smooth_transition():
 
 
 def test_matched_lams_that_lie_close_to_others_make_no_steps_of_their_own():
-    """The lams 1/8 and 1/4 match betas; a step from 0 to 1/8 would be half as long as others."""
+    """The lams 1/8 and 1/16 match betas; each step is the longest that is at most 1/4."""
     claims = transition.decide(evidence(["0.25", "2", "4"], "0.25", UNIT, prompts=100))
     lams = [row["lam"] for row in claims[0].evidence["reward"]]
-    assert lams == [0, 0.125, 0.25, 0.5, 0.75, 1]
+    assert lams == [0, 0.25, 0.5, 0.75, 1]
     assert claims[0].verdict == REPRODUCED
