@@ -145,7 +145,7 @@ def _said(error: Exception) -> str:
     Our own errors say all in their message. A library's may be a bare number, or empty.
     """
     package = type(error).__module__.split(".")[0]
-    ours = (ROOT / package).is_dir()
+    ours = package == "__main__" or (ROOT / package).is_dir()
     return str(error) if ours else f"{type(error).__name__}: {error}"
 
 

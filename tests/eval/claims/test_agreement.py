@@ -100,7 +100,7 @@ def test_at_lam_one_dera_is_its_own_model_and_another_model_is_not():
 
 
 def test_the_table_has_a_row_for_each_other_beta():
-    table = agreement.table(evidence(BETAS, ANCHOR))
+    table = agreement.table(evidence(BETAS, ANCHOR, prompts=512))
     assert sorted(table["beta"]) == [0.25, 1, 2]
     assert table["premise"].all()
     assert (table["excess_low"] <= table["excess"]).all()
