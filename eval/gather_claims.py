@@ -6,7 +6,6 @@ open questions. Both pages are also written as HTML, for the report.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
 from pathlib import Path
@@ -16,16 +15,8 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from eval import controls, criteria, questions
-from eval.claims import (
-    FAILED,
-    INCONCLUSIVE,
-    PAPER,
-    REPRODUCED,
-    UNTESTED,
-    VERDICTS,
-    cost,
-    identities,
-)
+from eval.claims import cost, identities
+from eval.front_table import brief, counted, furthest, link, of_paper
 from study import job, modules
 
 STYLE = (
@@ -78,10 +69,8 @@ def front_page(
 def _papers_claims(claims: list[dict[str, Any]]) -> list[str]:
     """Return the table of what the paper claims, and what our claims say about it."""
     lines = ["| the paper claims | our verdicts | a number |", "| --- | --- | --- |"]
-    for about, text in PAPER.items():
-        ours = [claim for claim in claims if claim["about"] == about]
-        if ours:
-            lines.append(f"| {text} | {counted(ours)} | {_number(ours)} |")
+    for text, ours in of_paper(claims):
+        lines.append(f"| {text} | {counted(ours)} | {_number(ours)} |")
     return lines
 
 
@@ -102,16 +91,7 @@ def _criteria_before(claims: list[dict[str, Any]], written: list[dict[str, Any]]
 def _number(claims: list[dict[str, Any]]) -> str:
     """Return a number of the claim that is furthest from being reproduced, with a link to it."""
     shown_claim = furthest(claims)
-    return f"{shown_claim['brief'] or 'no number'} ({link(shown_claim)})"
-
-
-def furthest(claims: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the claim that is furthest from being reproduced.
-
-    A claim that was not tested has no number to show, and is returned only if none was tested.
-    """
-    order = [UNTESTED, REPRODUCED, INCONCLUSIVE, FAILED]
-    return max(claims, key=lambda claim: order.index(claim["verdict"]))
+    return f"{brief(shown_claim)} ({link(shown_claim)})"
 
 
 def _list(claims: list[dict[str, Any]]) -> list[str]:
@@ -121,11 +101,6 @@ def _list(claims: list[dict[str, Any]]) -> list[str]:
         verdict = f"**{claim['verdict']}**"
         lines.append(f"| {claim['claim']} ({link(claim)}) | {verdict} | {claim['headline']} |")
     return lines
-
-
-def link(claim: dict[str, Any], page: str = "") -> str:
-    """Return a link to a claim's section, which is on this page or on another one."""
-    return f"[`{claim['id']}`]({page}#{claim['id'].replace('.', '')})"
 
 
 def _controls(controlled: pd.DataFrame) -> list[str]:
@@ -186,13 +161,6 @@ def html_page(title: str, body: str) -> str:
     """Return a whole page of a title and a body of HTML."""
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     return f"<!doctype html>{head}{body}"
-
-
-def counted(claims: list[dict[str, Any]]) -> str:
-    """Return how often each verdict was given."""
-    counts = collections.Counter(claim["verdict"] for claim in claims)
-    given = [name for name in VERDICTS if counts[name]]
-    return ", ".join(f"**{name}** {counts[name]}" for name in given)
 
 
 def _is_table(value: Any) -> bool:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.claims import FAILED, INCONCLUSIVE, PAPER, REPRODUCED
-from eval.gather_claims import counted, furthest, link
+from eval.claims import FAILED, INCONCLUSIVE, REPRODUCED
+from eval.front_table import brief, counted, furthest, link, of_paper
 from study import job
 from study.manifest import checksum
 
@@ -40,6 +40,11 @@ class Row:
     verdicts: tuple[str, ...]
 
     @property
+    def key(self) -> tuple[str | None, str]:
+        """What tells the claim from others."""
+        return self.task, self.claim
+
+    @property
     def together(self) -> str:
         """The verdict that all runs give, or that they are inconclusive."""
         return self.verdicts[0] if len(set(self.verdicts)) == 1 else INCONCLUSIVE
@@ -61,17 +66,17 @@ def compare(runs: Sequence[Iterable[dict[str, Any]]]) -> list[Row]:
     Args:
         runs: the claims of each run, as `claims.json` has them.
     """
-    verdicts_of_runs = []
-    for claims in runs:
-        verdicts_of_runs.append(
-            {(claim["task"], claim["id"]): claim["verdict"] for claim in claims}
-        )
-    keys = dict.fromkeys(key for verdicts in verdicts_of_runs for key in verdicts)
+    by_key = [_by_key(claims) for claims in runs]
     rows = []
-    for task, claim in keys:
-        given = tuple(verdicts.get((task, claim), ABSENT) for verdicts in verdicts_of_runs)
-        rows.append(Row(task, claim, given))
+    for key in dict.fromkeys(key for claims in by_key for key in claims):
+        given = tuple(claims[key]["verdict"] if key in claims else ABSENT for claims in by_key)
+        rows.append(Row(*key, given))
     return rows
+
+
+def _by_key(claims: Iterable[dict[str, Any]]) -> dict[tuple[str | None, str], dict[str, Any]]:
+    """Return claims by their task and id."""
+    return {(claim["task"], claim["id"]): claim for claim in claims}
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -95,25 +100,18 @@ def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]
         names: the names of the runs.
         runs: the claims of each run.
     """
-    together = {(row.task, row.claim): row.together for row in compare(runs)}
-    # a claim that only a later run has is shown as that run has it
-    of_any_run = {}
-    for run in reversed(runs):
-        of_any_run.update({(claim["task"], claim["id"]): claim for claim in run})
+    by_key = [_by_key(claims) for claims in runs]
+    claims_together = []
+    for row in compare(runs):
+        # as the first run that has the claim words it
+        claim = next(claims[row.key] for claims in by_key if row.key in claims)
+        claims_together.append({**claim, "verdict": row.together})
+
     header = ["the paper claims", "our verdicts", *(f"`{name}`" for name in names), "claim"]
     lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
-    for about, text in PAPER.items():
-        ours = []
-        for key, verdict in together.items():
-            if of_any_run[key]["about"] == about:
-                ours.append({**of_any_run[key], "verdict": verdict})
-        if not ours:
-            continue
+    for text, ours in of_paper(claims_together):
         shown = furthest(ours)
-        numbers = []
-        for run in runs:
-            same = [claim for claim in run if claim["id"] == shown["id"]]
-            numbers.append((same[0]["brief"] if same else "") or "no number")
+        numbers = [brief(claims.get((shown["task"], shown["id"]))) for claims in by_key]
         cells = [text, counted(ours), *numbers, link(shown, "claims.md")]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -121,7 +121,7 @@ def measure(values: Array, seeds: int | None = None) -> Measurement:
 def measure_over_seeds(values: Array) -> Measurement:
     """Return the mean of one number a training seed, with its standard error over seeds.
 
-    This is for numbers that are not means over prompts, such as a correlation over lams.
+    This is for numbers that are not means over prompts, such as a ratio of times.
 
     Args:
         values: shape (seeds,), at least two.

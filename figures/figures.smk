@@ -134,7 +134,8 @@ rule write_manifest:
     shell:
         "python -m study.manifest --settings {params.settings:q} --log {log:q}"
         " --inputs {input.data:q} --outputs {input.models:q} {input.tables:q} {input.gathered:q}"
-        " {input.claims:q} {input.questions:q} {input.figures:q} --criteria {params.criteria:q} --output {output:q}"
+        " {input.claims:q} {input.questions:q} {input.figures:q}"
+        " --criteria {params.criteria:q} --output {output:q}"
 
 
 # A rule of its own, because Snakemake deletes what `publish` wrote before `publish` starts.

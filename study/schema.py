@@ -16,7 +16,6 @@ import yaml
 
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
-
 #: A config has at most so many values and is nested at most so deep. YAML lets a few lines stand
 #: for more than a memory holds, and a list contain itself.
 MOST_VALUES = 20_000

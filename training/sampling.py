@@ -101,7 +101,7 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
             model, input_ids, attention_mask, logits_to_keep, *rest, **options
         )
         if together is not None and self._shares_prompts is None:
-            self._shares_prompts = _same(together[0], apart[0])
+            self._shares_prompts = torch.allclose(together[0], apart[0], atol=SAME_WITHIN, rtol=0)
             if self._shares_prompts:
                 return together  # so that a resumed training computes the same bits
         return apart
@@ -143,11 +143,6 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
             self._shares_prompts = False
             return None
         return rows.apart(output.log_probs), rows.apart(output.entropy), None
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """Return whether two tensors of log-probabilities are equal up to rounding."""
-    return torch.allclose(first, second, atol=SAME_WITHIN, rtol=0)
 
 
 class GRPOTrainer(_Sampling, trl.GRPOTrainer):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 #: The label of a token that predicts nothing, as TRL and transformers have it.
 IGNORED = -100
@@ -98,12 +99,11 @@ def share_prompts(
     lines = []
     for prompt_ids, members in prompts.items():
         lines.append(_line(prompt_ids, [completions[number] for number in members]))
-    length = max(len(line[0]) for line in lines)
-    fills = (0, 0, IGNORED, PADDING)
     columns = []
-    for place, fill in enumerate(fills):
-        padded = [line[place] + [fill] * (length - len(line[place])) for line in lines]
-        columns.append(torch.tensor(padded, device=input_ids.device))
+    for column, fill in zip(zip(*lines, strict=True), (0, 0, IGNORED, PADDING), strict=True):
+        rows_of_column = [torch.tensor(row, dtype=torch.long) for row in column]
+        padded = pad_sequence(rows_of_column, batch_first=True, padding_value=fill)
+        columns.append(padded.to(input_ids.device))
     ids, positions, labels, branches = columns
 
     # Tokens of completions come in the order of rows and branches, which is that of the members.

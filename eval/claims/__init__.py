@@ -118,7 +118,7 @@ class Claim:
         if not conditions:
             return self.not_tested("There is nothing to decide it by.", evidence)
         seeds = min(condition.measured.seeds for condition in conditions)
-        # a number a seed, such as a correlation, rests on no prompts
+        # a number a seed, such as a ratio of times, rests on no prompts
         over_prompts = [item.measured.prompts for item in conditions if item.measured.prompts]
         prompts = min(over_prompts, default=MIN_PROMPTS)
         level = fail_level(len(conditions))

@@ -73,22 +73,20 @@ def _nats(retrained: Policy, optimum: Policy) -> np.ndarray:
 
 def _excess(retrained: Policy, optimum: Policy) -> np.ndarray:
     """Return the distance to the optimum less what is allowed, shape (seeds, prompts)."""
-    nats = _nats(retrained, optimum)
-    to_reference = mean(optimum, "kl")
-    for share in (MAX_SHARE, LARGEST_SHARE):
-        if _allowed(to_reference) == share * to_reference:
-            # prompt by prompt, so that the error of the KL that it is a share of counts, too
-            return nats - share * optimum.per_prompt["kl"][None]
-    return nats - MAX_NATS
+    return _nats(retrained, optimum) - _allowed(optimum)
 
 
-def _allowed(to_reference: float) -> float:
-    """Return how many nats from the optimum count as converged.
+def _allowed(optimum: Policy) -> np.ndarray:
+    """Return how many nats from the optimum count as converged, shape (prompts,).
 
-    Args:
-        to_reference: the KL from the optimum to the reference, in nats.
+    A share of the KL is taken prompt by prompt, so that the error of that KL counts, too.
     """
-    return min(max(MAX_NATS, MAX_SHARE * to_reference), LARGEST_SHARE * to_reference)
+    to_reference = optimum.per_prompt["kl"]
+    if MAX_SHARE * to_reference.mean() > MAX_NATS:
+        return MAX_SHARE * to_reference
+    if LARGEST_SHARE * to_reference.mean() < MAX_NATS:
+        return LARGEST_SHARE * to_reference
+    return np.full(len(to_reference), MAX_NATS)
 
 
 def _converged(evidence: Evidence, objective: str) -> Claim:
@@ -127,7 +125,7 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
                 "beta": float(retrained.beta),
                 "KL to the optimum (nats)": shown(nats),
                 "KL from the optimum to the reference": mean(optimum, "kl"),
-                "allowed (nats)": _allowed(mean(optimum, "kl")),
+                "allowed (nats)": float(_allowed(optimum).mean()),
                 "effective samples": round(optimum.ess, 1),
                 "converged": CONVERGED.outcome(condition.measured).value if usable else "-",
                 "reward of retrained": mean(retrained, "reward"),

@@ -50,23 +50,16 @@ def unit_grid(evidence: Evidence, objective: str) -> list[Policy]:
 
     Each step is the longest that is at most 1/4, because a small step cannot be told from noise.
     """
-    left = [policy for policy in fine_grid(evidence, objective) if 0 <= lam_of(policy) <= 1]
-    if not left or left[0].lam != 0:
-        return []
-    grid = [left[0]]
-    near = Fraction(0)
-    while near < 1:
-        # as fractions, because 0.09 + 0.25 is not 0.34
-        within_reach = {}
-        for policy in left:
-            assert policy.lam is not None  # every DeRa has one
-            if near < policy.lam <= near + MAX_SPACING:
-                within_reach[policy.lam] = policy
+    # by fractions, because 0.09 + 0.25 is not 0.34 in floating point
+    by_lam = {Fraction(policy.lam or 0): policy for policy in fine_grid(evidence, objective)}
+    lams = [Fraction(0)]
+    while lams[-1] < 1:
+        far = min(lams[-1] + MAX_SPACING, Fraction(1))
+        within_reach = [lam for lam in by_lam if lams[-1] < lam <= far]
         if not within_reach:
             return []
-        near = max(within_reach)
-        grid.append(within_reach[near])
-    return grid
+        lams.append(max(within_reach))
+    return [by_lam[lam] for lam in lams] if 0 in by_lam else []
 
 
 def moves_smoothly(grid: list[Policy], quantity: str, direction: int) -> list[Condition]:

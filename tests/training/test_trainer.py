@@ -25,16 +25,18 @@ ROWS = {
 }
 
 
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
+def sft_trainer(folder, **more) -> SFTTrainer:
     rows = Dataset.from_dict(ROWS)
     tokenizer = train_tokenizer(rows, vocab_size=300)
     model = tiny("llama", 0)
     model.resize_token_embeddings(len(tokenizer))
-    config = SFTConfig(
-        output_dir=str(tmp_path_factory.mktemp("sft")), use_cpu=True, bf16=False, report_to=[]
-    )
+    config = SFTConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], **more)
     return SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    return sft_trainer(tmp_path_factory.mktemp("sft"))
 
 
 def test_the_loss_and_its_gradient_are_those_of_the_completions_tokens(trainer, monkeypatch):
@@ -78,20 +80,7 @@ def test_trl_is_left_as_it_was_also_after_a_failure():
 def three_checkpoints(tmp_path_factory):
     """The checkpoints of a training of three steps."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    rows = Dataset.from_dict(ROWS)
-    tokenizer = train_tokenizer(rows, vocab_size=300)
-    model = tiny("llama", 0)
-    model.resize_token_embeddings(len(tokenizer))
-    config = SFTConfig(
-        output_dir=str(folder),
-        use_cpu=True,
-        bf16=False,
-        report_to=[],
-        max_steps=3,
-        save_steps=1,
-        disable_tqdm=True,
-    )
-    trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
+    trainer = sft_trainer(folder, max_steps=3, save_steps=1, disable_tqdm=True)
     trainer.add_callback(SecondsCallback())
     trainer.train()
     return folder
