@@ -19,7 +19,7 @@ MEANING = (
 
 #: Names that other folders have already, beside the folders of studies, tasks or objectives.
 RESERVED = {
-    "study": {"bench", "examples"},
+    "study": {"bench", "downloads", "examples"},
     "task": {"all", "benchmarks", "figures", "logs", "pages", "tables"},
     "objective": {"baselines", "mean", "reference", "reward", "several_rewards"},
     "metric": set(),

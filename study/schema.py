@@ -141,6 +141,8 @@ def _key_of(key: str, error: jsonschema.ValidationError) -> str:
 def _allowed(error: jsonschema.ValidationError) -> str:
     """What the broken rule asks for, in words."""
     rule = error.validator_value
+    if error.validator == "pattern" and "description" in error.schema:
+        return f"must be {error.schema['description']}"
     return {
         "type": f"must be of type {rule}",
         "exclusiveMinimum": f"must be a number greater than {rule}",
@@ -151,6 +153,7 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         "not": f"must be none of {_excluded(rule)}",
         "minItems": "must not be empty" if rule == 1 else f"must have at least {rule} items",
         "maxItems": f"must have at most {rule} items",
+        "minLength": "must not be empty",
         "minProperties": "must not be empty",
         "uniqueItems": "must not name a value twice",
     }.get(str(error.validator), error.message)

