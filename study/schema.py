@@ -154,6 +154,7 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         "minItems": "must not be empty" if rule == 1 else f"must have at least {rule} items",
         "maxItems": f"must have at most {rule} items",
         "minLength": "must not be empty",
+        "maxLength": f"must have at most {rule} characters",
         "minProperties": "must not be empty",
         "uniqueItems": "must not name a value twice",
     }.get(str(error.validator), error.message)

@@ -8,7 +8,6 @@ settings, such as another index or a token, from the environment as they always 
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import fcntl
 import importlib.util
@@ -56,8 +55,8 @@ def fetch(source: Source, output: Path) -> bool:
     """Fetch a source into the folder `output`, which appears whole or not at all.
 
     Returns:
-        Whether it was fetched. It is not where the folder is there already, because another study
-        has fetched it meanwhile.
+        Whether it was fetched. It is not where it is there already: another study has fetched it
+        meanwhile, or all jobs of a study run again.
 
     Raises:
         FetchError: if it cannot be fetched.
@@ -66,7 +65,7 @@ def fetch(source: Source, output: Path) -> bool:
     if not sources.needs_fetching(source):
         raise ValueError(f"{source} is a path on this machine and is not fetched")
     with _alone(output):
-        if output.is_dir():
+        if _is_there(source, output):
             return False
         with job.atomic_path(output) as folder:
             folder.mkdir()
@@ -75,6 +74,14 @@ def fetch(source: Source, output: Path) -> bool:
             elif isinstance(source, HubModel):
                 _fetch_model(source, folder)
     return True
+
+
+def _is_there(source: Source, output: Path) -> bool:
+    """Whether an earlier job has fetched the source. A file must still have its checksum."""
+    if isinstance(source, WheelFile):
+        file = output / PurePosixPath(source.file).name
+        return file.is_file() and sources.checksum(file) == source.sha256
+    return any(output.glob("*.safetensors"))
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-# What others published and a study needs: each file or model is fetched once, into a folder of its own
-# that all studies share. SOURCES says for each folder what is fetched (study/sources.py).
+# What others published and a study needs. Each file or model is fetched once, into a folder of its
+# own that all studies share. SOURCES says for each folder what is fetched (study/sources.py).
 
 
 rule fetch:
     output:
-        directory(f"{sources.DOWNLOADS}/{{folder}}"),
+        # Not deleted before the job runs: then `--forceall` needs no network.
+        update(directory(f"{sources.DOWNLOADS}/{{folder}}")),
     log:
         f"{sources.DOWNLOADS}/{{folder}}.log",
     benchmark:

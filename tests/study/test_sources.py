@@ -95,6 +95,7 @@ MISTAKES = {
     "a line break": (WHEEL | {"version": "1.0\n"}, r".version = '1.0\n': must be one exact vers"),
     "no owner": (HUB | {"hub": "gpt2"}, ".hub = 'gpt2': must be the id of a repository on the Hub"),
     "a hub id above": (HUB | {"hub": "../b"}, ".hub = '../b': must be the id of a repository"),
+    "a long id": (HUB | {"hub": "a/" + "b" * 95}, "b': must have at most 96 characters"),
     "a revision above": (HUB | {"revision": "a/../b"}, ".revision = 'a/../b': must be a commit"),
 }
 

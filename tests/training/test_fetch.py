@@ -98,7 +98,9 @@ def test_a_file_with_another_checksum_is_not_kept(index, output):
 
 def test_similar_files_are_named_where_the_wheel_has_no_such_file(index, output):
     said = failure(WheelFile("tiny", "1.0", "tiny/prompts.txt", SUM), output)
-    assert said.startswith("there is no file tiny/prompts.txt in the wheel tiny 1.0. Correct `file`")
+    assert said.startswith(
+        "there is no file tiny/prompts.txt in the wheel tiny 1.0. Correct `file`"
+    )
     assert f": {FILE}, tiny/data/prompts-2.txt" in said
 
 
@@ -169,8 +171,16 @@ def test_a_folder_that_another_process_has_fetched_meanwhile_is_kept(output):
         waiting.join(0.2)
         assert waiting.is_alive()
         output.mkdir()
+        (output / "prompts.txt").write_bytes(CONTENT)
     waiting.join(10)
     assert results == [False]
+
+
+def test_a_file_that_has_changed_since_is_fetched_again(index, output):
+    output.mkdir(parents=True)
+    (output / "prompts.txt").write_bytes(CONTENT[:-1])
+    assert fetch.fetch(SOURCE, output)
+    assert (output / "prompts.txt").read_bytes() == CONTENT
 
 
 def test_a_path_on_this_machine_is_not_fetched(output):
@@ -264,6 +274,8 @@ def test_a_model_comes_as_safetensors_without_code_or_pickles(output, monkeypatc
     use_hub(monkeypatch, serve(repository(WANTED | UNWANTED)))
     fetch.fetch(MODEL, output)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == WANTED
+    use_hub(monkeypatch, "http://127.0.0.1:9")
+    assert not fetch.fetch(MODEL, output)  # it is there
 
 
 def test_a_repository_with_pickles_alone_is_refused_before_they_are_downloaded(
@@ -364,10 +376,20 @@ def test_a_rule_that_needs_a_file_has_it_fetched_first(index, tmp_path):
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "config.json"]
     paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": paths}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+
+    def run(*more: str) -> str:
+        options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+        done = subprocess.run([*command, *more], **options)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    said = run()
     assert (tmp_path / "read.txt").read_bytes() == CONTENT
-    assert f"[fetch] {SOURCE} is in {sources.input_of(SOURCE)}" in done.stderr
+    assert f"[fetch] {SOURCE} is in {sources.input_of(SOURCE)}" in said
     log = (tmp_path / f"{sources.input_of(SOURCE)}.log").read_text()
     assert log.startswith("# To repeat this job: ")
     assert "Saved ./results/downloads" in log
+
+    # It is there for good: not even `--forceall` needs the index again.
+    next(index.iterdir()).unlink()
+    assert f"[fetch] {SOURCE} was there already" in run("--forceall")
