@@ -39,6 +39,7 @@ shell.prefix(f"export {' '.join(EXPORTS)}; ")
 
 
 include: "study/jobs.smk"
+include: "training/fetch.smk"
 include: "training/inputs.smk"
 include: "training/training.smk"
 include: "eval/inputs.smk"

@@ -26,6 +26,7 @@ from bench.decoders import Pair
 from bench.peak import peak_bytes
 from bench.settings import Decoding, LargerPair, StudyPair, Timing, read_timing
 from bench.timing import time_ways
+from dera import chat
 from dera.model.realigned import RealignedModel
 from study import job
 from study.provenance import versions
@@ -66,7 +67,7 @@ def load(folders: Sequence[Path], max_new_tokens: int) -> Pair:
     reference, adapter = folders
     whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     with_adapter = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
-    tokenizer = AutoTokenizer.from_pretrained(reference)
+    tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(reference))
     device = job.device()
     return Pair(tokenizer, whole.to(device), with_adapter.to(device), max_new_tokens)
 

@@ -31,14 +31,19 @@ class ChatTokenizer:
         self._turns_before = [] if system is None else [{"role": "system", "content": system}]
 
     def __call__(self, prompts: Sequence[str], **options: Any) -> Any:
-        texts = [self._render(prompt) for prompt in prompts]
+        texts = [self.render(prompt) for prompt in prompts]
         # The template writes special tokens itself, so the tokenizer must not add them again.
         return self._tokenizer(texts, add_special_tokens=False, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
 
-    def _render(self, prompt: str) -> str:
+    def render(self, prompt: str) -> str:
+        """Return the text that the model reads, from the template's first token to the last.
+
+        Raises:
+            ValueError: if the template refuses the turns.
+        """
         turns = [*self._turns_before, {"role": "user", "content": prompt}]
         # A template may raise anything. A template that knows no system turn raises jinja's errors.
         try:
@@ -50,3 +55,19 @@ class ChatTokenizer:
                 f"the chat template refuses the turns {turns}: {error}. Leave the system message "
                 "out, or use plain prompts"
             ) from error
+
+
+def for_prompts(tokenizer: Any) -> Any:
+    """Return the tokenizer that reads prompts: as turns of a chat if there is a chat template.
+
+    Completions are read by the tokenizer itself.
+    """
+    return ChatTokenizer(tokenizer) if tokenizer.chat_template else tokenizer
+
+
+def rendered(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
+    """Return prompts as the text that the model reads: in the chat template, if there is one."""
+    if not tokenizer.chat_template:
+        return list(prompts)
+    chat = ChatTokenizer(tokenizer)
+    return [chat.render(prompt) for prompt in prompts]

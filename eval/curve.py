@@ -16,6 +16,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 import tasks
+from dera import chat
 from dera.curve.reweighting import Curve, reweight, reweighted_kl
 from dera.curve.sampled_lams import LamSamples
 from dera.curve.sampling import sample_covering
@@ -97,7 +98,7 @@ def gold_of(task: tasks.Task, samples: LamSamples) -> Array:
 
 def load_pair(reference: Path, adapter: Path) -> tuple[RealignedModel, Any]:
     """Load the reference with an aligned model, on the GPU if there is one, and the tokenizer."""
-    tokenizer = AutoTokenizer.from_pretrained(reference)
+    tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(reference))
     model = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     return model.to(job.device()), tokenizer  # type: ignore[arg-type]
 

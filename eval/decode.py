@@ -21,6 +21,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dera import chat
 from dera.decoding import Completions
 from dera.model.realigned import RealignedModel
 from eval.columns import POLICY_COLUMNS
@@ -195,7 +196,7 @@ def main() -> None:
         )
     with job.running(f"{settings.task} decode {args.output.name}", args) as progress:
         prompts = held_out(args.prompts, settings.prompts)
-        tokenizer = AutoTokenizer.from_pretrained(args.reference)
+        tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(args.reference))
         decoder = Decoder(load(args.reference, args.adapters), tokenizer, settings.max_new_tokens)
         torch.manual_seed(args.seed)
         table, records = DecodingJob(settings, prompts, decoder, progress).decode_all()

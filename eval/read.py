@@ -31,7 +31,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from dera import readings
+from dera import chat, readings
 from dera.completions import Completions, end_tokens
 from dera.model.realigned import RealignedModel
 from dera.rows import batch_of
@@ -60,7 +60,7 @@ def load(reference: Path, adapters: Sequence[Path], names: Sequence[tuple[str, i
     together.to(job.device())  # type: ignore[arg-type]
     modules = [part.module for part in together.parts]
     aligned = dict(zip(names, modules[1:], strict=True))
-    return Models(modules[0], AutoTokenizer.from_pretrained(reference), aligned)
+    return Models(modules[0], chat.for_prompts(AutoTokenizer.from_pretrained(reference)), aligned)
 
 
 def retrained_completions(folder: Path, settings: Reading, beta: str) -> pd.DataFrame:

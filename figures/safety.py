@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from figures import panels, selection, style
 
 SCOPE = "task"
-TASKS = ["safety"]
+TASKS = ["safety", "chat_safety"]
 READS = ["policies"]
 CAPTION = """
 Top: the share of requests that are refused, against the mixing weight λ. Harmful requests should

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import tasks as task_modules
-from study import modules, names
+from study import modules, names, sources
 from study.objective_checks import pairs_are_sampled
 from study.schema import ConfigError
+from study.sources import Source
 
 CORPUS_VARIABLE = "DERA_CORPUS"
+
+#: The kinds of corpus that a task can work on, by what its module declares as CORPUS.
+CORPORA = {
+    "any": ("made_world", "local_files"),
+    "own": ("made_world",),
+    "fetched": ("fetched",),
+}
 
 
 def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str]:
@@ -24,18 +32,13 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     The alignments, the baselines and the section `several_rewards` are checked elsewhere.
 
     Returns:
-        The task's module, and the corpora it works on: "any", or only its "own".
+        The task's module, and the corpora it works on: "any", only its "own", or "fetched" files.
 
     Raises:
         ConfigError: naming the first key that is wrong.
     """
     module, corpora = _task_module(key, name, section)
-    kind = section["corpus"]["kind"]
-    if kind != "made_world" and corpora != "any":
-        raise ConfigError(
-            f"{key}.corpus.kind = {kind!r}: {name} draws its own documents; "
-            "only 'made_world' is allowed"
-        )
+    _check_corpus(f"{key}.corpus", name, section["corpus"], module, corpora)
     try:
         task = task_modules.create(name, section["settings"], section.get("module"))
     except task_modules.TaskError as error:
@@ -43,15 +46,16 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     if "preferences" in section:
         writes_pairs = hasattr(task, "pair")
         _check_preferences(f"{key}.preferences", section["preferences"], writes_pairs)
+    _check_demonstrations(key, section, corpora, hasattr(task, "opening"))
     _check_metrics(f"{key}.metrics", section.get("metrics", []))
     _check_sizes(key, section)
     return module, corpora
 
 
-def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
-    """The file of each split that a corpus of local files reads; none for the made world.
+def corpus_sources(key: str, corpus: Mapping[str, Any]) -> dict[str, Source]:
+    """The files that a corpus reads, by split or by the task's names; none for the made world.
 
-    The files lie in the corpus's `folder`, or in the folder that DERA_CORPUS names.
+    Local files lie in the corpus's `folder`, or in the folder that DERA_CORPUS names.
 
     Args:
         key: where the section `corpus` stands in the config, for messages.
@@ -59,6 +63,11 @@ def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ConfigError: if no folder is named, or one of the files does not exist.
     """
+    if corpus["kind"] == "fetched":
+        return {
+            name: _checked_source(f"{key}.files.{name}", section)
+            for name, section in corpus["files"].items()
+        }
     if corpus["kind"] != "local_files":
         return {}
     folder = corpus.get("folder") or os.environ.get(CORPUS_VARIABLE)
@@ -67,13 +76,87 @@ def corpus_files(key: str, corpus: Mapping[str, Any]) -> dict[str, str]:
             f"{key}.folder: not set; name the folder with your files in the config, or in the "
             f"environment as {CORPUS_VARIABLE}=/path/to/files"
         )
-    paths = {}
+    found: dict[str, Source] = {}
     for split, name in corpus["files"].items():
         path = Path(folder) / name
         if not path.is_file():
             raise ConfigError(f"{key}.files.{split} = {name!r}: {path} does not exist")
-        paths[split] = str(path)
-    return paths
+        found[split] = sources.OwnPath(str(path))
+    return found
+
+
+def pretrained_source(key: str, model: Mapping[str, Any]) -> Source | None:
+    """Where the pretrained model comes from; None for a model that is trained from scratch.
+
+    Args:
+        key: where the section `model` stands in the config, for messages.
+
+    Raises:
+        ConfigError: if it is a path that does not exist.
+    """
+    if "pretrained" not in model:
+        return None
+    return _checked_source(f"{key}.pretrained", model["pretrained"])
+
+
+def _checked_source(key: str, section: Mapping[str, Any]) -> Source:
+    """What a config names at `key`; a path of the user's own must exist."""
+    source = sources.of(key, section)
+    sources.check(key, source)
+    return source
+
+
+def _check_corpus(
+    key: str, name: str, corpus: Mapping[str, Any], module: str, corpora: str
+) -> None:
+    """Check that the task works on this kind of corpus, and that every file it needs is named."""
+    kind = corpus["kind"]
+    allowed = CORPORA[corpora]
+    if kind not in allowed:
+        raise ConfigError(
+            f"{key}.kind = {kind!r}: the task {name} cannot read such a corpus; "
+            f"allowed: {', '.join(map(repr, allowed))}"
+        )
+    if kind != "fetched":
+        return
+    try:
+        needed = modules.literal(module, "FILES")
+    except modules.ModuleError as error:
+        raise ConfigError(f"{key}.files: {error}") from error
+    if sorted(corpus["files"]) != sorted(needed):
+        raise ConfigError(
+            f"{key}.files: names {', '.join(sorted(corpus['files']))}, and the task {name} reads "
+            f"{', '.join(sorted(needed))}"
+        )
+
+
+def _check_demonstrations(
+    key: str, section: Mapping[str, Any], corpora: str, writes_openings: bool
+) -> None:
+    """Check that demonstrations come from one place: the corpus, or the pretrained model."""
+    pretrained = "pretrained" in section["model"]
+    if section["sft"] == "none" and not pretrained:
+        raise ConfigError(f"{key}.sft = 'none': a model that is trained from scratch needs sft")
+    if "demonstrations" in section:
+        if not pretrained:
+            raise ConfigError(
+                f"{key}.demonstrations: only a pretrained model can write them; remove them, or "
+                f"name one in {key}.model.pretrained"
+            )
+        if section["sft"] == "none":
+            raise ConfigError(
+                f"{key}.demonstrations: with sft = 'none' nothing learns from them; remove them"
+            )
+        if not writes_openings:
+            raise ConfigError(
+                f"{key}.demonstrations: the task does not say how demonstrations begin (it has no "
+                "method `opening`); remove them"
+            )
+    elif corpora == "fetched" and section["sft"] != "none":
+        raise ConfigError(
+            f"{key}.demonstrations: missing, but the task has no demonstrations of its own to "
+            "train on; add them, or say `sft: none`"
+        )
 
 
 def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str]:
@@ -85,7 +168,7 @@ def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, 
     try:
         module = modules.find("tasks", value)
         modules.require_function(module, "create")
-        return module, modules.constant(module, "CORPUS", ("any", "own"))
+        return module, modules.constant(module, "CORPUS", tuple(CORPORA))
     except modules.ModuleError as error:
         raise ConfigError(f"{where} = {value!r}: {error}") from error
 
@@ -100,11 +183,12 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
             f"{key}.settings.max_tokens = {settings['max_tokens']}, or a summary that was cut off "
             "would be rewarded"
         )
-    if model["hidden_size"] % model["heads"]:
+    if "pretrained" not in model and model["hidden_size"] % model["heads"]:
         raise ConfigError(
             f"{key}.model.hidden_size = {model['hidden_size']}: must be a multiple of "
             f"{key}.model.heads = {model['heads']}"
         )
+    _check_micro_batches(key, section)
     documents = section["corpus"].get("documents")
     prompts = section["evaluation"]["prompts"]
     if documents and documents["test"] < prompts:
@@ -121,6 +205,21 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
         )
     if "reward_model" in section and "preferences" in section:
         _check_pairs_left(key, section["reward_model"], section["preferences"]["pairs"])
+
+
+def _check_micro_batches(key: str, section: Mapping[str, Any]) -> None:
+    """Check that each step is cut into micro-batches without a rest."""
+    trainings = {"reward_model": section.get("reward_model"), "sft": section["sft"]}
+    for name, objective in section["alignment"]["objectives"].items():
+        trainings[f"alignment.objectives.{name}"] = objective
+    for name, training in trainings.items():
+        if not isinstance(training, Mapping) or "micro_batch_size" not in training:
+            continue
+        if training["batch_size"] % training["micro_batch_size"]:
+            raise ConfigError(
+                f"{key}.{name}.micro_batch_size = {training['micro_batch_size']}: must divide "
+                f"batch_size = {training['batch_size']}"
+            )
 
 
 def _check_pairs_left(key: str, reward_model: Mapping[str, Any], pairs: int) -> None:

@@ -49,6 +49,8 @@ def _task_seconds(task: TaskPlan) -> float:
 
 def _parameters(model: Mapping[str, Any]) -> int:
     """About how many parameters a model has."""
+    if "pretrained" in model:
+        return model["million_parameters"] * 1_000_000
     layer = 4 * model["hidden_size"] + 3 * model["intermediate_size"]
     return model["hidden_size"] * (model["vocab_size"] + model["layers"] * layer)
 
@@ -56,7 +58,13 @@ def _parameters(model: Mapping[str, Any]) -> int:
 def _training_seconds(task: TaskPlan) -> float:
     """Seconds of training, and of sampling the pairs it needs, at the measured size."""
     section = task.section
-    total = _steps_seconds("sft", section["sft"])
+    total = 0.0
+    if section["sft"] != "none":
+        total += _steps_seconds("sft", section["sft"])
+    if task.writes_demonstrations:
+        documents = section["corpus"]["documents"]
+        texts = section["demonstrations"]["rounds"] * (documents["train"] + documents["validation"])
+        total += texts * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
         total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
     if task.has_learned_reward:

@@ -3,7 +3,7 @@ import json
 import re
 from pathlib import Path
 
-from study import modules, settings
+from study import modules, settings, sources
 from study.job import gpu_present
 from study.plan import Run
 from study.provenance import source_digest
@@ -72,6 +72,8 @@ def either(names):
 
 
 ALL_TASKS = list(PLAN.tasks.values())
+# What is fetched, by the folder of the download (training/fetch.smk).
+SOURCES = sources.to_fetch(source for task in ALL_TASKS for source in task.sources)
 
 
 wildcard_constraints:

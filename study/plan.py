@@ -18,6 +18,7 @@ from study import several_rewards
 from study.baselines import Baseline
 from study.objective_checks import Declared
 from study.replicates import Replicate
+from study.sources import Source
 from study.strengths import exact, label
 
 #: Baselines are decoded from the aligned models of so many training seeds, the smallest.
@@ -117,8 +118,10 @@ class TaskPlan:
         section: its section of the config.
         study_seed: the study's seed.
         module: the module it is made with.
-        corpora: "any" if it works on any corpus, "own" if it draws its own documents.
-        corpus_files: the file of each split, for a corpus of local files.
+        corpora: "any" if it works on any corpus, "own" if it draws its own documents, "fetched" if
+            it reads published files.
+        corpus_sources: the files that the corpus reads: of each split, or by the task's names.
+        pretrained: where the pretrained model comes from that the reference starts from, or None.
         objectives: the objectives by name.
         main_objective: the one that baselines, identity checks and the curve trial start from.
         baselines: the baselines by the name of their file in eval/baselines/.
@@ -129,7 +132,8 @@ class TaskPlan:
     study_seed: int
     module: str
     corpora: str
-    corpus_files: Mapping[str, str]
+    corpus_sources: Mapping[str, Source]
+    pretrained: Source | None
     objectives: Mapping[str, ObjectivePlan]
     main_objective: ObjectivePlan
     baselines: Mapping[str, Baseline]
@@ -204,6 +208,17 @@ class TaskPlan:
     def max_new_tokens(self) -> int:
         """A sampled completion has at most this many tokens."""
         return self.section["model"]["max_new_tokens"]
+
+    @property
+    def writes_demonstrations(self) -> bool:
+        """Whether the pretrained model writes the demonstrations of SFT itself."""
+        return "demonstrations" in self.section
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every file and model of others, or of the user's own, that the task reads."""
+        models = [] if self.pretrained is None else [self.pretrained]
+        return [*self.corpus_sources.values(), *models]
 
     @property
     def has_metrics(self) -> bool:

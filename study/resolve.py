@@ -69,8 +69,12 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
         plan = plan_of(config)
         tasks = {}
         for name, task in plan.tasks.items():
-            files_by_split = checks.corpus_files(f"tasks.{name}.corpus", task.section["corpus"])
-            tasks[name] = dataclasses.replace(task, corpus_files=files_by_split)
+            key, section = f"tasks.{name}", task.section
+            tasks[name] = dataclasses.replace(
+                task,
+                corpus_sources=checks.corpus_sources(f"{key}.corpus", section["corpus"]),
+                pretrained=checks.pretrained_source(f"{key}.model", section["model"]),
+            )
         return dataclasses.replace(plan, tasks=tasks, main_task=tasks[plan.main_task.name])
     except ConfigError as error:
         print(f"config error: {_cut(str(error))}", file=sys.stderr)
@@ -108,7 +112,8 @@ def _resolve_task(
         study_seed=seed,
         module=module,
         corpora=corpora,
-        corpus_files={},
+        corpus_sources={},
+        pretrained=None,
         objectives=objectives,
         main_objective=_main_objective(section["alignment"], objectives),
         baselines=task_baselines,

@@ -150,6 +150,7 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         "minimum": f"must be at least {rule}",
         "maximum": f"must be at most {rule}",
         "enum": f"must be one of {rule}",
+        "const": f"must be {rule!r}",
         "not": f"must be none of {_excluded(rule)}",
         "minItems": "must not be empty" if rule == 1 else f"must have at least {rule} items",
         "maxItems": f"must have at most {rule} items",

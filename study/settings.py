@@ -7,6 +7,7 @@ the config must not make the models of the other betas train again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from study.objective_checks import pairs_are_sampled
@@ -124,8 +125,10 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     }
 
 
-def _named_section(task: TaskPlan, name: str) -> dict[str, Any]:
+def _named_section(task: TaskPlan, name: str) -> Any:
     """A section of the task's config, without the key that only `reading` passes on."""
+    if not isinstance(task.section[name], Mapping):
+        return task.section[name]
     section = dict(task.section[name])
     section.pop("reading_samples", None)
     return section

@@ -5,27 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import Trainer, set_seed
 
 import tasks
+from dera import chat
 from study import job
 from tasks import TaskSettings
 from tasks.rewards.learned import LearnedReward
 from training import objectives
 from training import trainer as shared
+from training.adapter import LoraSettings, lora_config
 from training.settings import OptimiserSettings, PreferenceSettings
-
-
-@job.settings_class
-class LoraSettings:
-    """The config's section `lora`: the adapter that alignment trains."""
-
-    rank: int
-    alpha: int
-    target_modules: str | list[str]
 
 
 @job.settings_class
@@ -82,6 +75,24 @@ def reward_of(settings: AlignSettings, reward_model: Path | None) -> objectives.
     return judged
 
 
+def of_asked(
+    reward: objectives.Reward, as_read: Sequence[str], asked: Sequence[str]
+) -> objectives.Reward:
+    """Return the reward for prompts as the model reads them.
+
+    Args:
+        reward: judges completions of prompts as the task writes them.
+        as_read: the prompts as the model reads them, in a chat template if there is one.
+        asked: the same prompts as the task writes them.
+    """
+    written = dict(zip(as_read, asked, strict=True))
+
+    def of_read(prompts: Sequence[str], *completions: Any) -> list[float]:
+        return reward([written[prompt] for prompt in prompts], *completions)
+
+    return of_read
+
+
 def sharpness_of(settings: AlignSettings) -> float:
     """Return the labeller's log-odds for one unit of the reward.
 
@@ -96,31 +107,25 @@ def sharpness_of(settings: AlignSettings) -> float:
     return sharpness
 
 
-def lora(settings: LoraSettings) -> LoraConfig:
-    """Return PEFT's configuration of the adapter."""
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules=settings.target_modules,
-        task_type="CAUSAL_LM",
-    )
-
-
 def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints: Path) -> Trainer:
     """Load the objective, the reference and the examples, and return the objective's trainer."""
     objective = objectives.load(settings.objective.objective or args.name)
     model, tokenizer = shared.load_model(args.reference)
     examples = Dataset.from_parquet(str(args.examples))
     columns = ["prompt"] if objective.DATA == "prompts" else ["prompt", "chosen", "rejected"]
+    asked = list(examples["prompt"])
+    as_read = chat.rendered(tokenizer, asked)
+    examples = examples.select_columns(columns)
+    examples = examples.remove_columns("prompt").add_column("prompt", as_read)
     set_seed(args.seed)
     return objective.make_trainer(
         objectives.ObjectiveInputs(
             model=model,
             tokenizer=tokenizer,
-            dataset=examples.select_columns(columns),
-            reward=reward_of(settings, args.reward_model),
+            dataset=examples,
+            reward=of_asked(reward_of(settings, args.reward_model), as_read, asked),
             beta=float(args.beta),
-            adapter=lora(settings.lora),
+            adapter=lora_config(settings.lora),
             arguments=shared.common_arguments(checkpoints, settings.objective, args.seed),
             settings=args.settings["objective"],
             max_new_tokens=settings.max_new_tokens,

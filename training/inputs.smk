@@ -1,6 +1,39 @@
 # The settings of each training, the digest of its code, and the files that it needs.
 
 
+def corpus_files(wildcards):
+    """The files that a task's corpus reads. One that is fetched again makes no data again."""
+    files = task_of(wildcards).corpus_sources.values()
+    return [ancient(sources.input_of(source)) for source in files]
+
+
+def pretrained_source(wildcards):
+    """What the pretrained model is loaded from."""
+    source = task_of(wildcards).pretrained
+    if source is None:
+        raise WorkflowError(f"the task {wildcards.task} has no pretrained model")
+    return ancient(sources.input_of(source))
+
+
+def pretrained_model(wildcards):
+    """The folder of the pretrained model, where SFT starts from one."""
+    if task_of(wildcards).pretrained is None:
+        return []
+    return f"{OF_TASK}/models/pretrained"
+
+
+def demonstrations(split):
+    """What SFT learns from: the task's own demonstrations, or those that the model wrote."""
+
+    def file(wildcards):
+        folder = f"{RESULTS}/{wildcards.task}/data"
+        if task_of(wildcards).writes_demonstrations:
+            folder += "/demonstrations"
+        return f"{folder}/{split}.parquet"
+
+    return file
+
+
 def reference_settings(wildcards):
     return text(settings.of_task(task_of(wildcards), "model", "sft"))
 

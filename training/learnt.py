@@ -6,6 +6,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import tasks
+from dera import chat
 from dera.decoding import sample_completions
 
 #: Prompts whose completions are sampled at once.
@@ -31,10 +32,11 @@ def measure(
     `finished`, the share of completions that ended by themselves, is added. A mean is over the
     prompts that the measure applies to, and a measure that applies to none is left out.
     """
+    reader = chat.for_prompts(tokenizer)
     measured: dict[str, list[float]] = {}
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
-        completions = sample_completions(model.eval(), tokenizer, batch, max_new_tokens)
+        completions = sample_completions(model.eval(), reader, batch, max_new_tokens)
         ids = completions.token_ids()
         judged = tasks.judge(task, batch, tokenizer.batch_decode(ids), ids)
         for name, values in {**judged, "finished": completions.finished()}.items():

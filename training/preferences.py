@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 
 import tasks
+from dera import chat
 from dera.decoding import sample_completions
 from study import job
 from tasks import TaskSettings
@@ -68,7 +69,8 @@ def sampled_from_reference(
     """Return at most one pair for each prompt, sampled from the model and labelled."""
     # Rows 2k and 2k + 1 hold the two completions of prompt k.
     twice = [prompt for prompt in prompts for _ in range(2)]
-    completions = sample_completions(model, tokenizer, twice, settings.max_new_tokens)
+    reader = chat.for_prompts(tokenizer)
+    completions = sample_completions(model, reader, twice, settings.max_new_tokens)
     ids = completions.token_ids()
     texts = tokenizer.batch_decode(ids)
     gold = tasks.judge(task, twice, texts, ids)["gold"]

@@ -16,6 +16,7 @@ from scipy import stats
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, set_seed
 from trl import RewardConfig, RewardTrainer
 
+from dera import chat
 from study import job
 from tasks.rewards.learned import tokens_of
 from training import trainer as shared
@@ -45,7 +46,7 @@ def tokenized(pairs: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     Prompt and completion are tokenized apart, so that the model reads the very tokens that were
     sampled and judged.
     """
-    prompts = tokenizer(list(pairs["prompt"])).input_ids
+    prompts = chat.for_prompts(tokenizer)(list(pairs["prompt"])).input_ids
     columns = {}
     for side in ("chosen", "rejected"):
         completions = tokenizer(list(pairs[side])).input_ids

@@ -12,7 +12,11 @@ from study.job import settings_class
 
 @settings_class
 class OptimiserSettings:
-    """How a model is trained: what SFT, the reward model and every objective have in common."""
+    """How a model is trained: what SFT, the reward model and every objective have in common.
+
+    A step has `batch_size` examples. It computes `micro_batch_size` of them at once, or all.
+    `gradient_checkpointing` computes activations twice, which takes time and saves memory.
+    """
 
     steps: int
     batch_size: int
@@ -21,6 +25,8 @@ class OptimiserSettings:
     warmup_steps: int
     log_every: int
     save_every: int
+    micro_batch_size: int | None = None
+    gradient_checkpointing: bool = False
 
 
 @settings_class

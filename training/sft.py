@@ -1,4 +1,7 @@
-"""Train the reference: a small Llama from scratch on the demonstrations, with TRL's SFTTrainer.
+"""Train the reference on the demonstrations, with TRL's SFTTrainer.
+
+The reference starts as a small Llama of random weights, or as a pretrained model. A pretrained
+model may also be the reference as it is (`sft: none`).
 
 The study stops here if the reference has not learnt its task: completions sampled for the
 validation prompts must reach the values in `sft.minimum`.
@@ -8,20 +11,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from datasets import Dataset
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer
 
+from dera import chat
 from study import job
 from tasks import TaskSettings
-from training import learnt
+from training import learnt, reference
 from training import trainer as shared
+from training.adapter import LoraSettings, lora_config
+from training.reference import ModelSettings, PretrainedSettings
 from training.settings import OptimiserSettings
 from training.tokenizer import train_tokenizer
 
@@ -31,25 +33,17 @@ ADAM_BETA2 = 0.95
 
 
 @job.settings_class
-class ModelSettings:
-    """The config's section `model`: the model trained from scratch, and its tokenizer."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    max_positions: int
-    max_new_tokens: int
-
-
-@job.settings_class
 class SftSettings(OptimiserSettings):
-    """The config's section `sft`; `minimum` has the smallest accepted mean of each measure."""
+    """The config's section `sft`.
+
+    `minimum` has the smallest accepted mean of each measure. Where there is `lora`, an adapter is
+    trained and merged into the reference; otherwise all weights are trained.
+    """
 
     weight_decay: float
     eval_every: int
     minimum: dict[str, float]
+    lora: LoraSettings | None = None
 
 
 @job.settings_class
@@ -57,72 +51,61 @@ class ReferenceSettings:
     """Everything that shapes the reference, except its data and its seed."""
 
     task: TaskSettings
-    model: ModelSettings
-    sft: SftSettings
+    model: ModelSettings | PretrainedSettings
+    sft: SftSettings | Literal["none"]
 
 
-def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    """Return a Llama of the asked size with random weights."""
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=settings.hidden_size,
-            intermediate_size=settings.intermediate_size,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            max_position_embeddings=settings.max_positions,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+def starting_model(
+    settings: ReferenceSettings, pretrained: Path | None, train: Dataset, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model that SFT starts from, and its tokenizer.
 
-
-def check_lengths(
-    demonstrations: Dataset, tokenizer: PreTrainedTokenizerBase, settings: ModelSettings
-) -> None:
-    """Check that the longest prompt and a completion fit into the model's positions together.
-
-    Otherwise the prompt would be cut in training and misread in decoding.
-
-    Raises:
-        ValueError: if they do not fit.
+    Args:
+        settings: those of the job.
+        pretrained: the folder of the pretrained model, where the config names one.
+        train: the demonstrations that a new tokenizer is trained on.
+        seed: seed of the weights of a new model.
     """
-    prompt_ids = tokenizer(list(demonstrations["prompt"])).input_ids
-    longest = max(map(len, prompt_ids))
-    needed = longest + settings.max_new_tokens
-    if needed > settings.max_positions:
-        raise ValueError(
-            f"model.max_positions = {settings.max_positions}: the longest prompt has {longest} "
-            f"tokens and model.max_new_tokens = {settings.max_new_tokens}, so model.max_positions "
-            f"must be at least {needed}"
-        )
+    if pretrained is not None:
+        model, tokenizer = shared.load_model(pretrained)
+        set_seed(seed)
+        return model, tokenizer
+    if isinstance(settings.model, PretrainedSettings):
+        raise ValueError("model.pretrained: --pretrained must name the folder of the model")
+    tokenizer = train_tokenizer(train, settings.model.vocab_size)
+    set_seed(seed)
+    return reference.new_model(settings.model, tokenizer), tokenizer
 
 
 def make_trainer(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     demonstrations: dict[str, Dataset],
-    settings: ReferenceSettings,
+    sft: SftSettings,
+    max_positions: int,
     checkpoints: Path,
     seed: int,
 ) -> SFTTrainer:
     """Return TRL's trainer; `demonstrations` has the splits `train` and `validation`."""
+    as_read = {}
+    for name, split in demonstrations.items():
+        prompts = chat.rendered(tokenizer, split["prompt"])
+        as_read[name] = Dataset.from_dict({"prompt": prompts, "completion": split["completion"]})
     return SFTTrainer(
         model=model,
         args=SFTConfig(
-            **shared.common_arguments(checkpoints, settings.sft, seed),
-            weight_decay=settings.sft.weight_decay,
+            **shared.common_arguments(checkpoints, sft, seed),
+            weight_decay=sft.weight_decay,
             adam_beta2=ADAM_BETA2,
-            max_length=settings.model.max_positions,
+            max_length=max_positions,
             eval_strategy="steps",
-            eval_steps=settings.sft.eval_every,
-            per_device_eval_batch_size=4 * settings.sft.batch_size,
+            eval_steps=sft.eval_every,
+            per_device_eval_batch_size=4 * (sft.micro_batch_size or sft.batch_size),
         ),
-        train_dataset=demonstrations["train"],
-        eval_dataset=demonstrations["validation"],
+        train_dataset=as_read["train"],
+        eval_dataset=as_read["validation"],
         processing_class=tokenizer,
+        peft_config=None if sft.lora is None else lora_config(sft.lora),
     )
 
 
@@ -133,28 +116,48 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--validation", type=Path, required=True, help="Parquet file of held-out demonstrations"
     )
+    parser.add_argument(
+        "--pretrained",
+        type=Path,
+        help="folder of the pretrained model to start from; without it a new model is made",
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments()
     settings = job.settings_of(args, ReferenceSettings)
-    checkpoints = shared.resume_folder(args.checkpoints, [args.train, args.validation])
+    inputs = [args.train, args.validation]
+    if args.pretrained:
+        inputs.append(args.pretrained)
+    checkpoints = shared.resume_folder(args.checkpoints, inputs)
     with job.running(f"{settings.task.name} sft", args) as progress:
-        # The tokenizer and a model of random weights.
+        # The model to start from, and its tokenizer.
         train = Dataset.from_parquet(str(args.train))
         validation = Dataset.from_parquet(str(args.validation))
-        tokenizer = train_tokenizer(train, settings.model.vocab_size)
-        check_lengths(train, tokenizer, settings.model)
-        set_seed(args.seed)
-        model = new_model(settings.model, tokenizer)
+        model, tokenizer = starting_model(settings, args.pretrained, train, args.seed)
+        prompt_ids = chat.for_prompts(tokenizer)(list(train["prompt"])).input_ids
+        reference.check_lengths(prompt_ids, settings.model)
         parameters = f"{model.num_parameters():,} parameters"
         progress.say(f"{parameters}, {len(tokenizer)} tokens, {len(train)} documents")
+        record = {"stage": "sft", "seed": args.seed, "settings": args.settings}
+        if settings.sft == "none":
+            shared.save_untrained(model, tokenizer, args.output, record)
+            return
 
-        # Training.
-        demonstrations = {"train": train, "validation": validation}
-        trainer = make_trainer(model, tokenizer, demonstrations, settings, checkpoints, args.seed)
-        seconds = shared.train(trainer, checkpoints, progress)
+        # Training. An adapter is merged, so that the reference is a whole model.
+        trainer = make_trainer(
+            model,
+            tokenizer,
+            {"train": train, "validation": validation},
+            settings.sft,
+            settings.model.max_positions,
+            checkpoints,
+            args.seed,
+        )
+        record["seconds"] = shared.train(trainer, checkpoints, progress)
+        if settings.sft.lora is not None:
+            trainer.model = trainer.model.merge_and_unload()
 
         # The study stops here if the task has not been learnt.
         task = settings.task.create()
@@ -164,15 +167,7 @@ def main() -> None:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
         progress.say(f"on validation prompts: {shown}")
         learnt.check(task.name, means, settings.sft.minimum)
-
-        record = {
-            "stage": "sft",
-            "seed": args.seed,
-            "seconds": seconds,
-            "validation": means,
-            "settings": args.settings,
-        }
-        shared.save(trainer, args.output, args.checkpoints, record)
+        shared.save(trainer, args.output, args.checkpoints, {**record, "validation": means})
 
 
 if __name__ == "__main__":

@@ -50,11 +50,13 @@ def common_arguments(checkpoints: Path, settings: OptimiserSettings, seed: int) 
     set here.
     """
     on_gpu = job.device() == "cuda"
+    at_once = settings.micro_batch_size or settings.batch_size
     return dict(
         output_dir=str(checkpoints),
         seed=seed,
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=settings.batch_size // at_once,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup_steps,
@@ -63,7 +65,7 @@ def common_arguments(checkpoints: Path, settings: OptimiserSettings, seed: int) 
         save_total_limit=2,
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        gradient_checkpointing=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
         disable_tqdm=True,
         report_to=[],
     )
@@ -148,9 +150,25 @@ def _step(checkpoint: Path) -> int:
 
 def save(trainer: Trainer, output: Path, checkpoints: Path, record: dict[str, Any]) -> None:
     """Save the model, its tokenizer and `training.json` atomically, then remove the checkpoints."""
-    with job.atomic_path(output) as folder:
-        trainer.model.save_pretrained(folder)
-        trainer.processing_class.save_pretrained(folder)
-        record = {**record, "versions": provenance.versions(), "history": trainer.state.log_history}
-        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    record = {**record, "history": trainer.state.log_history}
+    _save(trainer.model, trainer.processing_class, output, record)
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def save_untrained(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    output: Path,
+    record: dict[str, Any],
+) -> None:
+    """Save a model that needs no training, with a `training.json` of no steps."""
+    _save(model, tokenizer, output, {**record, "seconds": 0.0, "history": []})
+
+
+def _save(model: Any, tokenizer: Any, output: Path, record: dict[str, Any]) -> None:
+    """Save a model, its tokenizer and its record, all or nothing."""
+    with job.atomic_path(output) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        record = {**record, "versions": provenance.versions()}
+        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -5,7 +5,7 @@
 
 rule make_data:
     input:
-        lambda wildcards: list(task_of(wildcards).corpus_files.values()),
+        corpus_files,
     output:
         train=f"{OF_TASK}/data/train.parquet",
         validation=f"{OF_TASK}/data/validation.parquet",
@@ -20,17 +20,70 @@ rule make_data:
         seed=PLAN.seed,
         settings=lambda wildcards: text(settings.of_task(task_of(wildcards), "corpus")),
         code=lambda wildcards: code_of(task_of(wildcards), "training.data"),
-        files=lambda wildcards: text(dict(task_of(wildcards).corpus_files)),
+        files=lambda wildcards: text(
+            {name: sources.where(s) for name, s in task_of(wildcards).corpus_sources.items()}
+        ),
         folder=lambda wildcards, output: str(Path(output.train).parent),
     shell:
         "python -m training.data --settings {params.settings:q} --seed {params.seed:q}"
         " --log {log:q} --files {params.files:q} --output {params.folder:q}"
 
 
+rule load_pretrained:
+    input:
+        pretrained_source,
+    output:
+        directory(f"{OF_TASK}/models/pretrained"),
+    log:
+        f"{OF_TASK}/logs/load_pretrained.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/load_pretrained.tsv"
+    priority: 2
+    conda:
+        "../envs/environment.yaml"
+    params:
+        pretrained=lambda wildcards: sources.where(task_of(wildcards).pretrained),
+        settings=lambda wildcards: text(task_of(wildcards).section["model"]),
+        code=source_digest("training.load_pretrained"),
+    shell:
+        "python -m training.load_pretrained --settings {params.settings:q} --log {log:q}"
+        " --pretrained {params.pretrained:q} --output {output:q}"
+
+
+rule write_demonstrations:
+    input:
+        pretrained=rules.load_pretrained.output,
+        prompts=f"{OF_TASK}/data/{{split}}.parquet",
+    output:
+        f"{OF_TASK}/data/demonstrations/{{split}}.parquet",
+    log:
+        f"{OF_TASK}/logs/write_demonstrations/{{split}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/write_demonstrations/{{split}}.tsv"
+    wildcard_constraints:
+        split="train|validation",
+    priority: 2
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        seed=lambda wildcards: task_of(wildcards).seed_of("demonstrations", wildcards.split),
+        settings=lambda wildcards: text(
+            settings.of_task(task_of(wildcards), "demonstrations")
+        ),
+        code=lambda wildcards: code_of(task_of(wildcards), "training.demonstrations"),
+    shell:
+        "python -m training.demonstrations --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --pretrained {input.pretrained:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
+
+
 rule train_reference:
     input:
-        train=rules.make_data.output.train,
-        validation=rules.make_data.output.validation,
+        train=demonstrations("train"),
+        validation=demonstrations("validation"),
+        pretrained=pretrained_model,
     output:
         directory(f"{OF_TASK}/models/reference"),
     log:
@@ -47,6 +100,9 @@ rule train_reference:
         seed=PLAN.seed,
         settings=reference_settings,
         code=reference_code,
+        pretrained=lambda wildcards, input: (
+            ["--pretrained", input.pretrained] if input.pretrained else []
+        ),
         checkpoints=lambda wildcards: checkpoints(
             task_of(wildcards),
             f"reference-{PLAN.seed}",
@@ -56,7 +112,7 @@ rule train_reference:
     shell:
         "python -m training.sft --settings {params.settings:q} --seed {params.seed:q}"
         " --threads {threads} --log {log:q} --train {input.train:q}"
-        " --validation {input.validation:q}"
+        " --validation {input.validation:q} {params.pretrained:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 

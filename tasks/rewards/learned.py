@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
+from dera import chat
+
 #: Completions that are scored at once.
 BATCH = 256
 
@@ -39,7 +41,7 @@ class LearnedReward:
             finished: whether each completion ended by itself; the end-of-sequence token then
                 follows it.
         """
-        prompt_ids = self.tokenizer(list(prompts)).input_ids
+        prompt_ids = chat.for_prompts(self.tokenizer)(list(prompts)).input_ids
         rows = [
             tokens_of(self.tokenizer, *row)
             for row in zip(prompt_ids, completion_ids, finished, strict=True)
