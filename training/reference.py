@@ -103,7 +103,7 @@ def load_pretrained(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         safe = {} if options else {"use_safetensors": True}
         model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options, **safe)
-    except (ImportError, KeyError, NotImplementedError, OSError, ValueError) as error:
+    except Exception as error:  # a broken or unknown file may raise anything
         raise PretrainedError(
             f"model.pretrained: transformers cannot read {path}: {type(error).__name__}: {error}"
         ) from error

@@ -5,6 +5,7 @@ They hold sections of the config, which `config/schema.yaml` describes.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Literal
 
 from study.job import settings_class
@@ -25,8 +26,8 @@ class OptimiserSettings:
     warmup_steps: int
     log_every: int
     save_every: int
-    micro_batch_size: int | None = None
-    gradient_checkpointing: bool = False
+    micro_batch_size: int | None = field(default=None, kw_only=True)
+    gradient_checkpointing: bool = field(default=False, kw_only=True)
 
 
 @settings_class

@@ -312,7 +312,7 @@ MISTAKES = {
         "length",
         ("corpus", "kind"),
         "made_wrld",
-        r"@\.corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files'\]",
+        r"@\.corpus\.kind = 'made_wrld': must be one of \['made_world', 'local_files', 'fetched'\]",
     ),
     "corpus key": (
         "length",
@@ -330,8 +330,8 @@ MISTAKES = {
         "summarization",
         ("corpus",),
         LOCAL,
-        r"@\.corpus\.kind = 'local_files': summarization draws its own documents; only "
-        r"'made_world' is allowed",
+        r"@\.corpus\.kind = 'local_files': the task summarization cannot read such a corpus; "
+        r"allowed: 'made_world'",
     ),
     "groups": (
         "length",
@@ -529,7 +529,7 @@ def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
     config["tasks"]["lenght"] = config["tasks"].pop("length")
     refused(
         config,
-        "'lenght': there is no such module; allowed: hallucination, length, safety, summarization",
+        "'lenght': there is no such module; allowed: chat_safety, hallucination, length, safety, summarization",
     )
 
 
@@ -564,20 +564,20 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     with pytest.raises(
         schema.ConfigError, match=r"tasks\.length\.corpus\.folder: not set; .*DERA_CORPUS="
     ):
-        checks.corpus_files(key, corpus)
+        checks.corpus_sources(key, corpus)
     monkeypatch.setenv(checks.CORPUS_VARIABLE, str(tmp_path))
-    file_by_split = checks.corpus_files(key, corpus)
-    assert {split: Path(path).name for split, path in file_by_split.items()} == corpus["files"]
+    found = checks.corpus_sources(key, corpus)
+    assert {split: Path(source.path).name for split, source in found.items()} == corpus["files"]
     corpus["folder"] = str(tmp_path / "elsewhere")
     message = r"tasks\.length\.corpus\.files\.train = 'train\.jsonl\.gz': .*does not exist"
     with pytest.raises(schema.ConfigError, match=message):
-        checks.corpus_files(key, corpus)
-    assert checks.corpus_files(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
+        checks.corpus_sources(key, corpus)
+    assert checks.corpus_sources(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):
     resolved = resolve.plan_or_exit(config)
-    assert all(task.corpus_files == {} for task in resolved.tasks.values())
+    assert all(task.corpus_sources == {} for task in resolved.tasks.values())
     config["tasks"]["safety"]["model"]["heads"] = 5
     with pytest.raises(SystemExit, match="1"):
         resolve.plan_or_exit(config)
@@ -762,3 +762,107 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, capsys):
         == path.read_text().splitlines()[second - 1]
         == "        rloo:"
     )
+
+
+PRETRAINED = ("model", "pretrained")
+CHAT_FILES = ("corpus", "files")
+# key, the wrong value, and what must be said; "@" stands for the section of chat_safety
+CHAT_MISTAKES = {
+    "model of two forms": (
+        PRETRAINED,
+        {"path": "model", "hub": "owner/name"},
+        r"@\.model\.pretrained\.path = 'model': unknown key; allowed here: hub, revision",
+    ),
+    "model without a revision": (
+        PRETRAINED,
+        {"hub": "owner/name"},
+        r"@\.model\.pretrained: 'revision' is a required property",
+    ),
+    "shape of a pretrained model": (
+        ("model", "layers"),
+        3,
+        r"@\.model\.layers = 3: unknown key; allowed here: pretrained, chat",
+    ),
+    "no word about chat": (
+        ("model", "chat"),
+        REMOVED,
+        r"@\.model: 'chat' is a required property",
+    ),
+    "model that is not there": (
+        PRETRAINED,
+        {"path": "no/such/model"},
+        r"@\.model\.pretrained\.path = 'no/such/model': .*does not exist",
+    ),
+    "another word for no SFT": (("sft",), "off", r"@\.sft = 'off': must be 'none'"),
+    "demonstrations that nothing learns from": (
+        ("sft",),
+        "none",
+        r"@\.demonstrations: with sft = 'none' nothing learns from them; remove them",
+    ),
+    "no demonstrations": (
+        ("demonstrations",),
+        REMOVED,
+        r"@\.demonstrations: missing, but the task has no demonstrations of its own",
+    ),
+    "corpus of another kind": (
+        ("corpus",),
+        {"kind": "made_world", "documents": {"train": 8, "validation": 8, "test": 96}},
+        r"@\.corpus\.kind = 'made_world': the task chat_safety cannot read .*allowed: 'fetched'",
+    ),
+    "file that the task does not read": (
+        (*CHAT_FILES, "more"),
+        {"path": "README.md"},
+        r"@\.corpus\.files: names adv_bench, do_not_answer, harm_bench, more, and the task "
+        r"chat_safety reads adv_bench, do_not_answer, harm_bench",
+    ),
+    "file that is not there": (
+        (*CHAT_FILES, "adv_bench"),
+        {"path": "no/such/file"},
+        r"@\.corpus\.files\.adv_bench\.path = 'no/such/file': .*does not exist",
+    ),
+    "micro-batches that do not fill a step": (
+        ("sft", "micro_batch_size"),
+        5,
+        r"@\.sft\.micro_batch_size = 5: must divide batch_size = 16",
+    ),
+    "micro-batches of an objective": (
+        ("alignment", "objectives", "dpo", "micro_batch_size"),
+        3,
+        r"@\.alignment\.objectives\.dpo\.micro_batch_size = 3: must divide batch_size = 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAT_MISTAKES)
+def test_mistakes_about_pretrained_models_and_published_files(name, capsys):
+    config = shipped("real-mini.yaml")
+    key, value, message = CHAT_MISTAKES[name]
+    section = config["tasks"]["chat_safety"]
+    *path, last = key
+    for step in path:
+        section = section[step]
+    if value is REMOVED:
+        del section[last]
+    else:
+        section[last] = value
+    with pytest.raises(SystemExit):
+        resolve.plan_or_exit(config)
+    message = message.replace("@", r"tasks\.chat_safety")
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_model_from_scratch_needs_sft_and_writes_no_demonstrations(config):
+    section = config["tasks"]["safety"]
+    section["sft"] = "none"
+    message = r"tasks\.safety\.sft = 'none': a model that is trained from scratch needs sft"
+    with pytest.raises(schema.ConfigError, match=message):
+        resolve.plan_of(config)
+    section["sft"] = config["tasks"]["length"]["sft"]
+    section["demonstrations"] = {
+        "rounds": 1,
+        "temperature": 1,
+        "max_new_tokens": 8,
+        "batch_size": 8,
+    }
+    with pytest.raises(schema.ConfigError, match="only a pretrained model can write them"):
+        resolve.plan_of(config)

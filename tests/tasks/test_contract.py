@@ -8,8 +8,14 @@ import yaml
 
 import tasks
 from study import modules
+from study.checks import CORPORA
+from tests.pretrained import save_requests
 
-LAPTOP = yaml.safe_load((Path(__file__).parents[2] / "config" / "laptop.yaml").read_text())["tasks"]
+ROOT = Path(__file__).parents[2]
+LAPTOP = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())["tasks"]
+#: Tasks whose data are published files, and not in the default study.
+OF_FILES = {"chat_safety"}
+SETTINGS = {name: section["settings"] for name, section in LAPTOP.items()} | {"chat_safety": {}}
 NAN = math.nan
 INF = math.inf
 
@@ -33,14 +39,19 @@ def judge(verdict):
     return tasks.judge(Stub(verdict), ["a", "b"], [" x", " y"], [[1], [2]])
 
 
-def small_splits(name, **sizes):
-    """Splits of a task of the default study."""
-    task = tasks.create(name, LAPTOP[name]["settings"])
-    return task.splits({"kind": "made_world", "documents": sizes}, {}, seed=5)
+def small_splits(name, files, **sizes):
+    """Splits of a task; `files` are what a task of published files reads."""
+    task = tasks.create(name, SETTINGS[name])
+    return task.splits({"kind": "made_world", "documents": sizes}, files, seed=5)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return save_requests(tmp_path, 120)
 
 
 def has_own_corpus(name):
-    return modules.constant(f"tasks.{name}", "CORPUS", ("any", "own")) == "own"
+    return modules.constant(f"tasks.{name}", "CORPUS", tuple(CORPORA)) == "own"
 
 
 @pytest.mark.parametrize(
@@ -98,22 +109,24 @@ def test_wrong_settings_are_refused_with_the_task_and_the_bad_value(name, settin
 
 
 def test_the_default_study_has_every_task():
-    assert set(LAPTOP) == set(tasks.available()) == set(modules.names("tasks"))
+    assert set(LAPTOP) | OF_FILES == set(tasks.available()) == set(modules.names("tasks"))
 
 
 @pytest.mark.parametrize("name", tasks.available())
-def test_a_task_of_the_default_study_keeps_the_contract(name):
-    assert modules.constant(f"tasks.{name}", "CORPUS", ("any", "own"))
-    task = tasks.create(name, LAPTOP[name]["settings"])
+def test_a_task_keeps_the_contract(name, files):
+    assert modules.constant(f"tasks.{name}", "CORPUS", tuple(CORPORA))
+    task = tasks.create(name, SETTINGS[name])
     assert task.name == name
 
     # The splits have the asked sizes, and no prompt is in two of them.
     sizes = {"train": 150, "validation": 40, "test": 10}
-    splits = small_splits(name, **sizes)
+    splits = small_splits(name, files, **sizes)
     assert {split: len(rows) for split, rows in splits.items()} == sizes
     prompts = [prompt for split in splits.values() for prompt in split["prompt"]]
     completions = [completion for split in splits.values() for completion in split["completion"]]
     assert len(set(prompts)) == 200
+    if name in OF_FILES:
+        completions = [["Take a good book.", "I can't help with that."][i % 2] for i in range(200)]
 
     # The reward differs, or it would teach nothing, and demonstrations are in the task's language.
     ids = [list(range(len(text.split()))) for text in completions]
@@ -129,11 +142,11 @@ def test_a_task_of_the_default_study_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("name", [name for name in tasks.available() if has_own_corpus(name)])
-def test_a_task_with_its_own_corpus_refuses_prompts_of_other_tasks(name):
-    task = tasks.create(name, LAPTOP[name]["settings"])
+def test_a_task_with_its_own_corpus_refuses_prompts_of_other_tasks(name, files):
+    task = tasks.create(name, SETTINGS[name])
     for other_name in tasks.available():
         if other_name == name:
             continue
-        [row] = small_splits(other_name, test=1)["test"]
+        [row] = small_splits(other_name, files, train=1, validation=1, test=1)["test"]
         with pytest.raises(tasks.TaskError, match=f"task {name}: judge raised ValueError"):
             tasks.judge(task, [row["prompt"]], [row["completion"]], [[0]])
