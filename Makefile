@@ -6,7 +6,7 @@ CONFIG ?= config/laptop.yaml
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke test bench report criteria publish replicate unlock lint lock clean help
+.PHONY: figures smoke real test bench report criteria publish replicate unlock lint lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -16,6 +16,9 @@ figures: $(STAMP) ## the default study: train, realign, compare, draw (results/l
 
 smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
 	$(RUN) snakemake figures --cores $(CORES) --configfile config/smoke.yaml
+
+real: $(STAMP) ## the chat study on a real chat model, which is fetched once (results/real-mini)
+	$(RUN) snakemake figures --cores $(CORES) --configfile config/real-mini.yaml
 
 test: $(STAMP) ## unit and workflow tests, by two workers (tests/conftest.py)
 	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

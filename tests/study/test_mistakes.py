@@ -529,7 +529,8 @@ def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
     config["tasks"]["lenght"] = config["tasks"].pop("length")
     refused(
         config,
-        "'lenght': there is no such module; allowed: chat_safety, hallucination, length, safety, summarization",
+        "'lenght': there is no such module; "
+        "allowed: chat_safety, hallucination, length, safety, summarization",
     )
 
 
