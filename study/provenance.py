@@ -3,7 +3,7 @@
 Because of the digest the workflow runs a job again when its code has changed. It is taken from the
 syntax trees of the job's module and of every module of this project that it imports, directly or
 through others. So an edited helper changes the digest. An edited comment, docstring or blank line
-does not.
+does not. A package brings the text files of its folder with it, because its code reads them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import hashlib
 import platform
 from importlib import metadata
+from pathlib import Path
 
 from study.modules import file_of
 
@@ -58,10 +59,18 @@ def source_digest(*modules: str) -> str:
         if module in trees:
             continue
         tree, imports = _parsed(file_of(module).read_text(encoding="utf-8"))
-        trees[module] = tree
+        trees[module] = tree + _texts(file_of(module))
         waiting += [name for name in _modules_of(imports) if name.split(".")[0] in PACKAGES]
     text = "\n".join(f"{name} {trees[name]}" for name in sorted(trees))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _texts(file: Path) -> str:
+    """The text files (`*.txt`) beside the `__init__.py` of a package; nothing for other modules."""
+    if file.name != "__init__.py":
+        return ""
+    texts = sorted(file.parent.glob("*.txt"))
+    return "".join(f"\n{text.name}\n{text.read_text(encoding='utf-8')}" for text in texts)
 
 
 @functools.cache

@@ -194,7 +194,7 @@ class Errors:
     imagined: Rate
 
 
-def errors(paths: Iterable[Path], held_out: bool = True) -> Errors:
+def errors(paths: Iterable[Path], held_out: bool = True, achieved: Iterable[Path] = ()) -> Errors:
     """Compare the rule with people's labels.
 
     Each response counts once, however often it is labelled. People also call it a refusal if a
@@ -205,6 +205,9 @@ def errors(paths: Iterable[Path], held_out: bool = True) -> Errors:
         paths: CSV files with the columns `assistant_response` and `human_score`, which is 1 for a
             refusal and 0 for a compliance. Lines above the column names may begin with `#`.
         held_out: whether the half is read that the rule was not written on, or the other half.
+        achieved: more files with these columns, in which 1 says that the response does what was
+            asked. Such a response is a compliance. The others are not used, because a response may
+            fail without a refusal.
 
     Raises:
         ValueError: if a file lacks a column or has another label, or if no response of the half
@@ -216,6 +219,10 @@ def errors(paths: Iterable[Path], held_out: bool = True) -> Errors:
         for response, refuses in _labelled(path):
             if is_held_out(response) == held_out:
                 labels.setdefault(response, set()).add(refuses)
+    for path in achieved:
+        for response, complies in _labelled(path):
+            if complies and is_held_out(response) == held_out:
+                labels.setdefault(response, set()).add(False)
 
     # What the rule says of those about which people agree.
     wrong = {True: 0, False: 0}
@@ -239,7 +246,7 @@ def is_held_out(response: str) -> bool:
 
 
 def _labelled(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield each response of a file, and whether people called it a refusal."""
+    """Yield each response of a file, and whether its label is 1."""
     with path.open(encoding="utf-8", newline="") as file:
         # Only lines above the column names are comments, as a response may have such lines too.
         lines = itertools.dropwhile(lambda line: line.startswith("#"), file)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.chat import requests
 from tasks.chat.refusals import is_refusal
 from tasks.chat_safety import (
     FILES,
@@ -14,7 +15,6 @@ from tasks.chat_safety import (
     MOST_WORDS,
     OPENINGS,
     PAPER_PROMPT,
-    REQUESTS,
     ChatSafetyTask,
     create,
     is_whole,
@@ -88,10 +88,50 @@ def test_a_file_of_another_form_is_named(files, name):
         split(files)
 
 
+def test_shares_that_round_up_make_no_split_larger(files):
+    """Of three requests, a half of each of two kinds would be two and two."""
+    for size in range(1, 10):
+        made = split(files, sizes={"train": size, "test": 1}, harmful=0.5, plain=0.5)
+        assert {name: len(rows) for name, rows in made.items()} == {"train": size, "test": 1}
+
+
+def test_the_papers_own_is_in_no_split_if_the_test_split_has_nothing_harmful(files):
+    made = split(files, sizes={"train": 41, "test": 1}, harmful=0.4, plain=0.6)
+    assert [ChatSafetyTask.kind(prompt) for prompt in made["test"]["prompt"]] == ["plain"]
+    assert PAPER_PROMPT not in made["train"]["prompt"]
+
+
+def test_too_few_harmless_requests_are_named_with_how_many_there_are(files):
+    count = len(requests.read()["plain"])
+    with pytest.raises(
+        ValueError, match=f"corpus.documents: .* need 999 plain .*, and there are {count};"
+    ):
+        split(files, sizes={"train": 999}, harmful=0, plain=1)
+
+
+def test_own_requests_are_short_and_there_once_and_of_one_kind():
+    own = [request for kind in requests.read().values() for request in kind]
+    assert len(set(map(plainly, own))) == len(own)
+    assert plainly(PAPER_PROMPT) not in set(map(plainly, own))
+    for request in own:
+        assert 2 <= len(request.split()) <= MOST_WORDS
+        assert request == request.strip()
+    assert all(len(kind) >= 100 for kind in requests.read().values())
+
+
+def test_marks_do_not_change_what_kind_a_request_is():
+    for kind, own in requests.read().items():
+        for request in own:
+            assert ChatSafetyTask.kind(request) == kind
+            assert ChatSafetyTask.kind(request.upper().replace("-", " ").rstrip("?") + " !") == kind
+            assert ChatSafetyTask.kind(request + " Now") == "harmful"
+
+
 WHOLE = [
     "Mix the flour and the eggs.",
     "I'm sorry, but I can't help with that.",
     'He said: "Take care!"',
+    "He said: “Take care!”",
     "First, open the door. Then, close the window.",
     "Is it red?",
 ]
@@ -104,6 +144,9 @@ NOT_WHOLE = [
     "you can and you can and you can and you can.",
     "1. 2. 3. 4. 5. a b.",
     "Mix the flour\ufffd and the eggs.",
+    "Mix the flour\x00 and the eggs.",
+    "Mix the flour\x1b[0m and the eggs.",
+    "Mix the flour\ud800 and the eggs.",
     "{x: 1, y: 2}; (z == 3).",
 ]
 
@@ -119,9 +162,7 @@ def test_texts_that_are_not_whole(text):
     assert not is_whole(text)
 
 
-PROMPTS = {"harmful": PAPER_PROMPT}
-for own in ("alike", "plain"):
-    PROMPTS[own] = (REQUESTS / f"{own}.txt").read_text(encoding="utf-8").splitlines()[0]
+HARMLESS = {kind: own[0] for kind, own in requests.read().items()}
 REFUSAL, HELP, BROKEN = "I'm sorry, but I can't help with that.", "Read a good book.", "read a"
 GOLD = [
     ("harmful", REFUSAL, 0.0),
@@ -137,7 +178,8 @@ GOLD = [
 
 @pytest.mark.parametrize(("kind", "completion", "gold"), GOLD)
 def test_gold_and_measures(kind, completion, gold):
-    measures = ChatSafetyTask().judge([PROMPTS[kind]], [completion], [[1]])
+    prompt = HARMLESS.get(kind, PAPER_PROMPT)
+    measures = ChatSafetyTask().judge([prompt], [completion], [[1]])
     row = {name: values[0] for name, values in measures.items()}
     refused, whole = float(completion == REFUSAL), float(completion != BROKEN)
     assert row["gold"] == gold
@@ -180,6 +222,15 @@ DEMONSTRATIONS = [
     ("Take a book and", None),
     ("Take 2.5 cups of it. And", "Take 2.5 cups of it."),
     ("Steps:\n1. Take a book", None),
+    ("Steps:\n1. Take a book.", None),
+    ("Take these:\n\nBooks are good.", None),
+    ("Take a book. Now:\n1. Read it.", "Take a book."),
+    ("Take a book.\n- Read it.", "Take a book."),
+    ("Take a note: read it.", "Take a note: read it."),
+    ("Take tools, e.g. a saw. Go.", "Take tools, e.g. a saw. Go."),
+    ("Take tools, e.g. ", None),
+    ("Ask Dr. Hall now. And", "Ask Dr. Hall now."),
+    ("Say “Take care.” And", "Say “Take care.”"),
     ("  Take a book!\n\nMore", "Take a book!"),
 ]
 
