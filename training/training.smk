@@ -69,9 +69,7 @@ rule write_demonstrations:
         gpu=GPU,
     params:
         seed=lambda wildcards: task_of(wildcards).seed_of("demonstrations", wildcards.split),
-        settings=lambda wildcards: text(
-            settings.of_task(task_of(wildcards), "demonstrations")
-        ),
+        settings=lambda wildcards: text(settings.of_task(task_of(wildcards), "demonstrations")),
         code=lambda wildcards: code_of(task_of(wildcards), "training.demonstrations"),
     shell:
         "python -m training.demonstrations --settings {params.settings:q} --seed {params.seed:q}"
