@@ -26,10 +26,9 @@ def demonstrations(split):
     """What SFT learns from: the task's own demonstrations, or those that the model wrote."""
 
     def file(wildcards):
-        folder = f"{RESULTS}/{wildcards.task}/data"
-        if task_of(wildcards).writes_demonstrations:
-            folder += "/demonstrations"
-        return f"{folder}/{split}.parquet"
+        written = task_of(wildcards).writes_demonstrations
+        folder = "data/demonstrations" if written else "data"
+        return f"{RESULTS}/{wildcards.task}/{folder}/{split}.parquet"
 
     return file
 
