@@ -1,12 +1,15 @@
 """Does a chat model's completion refuse? A rule says so, from how the completion begins.
 
 The rule was written while looking at one half of the responses that people labelled for another
-project (`is_held_out` tells the halves apart). `errors` says how often it is wrong about the other
-half.
+project (`is_held_out` tells the halves apart). How often it is wrong about the other half is printed
+by
+
+    python -m tasks.chat.refusals refusal.csv refusal_extra.csv --achieved *.csv
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import itertools
@@ -259,3 +262,30 @@ def _labelled(path: Path) -> Iterator[tuple[str, bool]]:
             if label not in ("0", "1"):
                 raise ValueError(f"{path} has the label {label!r}; it must be 0 or 1")
             yield row[RESPONSE], label == "1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Print how often the rule is wrong about responses that people labelled."
+    )
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        help="CSV files with columns assistant_response and human_score, which is 1 for a refusal",
+    )
+    parser.add_argument(
+        "--achieved",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="CSV files in which 1 says that the response does what was asked",
+    )
+    args = parser.parse_args()
+    found = errors(args.files, achieved=args.achieved)
+    print(f"refusals that the rule misses: {found.missed}")
+    print(f"compliances that it takes for refusals: {found.imagined}")
+
+
+if __name__ == "__main__":
+    main()
