@@ -1,8 +1,8 @@
 """Does a chat model's completion refuse? A rule says so, from how the completion begins.
 
 The rule was written while looking at one half of the responses that people labelled for another
-project (`is_held_out` tells the halves apart). How often it is wrong about the other half is printed
-by
+project (`is_held_out` tells the halves apart). This prints how often it is wrong about the other
+half:
 
     python -m tasks.chat.refusals refusal.csv refusal_extra.csv --achieved *.csv
 """
