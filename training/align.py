@@ -18,6 +18,7 @@ from tasks.rewards.learned import LearnedReward
 from training import objectives
 from training import trainer as shared
 from training.adapter import LoraSettings, lora_config
+from training.log_probs import CHOSEN_LOGP, REJECTED_LOGP
 from training.settings import OptimiserSettings, PreferenceSettings
 
 
@@ -112,7 +113,9 @@ def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints:
     objective = objectives.load(settings.objective.objective or args.name)
     model, tokenizer = shared.load_model(args.reference)
     examples = Dataset.from_parquet(str(args.examples))
-    columns = ["prompt"] if objective.DATA == "prompts" else ["prompt", "chosen", "rejected"]
+    columns = ["prompt"]
+    if objective.DATA == "preferences":
+        columns += ["chosen", "rejected", CHOSEN_LOGP, REJECTED_LOGP]
     asked = list(examples["prompt"])
     as_read = chat.rendered(tokenizer, asked)
     examples = examples.select_columns(columns)

@@ -4,6 +4,9 @@
 (`tasks.rewards.labeller`) says which is better. A pair of equal utility teaches nothing and is left
 out. A pair with a completion that did not end in time is left out too.
 
+The table has the log-probabilities of sampled completions under the reference. Sampling computes
+them anyway, and DPO needs them at every beta.
+
 `task`: the task writes both completions, and which is better is exact. The reference did not write
 them, so these pairs can teach a reward model, and not an objective such as DPO.
 """
@@ -24,6 +27,7 @@ from study import job
 from tasks import TaskSettings
 from tasks.rewards import labeller
 from training import trainer as shared
+from training.log_probs import CHOSEN_LOGP, REJECTED_LOGP, SampledLogProbs
 from training.settings import PreferenceSettings
 
 Rows = list[dict[str, Any]]
@@ -70,7 +74,11 @@ def sampled_from_reference(
     # Rows 2k and 2k + 1 hold the two completions of prompt k.
     twice = [prompt for prompt in prompts for _ in range(2)]
     reader = chat.for_prompts(tokenizer)
-    completions = sample_completions(model, reader, twice, settings.max_new_tokens)
+    log_probs = SampledLogProbs(len(twice))
+    completions = sample_completions(
+        model, reader, twice, settings.max_new_tokens, on_step=log_probs.add
+    )
+    logps = log_probs.together().sum(1).tolist()
     ids = completions.token_ids()
     texts = tokenizer.batch_decode(ids)
     gold = tasks.judge(task, twice, texts, ids)["gold"]
@@ -93,7 +101,8 @@ def sampled_from_reference(
             continue
         first_is_better = labeller.prefers_first(rng, utilities[i], utilities[j])
         better, worse = (i, j) if first_is_better else (j, i)
-        rows.append(_row(twice[i], (texts[better], texts[worse]), (gold[better], gold[worse])))
+        row = _row(twice[i], (texts[better], texts[worse]), (gold[better], gold[worse]))
+        rows.append(row | {CHOSEN_LOGP: logps[better], REJECTED_LOGP: logps[worse]})
     return rows
 
 

@@ -22,6 +22,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
 from dera.decoding import sample_completions
+from training.log_probs import SampledLogProbs
 from training.shared_prompts import share_prompts
 
 
@@ -36,7 +37,7 @@ class _Sampling:
     def _sample(self: Any, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return the tokens of one completion a prompt, its end-of-sequence token included."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        log_probs = _LogProbs(len(prompt_ids))
+        log_probs = SampledLogProbs(len(prompt_ids))
         with merged(model) if self._in_full_precision() else nullcontext():
             completions = sample_completions(
                 model,
@@ -152,25 +153,6 @@ class GRPOTrainer(_Sampling, trl.GRPOTrainer):
         self, prompt_ids: Any, *_: Any, **__: Any
     ) -> tuple[list[list[int]], None]:
         return self._sample(prompt_ids), None  # no log-probabilities: TRL scores what it needs
-
-
-class _LogProbs:
-    """Collects the log-probabilities of sampled tokens, step by step."""
-
-    def __init__(self, rows: int):
-        self._rows = rows
-        self._columns: list[Tensor] = []
-
-    def add(self, rows: Tensor, output: Any, chosen: Tensor) -> None:
-        """Keep those of one step. It is an `on_step` for `sample_completions`."""
-        log_probs = output.logits[:, -1].float().log_softmax(-1)
-        column = log_probs.new_zeros(self._rows)
-        column[rows] = log_probs.gather(-1, chosen[:, None])[:, 0]
-        self._columns.append(column)
-
-    def together(self) -> Tensor:
-        """Return all of them, shape (rows, steps)."""
-        return torch.stack(self._columns, 1)
 
 
 @contextmanager

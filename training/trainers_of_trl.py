@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from trl import DPOConfig, DPOTrainer, GRPOTrainer, RLOOTrainer
 
 from training import sampling
+from training.log_probs import CHOSEN_LOGP
 from training.objectives import ObjectiveInputs
 
 Trainer = TypeVar("Trainer")
@@ -22,18 +24,27 @@ FASTER: dict[Any, Any] = {
 def pair_trainer(inputs: ObjectiveInputs, loss: str, beta: float) -> DPOTrainer:
     """Return TRL's DPOTrainer, whose reference is the model with the adapter off.
 
+    In full precision the reference reads nothing: its log-probabilities are those that were found
+    when the pairs were sampled. In half precision the policy's are rounded, and the reference's
+    must be rounded alike.
+
     Args:
         inputs: what the objective was given.
         loss: TRL's name of the loss.
         beta: TRL's own `beta`, which the objective derives from `inputs.beta`.
     """
-    return DPOTrainer(
+    trainer = DPOTrainer(
         model=inputs.model,
         args=DPOConfig(**inputs.arguments, beta=beta, loss_type=[loss], max_length=None),
         train_dataset=inputs.dataset,
         processing_class=inputs.tokenizer,
         peft_config=inputs.adapter,
     )
+    # TRL's own argument would compute them here, once for each training.
+    full_precision = inputs.model.dtype == torch.float32 and not inputs.arguments["bf16"]
+    if full_precision and CHOSEN_LOGP in inputs.dataset.column_names:
+        trainer.precompute_ref_logps = True
+    return trainer
 
 
 def sampling_trainer(

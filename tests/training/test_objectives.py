@@ -135,6 +135,33 @@ def test_the_loss_of_a_pair_is_the_one_described(trainer_of, name):
     assert loss_of(trainer, batch) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["dpo", "slic", "ipo"])
+def test_log_probabilities_under_the_reference_are_used_where_the_pairs_have_them(inputs, name):
+    """The reference then reads nothing, and numbers that are wrong on purpose change the loss."""
+    wrong = [1.0, -2.0, 0.5, 3.0]
+    trainer = objectives.load(name).make_trainer(
+        inputs(PAIRS | {"ref_chosen_logps": wrong, "ref_rejected_logps": wrong[::-1]})
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    completion = batch["completion_mask"]
+    with torch.no_grad():
+        logits = trainer.model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    log_probs = logits.double().log_softmax(-1)[:, :-1]
+    tokens = log_probs.gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+    policy = (tokens * completion[:, 1:]).sum(-1).numpy()
+    reference = torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]]).numpy()
+    assert sorted(reference.tolist()) == sorted(2 * wrong)
+    expected = pair_losses(name, policy - reference, completion.sum(-1).numpy())
+    assert loss_of(trainer, batch) == pytest.approx(expected, rel=1e-4)
+
+
+def test_in_half_precision_the_reference_reads_the_pairs_itself(inputs):
+    given = inputs(PAIRS | {"ref_chosen_logps": [1.0] * 4, "ref_rejected_logps": [2.0] * 4})
+    given.arguments["bf16"] = True
+    trainer = objectives.load("dpo").make_trainer(given)
+    assert not trainer.precompute_ref_logps
+
+
 def test_batches_of_kto_have_desirable_and_undesirable_completions(inputs):
     many = {name: column * 100 for name, column in PAIRS.items()}
     trainer = objectives.load("kto").make_trainer(inputs(many))

@@ -4,9 +4,12 @@ The whole job runs, with a model of no weights and completions that the tests dr
 """
 
 import json
+import math
 import random
+from types import SimpleNamespace
 
 import pytest
+import torch
 from datasets import Dataset
 from scipy import special, stats
 
@@ -108,9 +111,14 @@ def draw(run_job, tokenizer, monkeypatch):
             ids_of[SPLIT] = tokenizer.convert_tokens_to_ids(["Ġ", "A", "Ġ", "c", "a", "t"])
             assert tokenizer(tokenizer.decode(ids_of[SPLIT])).input_ids != ids_of[SPLIT]
 
-        def sample(model, tokenizer, prompts, max_new_tokens):
+        def sample(model, tokenizer, prompts, max_new_tokens, on_step):
             assert max_new_tokens == 36
             drawn = [rng.choice(texts) for _ in prompts]
+            # Of two tokens, each row chooses the first, whose log-probability is that of its text.
+            others = [math.log(math.expm1(-log_probability(text))) for text in drawn]
+            logits = torch.tensor([[[0.0, other]] for other in others])
+            rows = torch.arange(len(drawn))
+            on_step(rows, SimpleNamespace(logits=logits), torch.zeros_like(rows))
             sampled.extend(zip(prompts, drawn, strict=True))
             return Drawn([ids_of[text] for text in drawn], [text != CUT for text in drawn])
 
@@ -123,6 +131,11 @@ def draw(run_job, tokenizer, monkeypatch):
     return run
 
 
+def log_probability(text):
+    """The log-probability, in nats, of which the stub says that a text has it."""
+    return -0.1 * len(text)
+
+
 def drawn_pairs(sampled):
     """The prompt and the two texts of each pair that was sampled."""
     pairs = []
@@ -130,6 +143,14 @@ def drawn_pairs(sampled):
         assert prompt == same_prompt
         pairs.append((prompt, first, second))
     return pairs
+
+
+def test_each_completion_of_a_pair_has_its_own_log_probability_under_the_reference(draw):
+    rows, _ = draw([GOOD, LONG, LONGER], sharpness=1)
+    assert len({row["chosen"] for row in rows}) == 3
+    for row in rows:
+        for side in ("chosen", "rejected"):
+            assert row[f"ref_{side}_logps"] == pytest.approx(log_probability(row[side]), rel=1e-5)
 
 
 def test_pairs_of_equal_gold_are_left_out_and_pairs_with_a_completion_of_no_use(draw):

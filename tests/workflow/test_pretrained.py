@@ -10,6 +10,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -90,6 +91,19 @@ def study(tmp_path_factory, warm_environment) -> Study:
     return study
 
 
+def log_probability(folder, prompt: str, completion: str) -> float:
+    """Of a completion and the end of its turn, by one forward after the whole chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    turns = [{"role": "user", "content": prompt}]
+    begun = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    before = len(tokenizer(begun).input_ids)
+    ids = tokenizer(begun + completion + tokenizer.eos_token, return_tensors="pt").input_ids
+    with torch.no_grad():
+        log_probs = model(ids).logits[0, before - 1 : -1].log_softmax(-1)
+    return log_probs.gather(-1, ids[0, before:, None]).sum().item()
+
+
 def test_the_pretrained_model_is_the_one_that_was_named(study):
     models = study.results / "chat_safety/models"
     named = AutoModelForCausalLM.from_pretrained(study.folder / "model").state_dict()
@@ -107,24 +121,26 @@ def test_preference_pairs_are_completions_of_what_the_user_wrote(study):
         assert (pairs["chosen_gold"] != pairs["rejected_gold"]).all()
 
 
+def test_pairs_have_the_log_probabilities_that_the_reference_gives_them(study):
+    task = study.results / "chat_safety"
+    pairs = pd.read_parquet(task / "data/preferences/seed=1.parquet").head(3)
+    for _, row in pairs.iterrows():
+        for side in ("chosen", "rejected"):
+            expected = log_probability(task / "models/reference", row["prompt"], row[side])
+            assert row[f"ref_{side}_logps"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_every_policy_is_compared_and_decoded_in_the_chat_template(study):
     task = study.results / "chat_safety"
     policies = pd.read_csv(task / "tables/policies.csv")
     assert set(policies["kind"]) == {"reference", "retrained", "dera"}
 
     # The log-probability of a completion is that of the model after the whole template.
-    tokenizer = AutoTokenizer.from_pretrained(task / "models/reference")
-    model = AutoModelForCausalLM.from_pretrained(task / "models/reference").eval()
-    row = pd.read_parquet(task / "samples/reference/completions.parquet").iloc[0]
+    samples = pd.read_parquet(task / "samples/reference/completions.parquet")
+    row = samples[samples["finished"]].iloc[0]
     prompt = pd.read_parquet(task / "data/test.parquet")["prompt"][row["prompt_id"]]
-    turns = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    begun = tokenizer(text, return_tensors="pt").input_ids
-    ids = [*row["token_ids"], *[tokenizer.eos_token_id] * bool(row["finished"])]
-    whole = begun.new_tensor([[*begun[0].tolist(), *ids]])
-    log_probs = model(whole).logits[0, begun.shape[1] - 1 : -1].log_softmax(-1)
-    total = log_probs.gather(-1, begun.new_tensor(ids)[:, None]).sum().item()
-    assert row["logp_reference"] == pytest.approx(total, abs=1e-3)
+    expected = log_probability(task / "models/reference", prompt, row["completion"])
+    assert row["logp_reference"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_what_was_said_of_the_model_is_in_the_claims(study):

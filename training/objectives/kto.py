@@ -26,7 +26,8 @@ def make_trainer(inputs: ObjectiveInputs) -> KTOTrainer:
     """Return TRL's KTOTrainer, whose reference is the model with the adapter off."""
     # TRL reads the rows in their order, and `unpair_preference_dataset` puts all chosen completions
     # before the first rejected one. So the rows are shuffled here.
-    rows = unpair_preference_dataset(inputs.dataset).shuffle(seed=inputs.arguments["seed"])
+    pairs = inputs.dataset.select_columns(["prompt", "chosen", "rejected"])
+    rows = unpair_preference_dataset(pairs).shuffle(seed=inputs.arguments["seed"])
     return KTOTrainer(
         model=inputs.model,
         args=KTOConfig(**inputs.arguments, beta=inputs.sharpness * inputs.beta, max_length=None),
