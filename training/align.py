@@ -118,14 +118,13 @@ def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints:
         columns += ["chosen", "rejected", CHOSEN_LOGP, REJECTED_LOGP]
     asked = list(examples["prompt"])
     as_read = chat.rendered(tokenizer, asked)
-    examples = examples.select_columns(columns)
-    examples = examples.remove_columns("prompt").add_column("prompt", as_read)
+    table = {name: list(examples[name]) for name in columns} | {"prompt": as_read}
     set_seed(args.seed)
     return objective.make_trainer(
         objectives.ObjectiveInputs(
             model=model,
             tokenizer=tokenizer,
-            dataset=examples,
+            dataset=Dataset.from_dict(table),
             reward=of_asked(reward_of(settings, args.reward_model), as_read, asked),
             beta=float(args.beta),
             adapter=lora_config(settings.lora),

@@ -13,7 +13,13 @@ from study.plan import Run
 from study.strengths import label
 
 ROOT = Path(__file__).parents[2]
-CORPORA = {"length": "any", "summarization": "own", "hallucination": "own", "safety": "own"}
+CORPORA = {
+    "length": "any",
+    "summarization": "own",
+    "hallucination": "own",
+    "safety": "own",
+    "chat_safety": "fetched",
+}
 DECLARED = {
     "rloo": ("prompts", "known"),
     "grpo": ("prompts", "unknown"),
@@ -212,7 +218,7 @@ def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
         declared[name] = (data, modules.constant(module, "OPTIMUM", ("known", "unknown")))
     assert declared == DECLARED
     corpora = {
-        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own"))
+        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own", "fetched"))
         for name in modules.names("tasks")
     }
     assert corpora == CORPORA

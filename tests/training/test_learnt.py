@@ -58,6 +58,8 @@ def test_a_mean_is_over_the_prompts_that_the_measure_applies_to(monkeypatch):
             }
 
     class Tokenizer:
+        chat_template = None
+
         def batch_decode(self, ids):
             return [str(row[0]) for row in ids]
 

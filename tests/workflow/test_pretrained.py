@@ -133,7 +133,7 @@ def test_pairs_have_the_log_probabilities_that_the_reference_gives_them(study):
 def test_every_policy_is_compared_and_decoded_in_the_chat_template(study):
     task = study.results / "chat_safety"
     policies = pd.read_csv(task / "tables/policies.csv")
-    assert set(policies["kind"]) == {"reference", "retrained", "dera"}
+    assert {"reference", "retrained", "dera"} <= set(policies["kind"])
 
     # The log-probability of a completion is that of the model after the whole template.
     samples = pd.read_parquet(task / "samples/reference/completions.parquet")
@@ -145,7 +145,7 @@ def test_every_policy_is_compared_and_decoded_in_the_chat_template(study):
 
 def test_what_was_said_of_the_model_is_in_the_claims(study):
     claims = json.loads((study.results / "claims.json").read_text())
-    found = {claim["id"]: claim["verdict"] for claim in claims["claims"]}
+    found = {claim["id"]: claim["verdict"] for claim in claims}
     assert found["chat_safety-refusal-dpo"] == "not tested here"
 
 
