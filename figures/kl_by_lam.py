@@ -62,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         of_objective = table[table["objective"] == objective]
         for axes, reader in zip(column, rows, strict=True):
             of_anchor = of_objective["anchor"].eq(anchor) | of_objective["anchor"].isna()
-            axes.set_title(f"{style.objective_name(objective)}, anchor β₀ = {anchor:g}, {reader}")
+            axes.set_title(f"{style.objective_name(objective)}, anchor β₀ = {anchor:g},\n{reader}")
             if of_objective["reader"].eq(reader).any():
                 _panel(axes, of_objective[of_anchor], reader, colors)
             else:

@@ -47,7 +47,8 @@ def panels():
     def draw(made: pd.DataFrame) -> dict:
         figure = kl_by_lam.draw({"kl_by_lam": made})
         figure.canvas.draw()
-        return {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+        visible = [axes for axes in figure.axes if axes.get_visible()]
+        return {axes.get_title().replace("\n", " "): axes for axes in visible}
 
     yield draw
     plt.close("all")
