@@ -93,8 +93,8 @@ def summary(rows: Sequence[Row]) -> str:
 def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
     """Return the table of what the paper claims, with one number of each run.
 
-    A verdict is that of all runs together. The numbers are those of one claim, the one that is
-    furthest from being reproduced.
+    A verdict is that of all runs together. The numbers are those of one claim: of those that have a
+    number in every run, if there are any, the one that is furthest from being reproduced.
 
     Args:
         names: the names of the runs.
@@ -110,11 +110,20 @@ def papers_claims(names: Sequence[str], runs: Sequence[Sequence[dict[str, Any]]]
     header = ["the paper claims", "our verdicts", *(f"`{name}`" for name in names), "claim"]
     lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
     for text, ours in of_paper(claims_together):
-        shown = furthest(ours)
+        measured = [claim for claim in ours if _has_numbers(claim, by_key)]
+        shown = furthest(measured or ours)
         numbers = [brief(claims.get((shown["task"], shown["id"]))) for claims in by_key]
         cells = [text, counted(ours), *numbers, link(shown, "claims.md")]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _has_numbers(
+    claim: dict[str, Any], by_key: Sequence[dict[tuple[str | None, str], dict[str, Any]]]
+) -> bool:
+    """Return whether every run has a number for a claim."""
+    of_runs = [claims.get((claim["task"], claim["id"])) for claims in by_key]
+    return all(of_run and of_run["brief"] for of_run in of_runs)
 
 
 def page(

@@ -87,6 +87,14 @@ def test_the_first_table_counts_the_verdicts_of_all_runs_together_and_shows_each
     )
 
 
+def test_the_number_is_of_a_claim_that_every_run_has_one_for():
+    first = claims(a=UNTESTED, b=INCONCLUSIVE, c=REPRODUCED)
+    second = claims(a=FAILED, b=REPRODUCED, c=REPRODUCED)
+    first[0]["brief"] = ""
+    *_, row = papers_claims(["one", "two"], [first, second])
+    assert row.endswith(f"| b is {INCONCLUSIVE} | b is {REPRODUCED} | [`b`](claims.md#b) |")
+
+
 def run(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "eval.replicates", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
