@@ -13,7 +13,10 @@ from typing import Any
 from study.objective_checks import pairs_are_sampled
 from study.plan import ObjectivePlan, Plan, Run, TaskPlan
 
+#: One batch of so many prompts is decoded for each time. A pretrained model is so much slower that
+#: fewer take long enough to be timed.
 TIMED_PROMPTS = 256
+TIMED_PROMPTS_OF_PRETRAINED = 32
 TIMED_REPEATS = 9
 
 
@@ -84,7 +87,9 @@ def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
 
 def timing(task: TaskPlan) -> dict[str, Any]:
     """Settings of `eval.time_two_models`."""
-    prompts = min(TIMED_PROMPTS, task.section["evaluation"]["prompts"])
+    pretrained = "pretrained" in task.section["model"]
+    timed = TIMED_PROMPTS_OF_PRETRAINED if pretrained else TIMED_PROMPTS
+    prompts = min(timed, task.section["evaluation"]["prompts"])
     return {"prompts": prompts, "max_new_tokens": task.max_new_tokens, "repeats": TIMED_REPEATS}
 
 
