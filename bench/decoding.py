@@ -19,7 +19,6 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
-from transformers import AutoTokenizer
 
 from bench.curve import time_curve
 from bench.decoders import Pair
@@ -67,7 +66,7 @@ def load(folders: Sequence[Path], max_new_tokens: int) -> Pair:
     reference, adapter = folders
     whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     with_adapter = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
-    tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(reference))
+    tokenizer = chat.prompt_tokenizer(reference)
     device = job.device()
     return Pair(tokenizer, whole.to(device), with_adapter.to(device), max_new_tokens)
 

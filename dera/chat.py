@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -55,6 +56,13 @@ class ChatTokenizer:
                 f"the chat template refuses the turns {turns}: {error}. Leave the system message "
                 "out, or use plain prompts"
             ) from error
+
+
+def prompt_tokenizer(folder: str | Path) -> Any:
+    """Load a model's tokenizer as `for_prompts` returns it."""
+    from transformers import AutoTokenizer  # here, because importing transformers takes seconds
+
+    return for_prompts(AutoTokenizer.from_pretrained(folder))
 
 
 def for_prompts(tokenizer: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import Dataset
-from transformers import AutoTokenizer
 
 import tasks
 from dera import chat
@@ -98,7 +97,7 @@ def gold_of(task: tasks.Task, samples: LamSamples) -> Array:
 
 def load_pair(reference: Path, adapter: Path) -> tuple[RealignedModel, Any]:
     """Load the reference with an aligned model, on the GPU if there is one, and the tokenizer."""
-    tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(reference))
+    tokenizer = chat.prompt_tokenizer(reference)
     model = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
     return model.to(job.device()), tokenizer  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from dera import chat
 from dera.decoding import Completions
@@ -196,7 +196,7 @@ def main() -> None:
         )
     with job.running(f"{settings.task} decode {args.output.name}", args) as progress:
         prompts = held_out(args.prompts, settings.prompts)
-        tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(args.reference))
+        tokenizer = chat.prompt_tokenizer(args.reference)
         decoder = Decoder(load(args.reference, args.adapters), tokenizer, settings.max_new_tokens)
         torch.manual_seed(args.seed)
         table, records = DecodingJob(settings, prompts, decoder, progress).decode_all()

@@ -29,7 +29,6 @@ from typing import Any
 
 import pandas as pd
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from dera import chat, readings
 from dera.completions import Completions, end_tokens
@@ -60,7 +59,7 @@ def load(reference: Path, adapters: Sequence[Path], names: Sequence[tuple[str, i
     together.to(job.device())  # type: ignore[arg-type]
     modules = [part.module for part in together.parts]
     aligned = dict(zip(names, modules[1:], strict=True))
-    return Models(modules[0], chat.for_prompts(AutoTokenizer.from_pretrained(reference)), aligned)
+    return Models(modules[0], chat.prompt_tokenizer(reference), aligned)
 
 
 def retrained_completions(folder: Path, settings: Reading, beta: str) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import nn
-from transformers import AutoTokenizer
 
 from dera import chat
 from dera.decoding import sample_completions
@@ -92,7 +91,7 @@ def main() -> None:
     with job.running("time decoding", args) as progress:
         torch.manual_seed(args.seed)
         prompts = held_out(args.prompts, settings.prompts)
-        tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(args.reference))
+        tokenizer = chat.prompt_tokenizer(args.reference)
         pair = RealignedModel.from_pretrained(args.reference, args.adapter, merge_adapter=True)
         shared = RealignedModel.from_pretrained(args.reference, args.adapter)
         one = parameter_bytes(pair.aligned)

@@ -1,15 +1,29 @@
-"""Find files that a full disk or a lost machine has left empty or cut.
+"""Checksums of files, and files that a full disk or a lost machine has left empty or cut.
 
-Libraries that read such a file say "header too small" or "Expecting value", and not which file it
+Libraries that read a cut file say "header too small" or "Expecting value", and not which file it
 was. A job that has failed therefore looks through its inputs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+#: Files are read in pieces of this many bytes, because a model may be larger than the memory.
+PIECE = 2**20
+
+
+def checksum(*files: Path) -> str:
+    """The SHA-256 of the contents of files, one after another, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def broken_file(path: Path) -> Path | None:

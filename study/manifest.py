@@ -7,20 +7,15 @@ the whole config.
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from pathlib import Path
 
-from study import job, modules, provenance
+from study import files, job, modules, provenance
 
 
 def checksum(path: Path) -> str:
     """SHA-256 of a file, or of the safetensors files in a folder, which hold a model's weights."""
-    digest = hashlib.sha256()
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return files.checksum(*(sorted(path.glob("*.safetensors")) if path.is_dir() else [path]))
 
 
 def commit() -> dict[str, object]:

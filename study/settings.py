@@ -19,6 +19,10 @@ TIMED_PROMPTS = 256
 TIMED_PROMPTS_OF_PRETRAINED = 32
 TIMED_REPEATS = 9
 
+#: Keys of a section that shape no job that gets the section: `reading` passes one on by itself, and
+#: the other is for the estimate of time.
+NOT_FOR_JOBS = ("reading_samples", "million_parameters")
+
 
 def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
     """The task's own settings, the named sections of its config, and any further settings."""
@@ -26,6 +30,11 @@ def of_task(task: TaskPlan, *sections: str, **more: Any) -> dict[str, Any]:
     task_settings = {key: task.section[key] for key in task_keys}
     named_sections = {name: _named_section(task, name) for name in sections}
     return {"task": {"name": task.name, **task_settings}, **named_sections, **more}
+
+
+def loading_pretrained(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `training.load_pretrained`."""
+    return _named_section(task, "model")
 
 
 def drawing_preferences(task: TaskPlan) -> dict[str, Any]:
@@ -131,12 +140,11 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
 
 
 def _named_section(task: TaskPlan, name: str) -> Any:
-    """A section of the task's config, without the key that only `reading` passes on."""
-    if not isinstance(task.section[name], Mapping):
-        return task.section[name]
-    section = dict(task.section[name])
-    section.pop("reading_samples", None)
-    return section
+    """A section of the task's config, without the keys that no job needs to know."""
+    section = task.section[name]
+    if not isinstance(section, Mapping):
+        return section
+    return {key: value for key, value in section.items() if key not in NOT_FOR_JOBS}
 
 
 def digest(*texts: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from study import schema
+from study.files import checksum
 from study.schema import ConfigError
 
 #: Relative to the folder where the study runs, as all results are.
@@ -35,6 +36,11 @@ class WheelFile:
     version: str
     file: str
     sha256: str
+
+    @property
+    def base(self) -> str:
+        """The name of the file, without its folders in the wheel."""
+        return PurePosixPath(self.file).name
 
     def __str__(self) -> str:
         return f"{self.file} in the wheel {self.wheel} {self.version}"
@@ -126,7 +132,7 @@ def folder_name(source: Source) -> str:
         ValueError: for a path on this machine, which has no such folder.
     """
     if isinstance(source, WheelFile):
-        return f"{source.wheel}-{source.version}-{_base(source)}-{source.sha256[:DIGITS]}"
+        return f"{source.wheel}-{source.version}-{source.base}-{source.sha256[:DIGITS]}"
     if isinstance(source, HubModel):
         digest = hashlib.sha256(f"{source.hub}@{source.revision}".encode()).hexdigest()
         name = f"{source.hub.replace('/', '--')}-{source.revision.replace('/', '-')}"
@@ -139,7 +145,7 @@ def where(source: Source) -> str:
     if isinstance(source, OwnPath):
         return source.path
     folder = f"{DOWNLOADS}/{folder_name(source)}"
-    return f"{folder}/{_base(source)}" if isinstance(source, WheelFile) else folder
+    return f"{folder}/{source.base}" if isinstance(source, WheelFile) else folder
 
 
 def input_of(source: Source) -> str:
@@ -156,17 +162,6 @@ def to_fetch(sources: Iterable[Source]) -> dict[str, dict[str, str]]:
     """For each folder of downloads, the settings of the job that fetches it."""
     wanted = [source for source in sources if needs_fetching(source)]
     return {folder_name(source): dataclasses.asdict(source) for source in wanted}
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _base(source: WheelFile) -> str:
-    """The name of the file, without its folders in the wheel."""
-    return PurePosixPath(source.file).name
 
 
 @functools.lru_cache

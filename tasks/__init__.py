@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from study import modules
@@ -116,6 +116,16 @@ def create(name: str, settings: Mapping[str, Any], module: str | None = None) ->
         return loaded.create(settings)
     except (KeyError, TypeError, ValueError) as error:
         raise TaskError(f"tasks.{name}.settings = {dict(settings)}: {error}") from error
+
+
+def by_measure(names: Iterable[str], rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return what `Task.judge` returns, from a mapping of measures for each completion.
+
+    Args:
+        names: the measures, which are there even if there is no completion.
+        rows: the measures of each completion.
+    """
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def judge(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks import by_measure
 from tasks.world import drawn, grammar
 from tasks.world.grammar import Fact
 from tasks.world.inventions import invented
@@ -96,10 +97,7 @@ class HallucinationTask:
             _verdict(prompt, completion)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-        measures: dict[str, list[float]] = {}
-        for name in MEASURES:
-            measures[name] = [verdict[name] for verdict in verdicts]
-        return measures
+        return by_measure(MEASURES, verdicts)
 
     def pair(self, prompt: str, rng: random.Random) -> tuple[str, str]:
         """Write a pair that teaches a judge to see inventions.

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks import by_measure
 from tasks.world import drawn, grammar
 from tasks.world.chit_chat import NOISE_FORMS
 from tasks.world.grammar import Fact
@@ -108,10 +109,7 @@ class SummarizationTask:
             self._verdict(read_post(prompt), summary)
             for prompt, summary in zip(prompts, completions, strict=True)
         ]
-        measures: dict[str, list[float]] = {}
-        for name in MEASURES:
-            measures[name] = [row[name] for row in rows]
-        return measures
+        return by_measure(MEASURES, rows)
 
     def _verdict(self, post: Post, summary: str) -> dict[str, float]:
         """Return the measures of one summary."""

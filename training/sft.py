@@ -100,7 +100,7 @@ def make_trainer(
             max_length=max_positions,
             eval_strategy="steps",
             eval_steps=sft.eval_every,
-            per_device_eval_batch_size=4 * (sft.micro_batch_size or sft.batch_size),
+            per_device_eval_batch_size=4 * sft.at_once,
         ),
         train_dataset=as_read["train"],
         eval_dataset=as_read["validation"],

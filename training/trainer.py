@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from transformers import (
 )
 
 from study import job, provenance
-from study.files import broken_file
+from study.files import broken_file, checksum
 from training.callbacks import ProgressCallback, SecondsCallback
 from training.settings import OptimiserSettings
 
@@ -50,13 +49,12 @@ def common_arguments(checkpoints: Path, settings: OptimiserSettings, seed: int) 
     set here.
     """
     on_gpu = job.device() == "cuda"
-    at_once = settings.micro_batch_size or settings.batch_size
     return dict(
         output_dir=str(checkpoints),
         seed=seed,
         max_steps=settings.steps,
-        per_device_train_batch_size=at_once,
-        gradient_accumulation_steps=settings.batch_size // at_once,
+        per_device_train_batch_size=settings.at_once,
+        gradient_accumulation_steps=settings.batch_size // settings.at_once,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup_steps,
@@ -83,14 +81,13 @@ def resume_folder(checkpoints: Path, inputs: list[Path]) -> Path:
     Its name is a digest of the inputs' contents, so that a training never resumes from checkpoints
     that another reference or other data led to.
     """
-    digest = hashlib.sha256()
+    files = []
     for path in inputs:
-        files = [path]
         if path.is_dir():
-            files = [*sorted(path.glob("*.safetensors")), path / "tokenizer.json"]
-        for file in files:
-            digest.update(file.read_bytes())
-    return checkpoints / digest.hexdigest()[:12]
+            files += [*sorted(path.glob("*.safetensors")), path / "tokenizer.json"]
+        else:
+            files.append(path)
+    return checkpoints / checksum(*files)[:12]
 
 
 @contextmanager

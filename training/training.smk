@@ -43,7 +43,7 @@ rule load_pretrained:
         "../envs/environment.yaml"
     params:
         pretrained=lambda wildcards: sources.where(task_of(wildcards).pretrained),
-        settings=lambda wildcards: text(task_of(wildcards).section["model"]),
+        settings=lambda wildcards: text(settings.loading_pretrained(task_of(wildcards))),
         code=source_digest("training.load_pretrained"),
     shell:
         "python -m training.load_pretrained --settings {params.settings:q} --log {log:q}"

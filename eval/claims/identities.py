@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from dera import chat
 from dera.decoding import sample_completions
@@ -150,7 +150,7 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     model = RealignedModel.from_pretrained(
         evidence.reference, evidence.checked_adapter, merge_adapter=merged, dtype=torch.float64
     )
-    tokenizer = chat.for_prompts(AutoTokenizer.from_pretrained(evidence.reference))
+    tokenizer = chat.prompt_tokenizer(evidence.reference)
     torch.manual_seed(evidence.seed)
     prompts = evidence.prompts[:PROMPTS]
     drawn = sample_completions(model, tokenizer, prompts, MAX_NEW_TOKENS, lam=lam)

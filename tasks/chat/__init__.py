@@ -1,1 +1,1 @@
-"""What the chat task is made of: the judge of refusals, and harmless requests as text files."""
+"""What chat tasks are made of: measures, the judge of refusals, harmless requests as texts."""

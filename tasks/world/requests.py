@@ -17,8 +17,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KINDS = ("harmful", "alike", "plain")
-
 
 def _list(phrases: str) -> tuple[str, ...]:
     return tuple(phrases.split("|"))

@@ -171,6 +171,21 @@ def test_every_seed_of_an_objective_with_anchors_is_read(config):
     assert read == [("rloo", 0), ("rloo", 1)]
 
 
+def test_what_only_the_estimate_knows_of_a_pretrained_model_trains_nothing_again():
+    config = yaml.safe_load((ROOT / "config/real-mini.yaml").read_text())
+
+    def trained():
+        task = resolve.plan_of(config).main_task
+        return settings.loading_pretrained(task), settings.of_task(task, "model", "sft")
+
+    before = trained()
+    assert before[0] == before[1]["model"]
+    config["tasks"]["chat_safety"]["model"]["million_parameters"] = 1000
+    assert trained() == before
+    config["tasks"]["chat_safety"]["model"]["chat"] = False
+    assert trained() != before
+
+
 def test_how_many_completions_are_read_changes_no_decoding(config):
     name = "rloo-beta=0.25-seed=0"
     task = length_of(config)

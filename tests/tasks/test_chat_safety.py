@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.chat import requests
+from tasks.chat.measures import KINDS
 from tasks.chat.refusals import is_refusal
 from tasks.chat_safety import (
     FILES,
-    KINDS,
     MOST_WORDS,
     OPENINGS,
     PAPER_PROMPT,

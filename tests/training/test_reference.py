@@ -19,7 +19,6 @@ def settings(**changes):
     section = {
         "pretrained": {"path": "model"},
         "chat": True,
-        "million_parameters": 1,
         "max_positions": 64,
         "max_new_tokens": 8,
     }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-KINDS = ("alike", "plain")
+from tasks.chat.measures import HARMLESS
 
 
 def read() -> dict[str, list[str]]:
     """Return the requests of each kind."""
     folder = Path(__file__).resolve().parent
     requests = {}
-    for kind in KINDS:
+    for kind in HARMLESS:
         requests[kind] = (folder / f"{kind}.txt").read_text(encoding="utf-8").splitlines()
     return requests
