@@ -20,10 +20,11 @@ import trl
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dera.decoding import sample_completions
 from training.log_probs import SampledLogProbs
-from training.shared_prompts import share_prompts
+from training.shared_prompts import SharedScorer
 
 
 class _Sampling:
@@ -60,16 +61,12 @@ class _Sampling:
         return self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
 
 
-#: Log-probabilities of a completion that were computed in two ways differ by less than this.
-SAME_WITHIN = 1e-3
-
-
 class RLOOTrainer(_Sampling, trl.RLOOTrainer):
     """TRL's RLOOTrainer, which samples with `dera`'s loop and scores what it sampled only once."""
 
-    #: Whether the model scores completions that share a row as it scores them apart. Not every
-    #: architecture does, so the first batch is scored in both ways. None before that.
-    _shares_prompts: bool | None = None
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._shared = SharedScorer(self.accelerator.unwrap_model(self.model).config)
 
     def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> list[list[int]]:
         return self._sample(prompt_ids)
@@ -88,62 +85,39 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
         TRL asks once for the policy's without a gradient, once for the reference's, and once with a
         gradient for the loss. Only the first are those that sampling has found.
         """
-        without_gradient = not torch.is_grad_enabled()
-        if without_gradient and self._in_full_precision() and not adapter_is_off(model):
+        full_precision = self._in_full_precision()
+        if full_precision and not torch.is_grad_enabled() and not adapter_is_off(model):
             tokens = input_ids[:, -logits_to_keep:]
             if self._drawn_log_probs is not None and torch.equal(tokens, self._drawn):
                 return self._drawn_log_probs, None, None
-        together = None
-        if self._may_share(model) and not options.get("compute_aux_loss"):
-            together = self._scored_together(model, input_ids, attention_mask, logits_to_keep)
-            if together is not None and self._shares_prompts:
-                return together
-        apart = self._scored_apart(
-            model, input_ids, attention_mask, logits_to_keep, *rest, **options
-        )
-        if together is not None and self._shares_prompts is None:
-            self._shares_prompts = torch.allclose(together[0], apart[0], atol=SAME_WITHIN, rtol=0)
-            if self._shares_prompts:
-                return together  # so that a resumed training computes the same bits
-        return apart
 
-    def _may_share(self, model: Any) -> bool:
-        """Return whether completions may share a row, as far as is known.
+        def apart() -> tuple[Tensor, Tensor | None, Tensor | None]:
+            return self._scored_apart(
+                model, input_ids, attention_mask, logits_to_keep, *rest, **options
+            )
 
-        A mask of four dimensions takes the place of a sliding window. The first batch does not show
-        this if it is shorter than the window.
-        """
-        config = self.accelerator.unwrap_model(model).config
-        slides = getattr(config, "sliding_window", None) is not None
-        return self._shares_prompts is not False and self._in_full_precision() and not slides
+        if full_precision and not options.get("compute_aux_loss"):
+            in_completion = torch.zeros_like(attention_mask)
+            in_completion[:, -logits_to_keep:] = 1
+            in_prompt = input_ids.shape[1] - logits_to_keep
+            together = self._shared.score(
+                model,
+                input_ids,
+                attention_mask,
+                in_completion,
+                lambda: pad(apart()[0], (in_prompt, 0)) * (attention_mask * in_completion),
+            )
+            if together is not None:
+                of_completions = slice(in_prompt, None)
+                log_probs = together.log_probs[:, of_completions]
+                return log_probs, together.entropy[:, of_completions], None
+        return apart()
 
     def _scored_apart(
         self, *inputs: Any, **options: Any
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return what TRL's own method returns, which scores each completion in its own row."""
         return super()._get_per_token_logps_and_entropies(*inputs, **options)
-
-    def _scored_together(
-        self, model: Any, input_ids: Tensor, attention_mask: Tensor, completion_length: int
-    ) -> tuple[Tensor, Tensor, None] | None:
-        """Return the same where completions of a prompt share a row, None if that cannot be."""
-        rows = share_prompts(input_ids, attention_mask, completion_length)
-        if rows is None:
-            return None
-        try:
-            output = model(
-                input_ids=rows.input_ids,
-                attention_mask=rows.attention_mask(model.dtype),
-                position_ids=rows.position_ids,
-                shift_labels=rows.shift_labels,
-                fused_lm_head=True,
-            )
-        except (TypeError, ValueError, RuntimeError, NotImplementedError):
-            if self._shares_prompts:
-                raise  # it has worked before, so this is another failure
-            self._shares_prompts = False
-            return None
-        return rows.apart(output.log_probs), rows.apart(output.entropy), None
 
 
 class GRPOTrainer(_Sampling, trl.GRPOTrainer):

@@ -12,8 +12,10 @@ predicts one token of the completion. A token attends to the prompt and to its o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +26,11 @@ IGNORED = -100
 #: The branch of the prompt's tokens, and that of padding.
 PROMPT = -1
 PADDING = -2
+
+#: Log-probabilities of a token that were computed in two ways differ by less than this.
+SAME_WITHIN = 1e-3
+#: What TRL's heads say of each token that has a label, as far as it is asked for.
+OF_TOKENS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class SharedRows:
         shift_labels: the token that each token predicts, or `IGNORED`, of the same shape.
         branches: the branch of each token, `PROMPT` or `PADDING`, of the same shape.
         of_tokens: for each token of a completion, in the order in which rows and their branches
-            come, its place among the completions as they were given, shape (3, tokens): the row
-            here, the column here, and the place in the flattened completions.
-        shape: that of the completions as they were given, (completions, tokens).
+            come, its place among the rows as they were given, shape (3, tokens): the row here, the
+            column here, and the place in the flattened rows that were given.
+        shape: that of the rows as they were given, (completions, tokens).
     """
 
     input_ids: Tensor
@@ -46,7 +53,7 @@ class SharedRows:
     shift_labels: Tensor
     branches: Tensor
     of_tokens: Tensor
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
         """Return 0 where a token attends and the lowest number elsewhere.
@@ -63,36 +70,41 @@ class SharedRows:
         return mask.masked_fill_(~attends, torch.finfo(dtype).min)[:, None]
 
     def apart(self, values: Tensor) -> Tensor:
-        """Return values of the tokens here in the shape of the completions; padding gets 0."""
+        """Return values that tokens here have for the token that each predicts.
+
+        Returns:
+            each value at the predicted token, in the shape of the rows as they were given. Prompts
+            and padding get 0.
+        """
         rows, columns, places = self.of_tokens
         flat = values.new_zeros(self.shape[0] * self.shape[1])
         return flat.index_put((places,), values[rows, columns]).view(self.shape)
 
 
 def share_prompts(
-    input_ids: Tensor, attention_mask: Tensor, completion_length: int
+    input_ids: Tensor, attention_mask: Tensor, in_completion: Tensor
 ) -> SharedRows | None:
     """Put completions of the same prompt into one row.
 
     Args:
-        input_ids: prompts, padded at the left, followed by completions, padded at the right, shape
-            (completions, tokens).
-        attention_mask: 0 at padding, of the same shape.
-        completion_length: how many tokens at the end of each row belong to the completion.
+        input_ids: prompts, each followed by its completion, shape (completions, tokens).
+        attention_mask: 0 at padding, which may be anywhere, of the same shape.
+        in_completion: whether a token belongs to the completion, of the same shape.
 
     Returns:
         None where there is nothing to gain, because no two completions have the same prompt.
     """
     prompts: dict[tuple[int, ...], list[int]] = {}
     completions: list[list[int]] = []
+    columns_of: list[list[int]] = []
     kept = attention_mask.bool()
-    rows = input_ids.tolist()
-    for number, (row, keep) in enumerate(zip(rows, kept.tolist(), strict=True)):
-        start = len(row) - completion_length
-        prompt = [token for token, kept_ in zip(row[:start], keep[:start], strict=True) if kept_]
-        prompts.setdefault(tuple(prompt), []).append(number)
-        completions.append(row[start : start + sum(keep[start:])])
-    if len(prompts) == len(rows):
+    in_prompt = kept & ~in_completion.bool()
+    in_completion = kept & in_completion.bool()
+    for number, row in enumerate(input_ids):
+        prompts.setdefault(tuple(row[in_prompt[number]].tolist()), []).append(number)
+        completions.append(row[in_completion[number]].tolist())
+        columns_of.append(in_completion[number].nonzero()[:, 0].tolist())
+    if len(prompts) == len(input_ids):
         return None
     assert all(prompts), "a prompt has at least one token"
 
@@ -107,14 +119,14 @@ def share_prompts(
     ids, positions, labels, branches = columns
 
     # Tokens of completions come in the order of rows and branches, which is that of the members.
+    width = input_ids.shape[1]
     places = []
     for members in prompts.values():
         for number in members:
-            first = number * completion_length
-            places += range(first, first + len(completions[number]))
+            places += [number * width + column for column in columns_of[number]]
     at = (labels != IGNORED).nonzero().T
     of_tokens = torch.cat([at, torch.tensor([places], device=input_ids.device)])
-    return SharedRows(ids, positions, labels, branches, of_tokens, (len(rows), completion_length))
+    return SharedRows(ids, positions, labels, branches, of_tokens, tuple(input_ids.shape))
 
 
 def _line(
@@ -132,3 +144,71 @@ def _line(
         labels += completion
         branches += [number] * len(completion)
     return ids, positions, labels, branches
+
+
+class SharedScorer:
+    """Lets a trainer's model score completions that share rows, where it does so rightly.
+
+    Not every architecture scores completions in one row as it scores them apart. So the first batch
+    is scored in both ways.
+
+    Args:
+        config: the model's configuration.
+
+    Attributes:
+        works: whether the model can score shared rows; None before the first batch.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self.works: bool | None = None
+
+    def score(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        in_completion: Tensor,
+        apart: Callable[[], Tensor],
+    ) -> SimpleNamespace | None:
+        """Return what the model says of each token of the completions.
+
+        Args:
+            model: a model with one of TRL's heads, or an adapter on one, in full precision.
+            input_ids, attention_mask, in_completion: see `share_prompts`.
+            apart: returns the log-probabilities as they are computed without sharing, in the shape
+                of `input_ids` and 0 outside the completions. It is called for the first batch only.
+
+        Returns:
+            an object with those of `OF_TOKENS` that the model returns, each in the shape of
+            `input_ids`. None where the caller must score the completions apart: the model cannot
+            share, or no two completions have the same prompt.
+        """
+        # A mask of four dimensions takes the place of a sliding window. The first batch does not
+        # show this if it is shorter than the window.
+        if self.works is False or getattr(self._config, "sliding_window", None) is not None:
+            return None
+        rows = share_prompts(input_ids, attention_mask, in_completion)
+        if rows is None:
+            return None
+        try:
+            output = model(
+                input_ids=rows.input_ids,
+                attention_mask=rows.attention_mask(model.dtype),
+                position_ids=rows.position_ids,
+                shift_labels=rows.shift_labels,
+                fused_lm_head=True,
+            )
+        except (TypeError, ValueError, RuntimeError, NotImplementedError):
+            if self.works:
+                raise  # it has worked before, so this is another failure
+            self.works = False
+            return None
+        values = {name: getattr(output, name, None) for name in OF_TOKENS}
+        together = SimpleNamespace(
+            **{name: rows.apart(value) for name, value in values.items() if value is not None}
+        )
+        if self.works is None:
+            self.works = torch.allclose(together.log_probs, apart(), atol=SAME_WITHIN, rtol=0)
+        # The first batch gets these values too, so a resumed training computes the same bits.
+        return together if self.works else None

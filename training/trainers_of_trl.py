@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from trl import DPOConfig, DPOTrainer, GRPOTrainer, RLOOTrainer
+from trl import DPOConfig, GRPOTrainer, RLOOTrainer
 
 from training import sampling
 from training.log_probs import CHOSEN_LOGP
 from training.objectives import ObjectiveInputs
+from training.pairs import DPOTrainer
 
 Trainer = TypeVar("Trainer")
 

@@ -155,6 +155,92 @@ def test_log_probabilities_under_the_reference_are_used_where_the_pairs_have_the
     assert loss_of(trainer, batch) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.fixture
+def with_log_probs(inputs):
+    """Makes a DPO trainer on pairs whose log-probabilities under the reference are known."""
+
+    def make():
+        known = {"ref_chosen_logps": [-20.0] * 4, "ref_rejected_logps": [-21.0] * 4}
+        trainer = objectives.load("dpo").make_trainer(inputs(PAIRS | known))
+        torch.manual_seed(1)
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.2)
+        return trainer
+
+    return make
+
+
+def test_a_pair_in_one_row_has_the_loss_the_gradient_and_the_log_of_two_rows(with_log_probs):
+    results = []
+    for works in (None, True, False):  # False: TRL scores in its own way
+        trainer = with_log_probs()
+        trainer._shared.works = works
+        batch = next(iter(trainer.get_train_dataloader()))
+        loss = trainer.compute_loss(trainer.model, dict(batch))
+        loss.backward()
+        assert trainer._shared.works is (works is not False)
+        gradients = {
+            name: parameter.grad
+            for name, parameter in trainer.model.named_parameters()
+            if parameter.grad is not None
+        }
+        results.append((loss.item(), gradients, trainer._metrics["train"]))
+    loss, gradients, metrics = results[-1]
+    assert len(gradients) > 8
+    for other_loss, other_gradients, other_metrics in results[:-1]:
+        assert other_loss == pytest.approx(loss, rel=1e-5)
+        for name, gradient in gradients.items():
+            difference = other_gradients[name] - gradient
+            assert difference.norm() < 1e-4 * gradient.norm() + 1e-6, name
+        assert other_metrics.keys() == metrics.keys()
+        for name, values in metrics.items():
+            assert other_metrics[name] == pytest.approx(values, rel=1e-4), name
+
+
+def test_the_prompt_of_a_pair_is_read_once(with_log_probs, monkeypatch):
+    trainer = with_log_probs()
+    model = trainer.model.get_base_model()
+    forward, tokens = model.forward, []
+
+    def counting(*args, input_ids, **options):
+        tokens.append(input_ids.shape)
+        return forward(*args, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", counting)
+    batch = next(iter(trainer.get_train_dataloader()))
+    for _ in range(2):
+        trainer.compute_loss(trainer.model, dict(batch))
+    pairs = len(PAIRS["prompt"])
+    assert [rows for rows, _ in tokens] == [pairs, 2 * pairs, pairs]  # the first batch in both ways
+    assert tokens[0] == tokens[2]
+
+
+@pytest.mark.parametrize("failure", ["other scores", "an error", "a sliding window"])
+def test_pairs_stay_apart_where_the_model_cannot_share_rows(with_log_probs, monkeypatch, failure):
+    trainer = with_log_probs()
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer._shared.works = False
+    expected = loss_of(trainer, batch)
+    trainer._shared.works = None
+
+    model = trainer.model.get_base_model()
+    forward = model.forward
+
+    def as_if_rows_were_not_shared(*args, position_ids=None, attention_mask=None, **options):
+        if attention_mask is not None and attention_mask.ndim == 4:
+            assert failure != "a sliding window"
+            if failure == "an error":
+                raise ValueError("this model takes no mask of four dimensions")
+            attention_mask = position_ids = None
+        return forward(*args, position_ids=position_ids, attention_mask=attention_mask, **options)
+
+    monkeypatch.setattr(model, "forward", as_if_rows_were_not_shared)
+    if failure == "a sliding window":
+        model.config.sliding_window = 64
+    assert [loss_of(trainer, batch) for _ in range(2)] == pytest.approx([expected] * 2, rel=1e-5)
+
+
 def test_in_half_precision_the_reference_reads_the_pairs_itself(inputs):
     given = inputs(PAIRS | {"ref_chosen_logps": [1.0] * 4, "ref_rejected_logps": [2.0] * 4})
     given.arguments["bf16"] = True

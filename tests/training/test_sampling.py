@@ -138,37 +138,37 @@ def test_the_policy_is_not_scored_again_before_the_loss(trainer_of, monkeypatch)
     """
     trainer = trainer_of("rloo")
     scored = []
-    for way in ("_scored_apart", "_scored_together"):
-        record_calls(monkeypatch, way, scored)
+    record_calls(monkeypatch, sampling.RLOOTrainer, "_scored_apart", scored)
+    record_calls(monkeypatch, sampling.SharedScorer, "score", scored)
     trainer.train()
     reference, loss = (False, True), (True, False)
     assert scored == [
-        ("_scored_together", reference),
+        ("score", reference),
         ("_scored_apart", reference),
-        ("_scored_together", loss),
-        ("_scored_together", reference),
-        ("_scored_together", loss),
+        ("score", loss),
+        ("score", reference),
+        ("score", loss),
     ]
 
 
-def record_calls(monkeypatch, way: str, scored: list) -> None:
-    """Let a method of the trainer note whether it has a gradient, and whose scores it returns."""
-    score = getattr(sampling.RLOOTrainer, way)
+def record_calls(monkeypatch, owner: type, way: str, scored: list) -> None:
+    """Let a method note whether it is called with a gradient, and whose scores it returns."""
+    score = getattr(owner, way)
 
     def recording(self, model, *rest, **options):
         scored.append((way, (torch.is_grad_enabled(), sampling.adapter_is_off(model))))
         return score(self, model, *rest, **options)
 
-    monkeypatch.setattr(sampling.RLOOTrainer, way, recording)
+    monkeypatch.setattr(owner, way, recording)
 
 
 def test_training_is_the_same_whether_or_not_completions_share_a_row(trainer_of):
     adapters = []
     for shares in (None, False):
         trainer = trainer_of("rloo")
-        trainer._shares_prompts = shares
+        trainer._shared.works = shares
         trainer.train()
-        assert trainer._shares_prompts is (shares is None)
+        assert trainer._shared.works is (shares is None)
         trained = {
             name: value.detach()
             for name, value in trainer.model.named_parameters()
@@ -188,7 +188,7 @@ def test_the_batch_that_is_scored_in_both_ways_gets_the_bits_of_every_later_one(
     length = batch["completion_ids"].shape[1]
     scores = []
     for shares in (None, True):
-        trainer._shares_prompts = shares
+        trainer._shared.works = shares
         with torch.no_grad(), trainer.model.disable_adapter():
             scored, _, _ = trainer._get_per_token_logps_and_entropies(
                 trainer.model, ids, mask, length
@@ -201,7 +201,7 @@ def test_a_model_with_a_sliding_window_never_shares_rows(trainer_of):
     trainer = trainer_of("rloo")
     trainer.model.get_base_model().config.sliding_window = 64
     trainer._generate_and_score_completions(ROWS)
-    assert trainer._shares_prompts is None
+    assert trainer._shared.works is None
 
 
 @pytest.mark.parametrize("failure", ["other scores", "an error"])
@@ -220,7 +220,7 @@ def test_a_model_that_cannot_share_rows_is_scored_apart(trainer_of, monkeypatch,
 
     monkeypatch.setattr(model, "forward", as_if_rows_were_not_shared)
     batch = trainer._generate_and_score_completions(ROWS)
-    assert trainer._shares_prompts is False
+    assert trainer._shared.works is False
     assert batch["old_logps"].isfinite().all()
 
 

@@ -20,25 +20,31 @@ PAIRS = [
 ]
 
 
-def padded(pairs) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Prompts padded at the left and completions padded at the right, as TRL has them."""
+def padded(pairs, left: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids, the mask of what is no padding, and the mask of completions, as TRL has them.
+
+    Its trainers that sample pad prompts at the left and completions at the right. The trainer for
+    pairs pads prompt and completion together, at the right.
+    """
     longest_prompt = max(len(prompt) for prompt, _ in pairs)
-    longest = max(len(completion) for _, completion in pairs)
-    ids, mask = [], []
+    longest = longest_prompt + max(len(completion) for _, completion in pairs)
+    ids, mask, in_completion = [], [], []
     for prompt, completion in pairs:
-        left = longest_prompt - len(prompt)
-        right = longest - len(completion)
-        ids.append([0] * left + prompt + completion + [0] * right)
-        mask.append([0] * left + [1] * (len(prompt) + len(completion)) + [0] * right)
-    return torch.tensor(ids), torch.tensor(mask), longest
+        before = [0] * (longest_prompt - len(prompt)) if left else []
+        after = [0] * (longest - len(before) - len(prompt) - len(completion))
+        ids.append(before + prompt + completion + after)
+        mask.append(before + [1] * len(prompt + completion) + after)
+        in_completion.append([0] * len(before + prompt) + [1] * len(completion) + after)
+    return torch.tensor(ids), torch.tensor(mask), torch.tensor(in_completion)
 
 
+@pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("architecture", ["llama", "qwen", "gpt2"])
 @torch.no_grad()
-def test_scores_are_those_of_each_completion_alone(architecture):
+def test_scores_are_those_of_each_completion_alone(architecture, left):
     model = tiny(architecture, 3).double()
-    ids, mask, longest = padded(PAIRS)
-    rows = share_prompts(ids, mask, longest)
+    ids, mask, in_completion = padded(PAIRS, left)
+    rows = share_prompts(ids, mask, in_completion)
     logits = model(
         input_ids=rows.input_ids,
         attention_mask=rows.attention_mask(torch.float64),
@@ -47,22 +53,21 @@ def test_scores_are_those_of_each_completion_alone(architecture):
     labels = rows.shift_labels.clamp(min=0)
     scores = rows.apart(logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0])
 
-    expected = np.zeros((len(PAIRS), longest))
+    expected = np.zeros(ids.shape)
     for number, (prompt, completion) in enumerate(PAIRS):
         alone = model(input_ids=torch.tensor([prompt + completion])).logits[0].log_softmax(-1)
+        first = in_completion[number].tolist().index(1)
         for place, token in enumerate(completion):
-            expected[number, place] = alone[len(prompt) - 1 + place, token]
+            expected[number, first + place] = alone[len(prompt) - 1 + place, token]
     np.testing.assert_allclose(scores.numpy(), expected, atol=1e-9)
 
 
 def test_a_prompt_is_in_the_batch_once():
-    ids, mask, longest = padded(PAIRS)
-    rows = share_prompts(ids, mask, longest)
+    rows = share_prompts(*padded(PAIRS))
     # each row has its prompt but for the last token, and as many tokens as its completions have
     lengths = (rows.branches > -2).sum(1).tolist()
     assert lengths == [2 + 2 + 1 + 4, 0 + 4 + 1, 1 + 3]
 
 
 def test_without_a_common_prompt_there_is_nothing_to_share():
-    ids, mask, longest = padded([([3], [4]), ([5], [4]), ([3, 3], [4])])
-    assert share_prompts(ids, mask, longest) is None
+    assert share_prompts(*padded([([3], [4]), ([5], [4]), ([3, 3], [4])])) is None
