@@ -84,12 +84,16 @@ def _training_seconds(task: TaskPlan) -> float:
 
 
 def _sets_of_pairs(task: TaskPlan) -> int:
-    """How often pairs are drawn: for each seed that learns from them, and for a reward model."""
+    """How often pairs are made: for each seed that learns from them, and for a reward model.
+
+    Pairs of the user's own are read once.
+    """
     seeds: set[int] = set()
     for objective in task.objectives.values():
         if objective.declared.data == "preferences":
             seeds.update(objective.seeds)
-    return len(seeds) + task.has_learned_reward
+    sets = len(seeds) + task.has_learned_reward
+    return min(sets, 1) if task.pairs_source is not None else sets
 
 
 def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:
