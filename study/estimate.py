@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study import several_rewards
-from study.objective_checks import pairs_are_sampled
+from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.plan import Plan, TaskPlan
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence.
@@ -93,7 +93,7 @@ def _sets_of_pairs(task: TaskPlan) -> int:
         if objective.declared.data == "preferences":
             seeds.update(objective.seeds)
     sets = len(seeds) + task.has_learned_reward
-    return min(sets, 1) if task.pairs_source is not None else sets
+    return min(sets, 1) if pairs_are_of_files(task.section.get("preferences", {})) else sets
 
 
 def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """Prompts of a user's own, which are left as they are; gold judges the length of completions.
 
 What else is good about a completion only the user knows. A module with another method `judge` says
-it: see `docs/extending.md`, "Your own data".
+it: see `docs/own-data.md`.
 """
 
 from __future__ import annotations

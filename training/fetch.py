@@ -188,7 +188,7 @@ def _by_hand(source: WheelFile | HubModel | HubTable) -> str:
     elif isinstance(source, HubTable):
         wanted = f"--revision {source.revision} --include '{source.file}'"
         command = f"hf download {source.hub} --repo-type dataset {wanted} --local-dir FOLDER"
-        kept = "copy that folder here"
+        kept = "copy the file out of that folder here"
         replaced = "`hub`, `revision` and `file`"
     else:
         command = f"hf download {source.hub} --revision {source.revision} --local-dir FOLDER"

@@ -44,9 +44,7 @@ CHAT = [
     for row in PLAIN
 ]
 #: The same pairs as chats whose completions begin with the prompt.
-IMPLICIT = [
-    {"good": row["asked"] + row["good"], "bad": row["asked"] + row["bad"]} for row in CHAT
-]
+IMPLICIT = [{"good": row["asked"] + row["good"], "bad": row["asked"] + row["bad"]} for row in CHAT]
 
 FORMS = ["jsonl", "jsonl.gz", "parquet", "saved", "split"]
 
