@@ -70,8 +70,9 @@ def _training_seconds(task: TaskPlan) -> float:
     if section["sft"] != "none":
         total += _steps_seconds("sft", section["sft"])
     if task.writes_demonstrations:
-        documents = section["corpus"]["documents"]
-        texts = section["demonstrations"]["rounds"] * (documents["train"] + documents["validation"])
+        documents = section["corpus"].get("documents", {})  # rows of the user's files do not count
+        prompts = documents.get("train", 0) + documents.get("validation", 0)
+        texts = section["demonstrations"]["rounds"] * prompts
         total += texts * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
         total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR

@@ -6,7 +6,7 @@ A module offers at its top
   judges. "preferences" means that it learns from labelled pairs.
 - `OPTIMUM`: "known" if its best policy at `beta` is `pi_ref * exp(reward / beta)`. The study then
   compares training with this optimum. Otherwise "unknown", and DeRa is compared with retrained
-  models alone.
+  models alone. For pairs of the user's own the study takes it as unknown, whatever is said here.
 - `make_trainer(inputs) -> transformers.Trainer`: its TRL trainer. `inputs.beta` is the strength in
   `E[r] - beta * KL`. Where the theory has no such strength, the module scales `beta` so that it
   means the same to first order in the reward, and says so.
