@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from study import estimate, plugins, prospects, resolve
+from study import estimate, own_data, plugins, prospects, resolve
 
 min_version("9.0")
 
@@ -19,6 +19,10 @@ if (
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
+
+# What is wrong with data of the user's own is said before anything starts, and in a dry run.
+if workflow.is_main_process:
+    own_data.check_or_exit(PLAN)
 
 # What the study cannot decide is said before anything starts, and in a dry run.
 undecided = prospects.message(PLAN)

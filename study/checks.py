@@ -12,7 +12,7 @@ from typing import Any
 
 import tasks as task_modules
 from study import modules, names, sources
-from study.objective_checks import pairs_are_sampled
+from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.schema import ConfigError
 from study.sources import Source
 
@@ -55,7 +55,8 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
 def corpus_sources(key: str, corpus: Mapping[str, Any]) -> dict[str, Source]:
     """The files that a corpus reads, by split or by the task's names; none for the made world.
 
-    Local files lie in the corpus's `folder`, or in the folder that DERA_CORPUS names.
+    A file that is named by a text lies in the corpus's `folder`, or in the folder that DERA_CORPUS
+    names. Other tables lie where they say.
 
     Args:
         key: where the section `corpus` stands in the config, for messages.
@@ -70,19 +71,43 @@ def corpus_sources(key: str, corpus: Mapping[str, Any]) -> dict[str, Source]:
         }
     if corpus["kind"] != "local_files":
         return {}
-    folder = corpus.get("folder") or os.environ.get(CORPUS_VARIABLE)
+    found: dict[str, Source] = {}
+    for split, table in corpus["files"].items():
+        if isinstance(table, str):
+            found[split] = _in_folder(key, split, table, corpus.get("folder"))
+        else:
+            found[split] = _checked_source(f"{key}.files.{split}", table, "table")
+    return found
+
+
+def _in_folder(key: str, split: str, name: str, folder: str | None) -> Source:
+    """The file of that name in the corpus's folder."""
+    folder = folder or os.environ.get(CORPUS_VARIABLE)
     if not folder:
         raise ConfigError(
             f"{key}.folder: not set; name the folder with your files in the config, or in the "
             f"environment as {CORPUS_VARIABLE}=/path/to/files"
         )
-    found: dict[str, Source] = {}
-    for split, name in corpus["files"].items():
-        path = Path(folder) / name
-        if not path.is_file():
-            raise ConfigError(f"{key}.files.{split} = {name!r}: {path} does not exist")
-        found[split] = sources.OwnPath(str(path))
-    return found
+    path = Path(folder) / name
+    if not path.exists():
+        raise ConfigError(f"{key}.files.{split} = {name!r}: {path} does not exist")
+    return sources.OwnPath(str(path))
+
+
+def pairs_source(key: str, section: Mapping[str, Any]) -> Source | None:
+    """The table of the user's own preference pairs; None where pairs have another source.
+
+    Args:
+        key: where the task stands in the config, for messages.
+        section: the task's section.
+
+    Raises:
+        ConfigError: if it is a path that does not exist.
+    """
+    preferences = section.get("preferences")
+    if not preferences or not pairs_are_of_files(preferences):
+        return None
+    return _checked_source(f"{key}.preferences.files", preferences["files"], "table")
 
 
 def pretrained_source(key: str, model: Mapping[str, Any]) -> Source | None:
@@ -99,9 +124,9 @@ def pretrained_source(key: str, model: Mapping[str, Any]) -> Source | None:
     return _checked_source(f"{key}.pretrained", model["pretrained"])
 
 
-def _checked_source(key: str, section: Mapping[str, Any]) -> Source:
+def _checked_source(key: str, section: Mapping[str, Any], form: str = "fetched_model") -> Source:
     """What a config names at `key`; a path of the user's own must exist."""
-    source = sources.of(key, section)
+    source = sources.of(key, section, form)
     sources.check(key, source)
     return source
 
@@ -157,6 +182,16 @@ def _check_demonstrations(
             f"{key}.demonstrations: missing, but the task has no demonstrations of its own to "
             "train on; add them, or say `sft: none`"
         )
+    elif _has_prompts_alone(section["corpus"]) and section["sft"] != "none":
+        raise ConfigError(
+            f"{key}.corpus.columns: names no `completion`, so there is nothing for sft to train "
+            "on; name it, or say `sft: none`"
+        )
+
+
+def _has_prompts_alone(corpus: Mapping[str, Any]) -> bool:
+    """Whether a corpus has no completions."""
+    return "columns" in corpus and not {"completion", "chosen"} & set(corpus["columns"])
 
 
 def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str]:
@@ -203,7 +238,7 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
             f"{key}.evaluation.reading_samples = {reading_samples}: must be at most "
             f"{key}.evaluation.samples = {samples}, because no more completions are there to read"
         )
-    if "reward_model" in section and "preferences" in section:
+    if "reward_model" in section and "pairs" in section.get("preferences", {}):
         _check_pairs_left(key, section["reward_model"], section["preferences"]["pairs"])
 
 
@@ -255,6 +290,8 @@ def _check_metrics(key: str, files: Sequence[str]) -> None:
 
 def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool) -> None:
     """Check that sampled pairs have a labeller, and that pairs written by the task have none."""
+    if pairs_are_of_files(section):
+        return
     if pairs_are_sampled(section):
         if "sharpness" not in section:
             raise ConfigError(
@@ -264,7 +301,7 @@ def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool)
     if not writes_pairs:
         raise ConfigError(
             f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); "
-            "allowed: 'reference'"
+            "allowed: 'reference', 'files'"
         )
     for name in ("sharpness", "length_bias"):
         if name in section:

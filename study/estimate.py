@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study import several_rewards
-from study.objective_checks import pairs_are_sampled
+from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.plan import Plan, TaskPlan
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence.
@@ -70,8 +70,9 @@ def _training_seconds(task: TaskPlan) -> float:
     if section["sft"] != "none":
         total += _steps_seconds("sft", section["sft"])
     if task.writes_demonstrations:
-        documents = section["corpus"]["documents"]
-        texts = section["demonstrations"]["rounds"] * (documents["train"] + documents["validation"])
+        documents = section["corpus"].get("documents", {})  # rows of the user's files do not count
+        prompts = documents.get("train", 0) + documents.get("validation", 0)
+        texts = section["demonstrations"]["rounds"] * prompts
         total += texts * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
         total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
@@ -84,12 +85,16 @@ def _training_seconds(task: TaskPlan) -> float:
 
 
 def _sets_of_pairs(task: TaskPlan) -> int:
-    """How often pairs are drawn: for each seed that learns from them, and for a reward model."""
+    """How often pairs are made: for each seed that learns from them, and for a reward model.
+
+    Pairs of the user's own are read once.
+    """
     seeds: set[int] = set()
     for objective in task.objectives.values():
         if objective.declared.data == "preferences":
             seeds.update(objective.seeds)
-    return len(seeds) + task.has_learned_reward
+    sets = len(seeds) + task.has_learned_reward
+    return min(sets, 1) if pairs_are_of_files(task.section.get("preferences", {})) else sets
 
 
 def _steps_seconds(kind: str, settings: Mapping[str, Any]) -> float:

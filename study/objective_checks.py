@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study import modules, names
@@ -19,7 +19,7 @@ class Declared:
         module: as `study.modules.load` takes it.
         data: what the objective learns from, "prompts" or "preferences".
         optimum: "known" where the solution of the objective is known in closed form, otherwise
-            "unknown".
+            "unknown". It is unknown for pairs of the user's own, whoever labelled them.
     """
 
     module: str
@@ -42,6 +42,8 @@ def check(key: str, task: Mapping[str, Any]) -> dict[str, Declared]:
     declared = {}
     for name, section in sections.items():
         declared[name] = _declared(f"{where}.{name}", name, section)
+        if _learns_from_files(declared[name].data, task):
+            declared[name] = replace(declared[name], optimum="unknown")
         _check_strengths(f"{where}.{name}", section)
         _check_sampling(f"{where}.{name}", section, declared[name].data)
         _check_reward(key, f"{where}.{name}", section, task, declared[name].data)
@@ -55,8 +57,18 @@ def check(key: str, task: Mapping[str, Any]) -> dict[str, Declared]:
 
 
 def pairs_are_sampled(preferences: Mapping[str, Any]) -> bool:
-    """Whether preference pairs are sampled from the reference, and not written by the task."""
+    """Whether preference pairs are sampled from the reference, and not written by others."""
     return bool(preferences.get("source", "reference") == "reference")
+
+
+def pairs_are_of_files(preferences: Mapping[str, Any]) -> bool:
+    """Whether preference pairs are the user's own."""
+    return bool(preferences.get("source") == "files")
+
+
+def _learns_from_files(data: str, task: Mapping[str, Any]) -> bool:
+    """Whether an objective learns from pairs of the user's own."""
+    return data == "preferences" and pairs_are_of_files(task.get("preferences", {}))
 
 
 def _declared(key: str, name: str, section: Mapping[str, Any]) -> Declared:
@@ -140,10 +152,15 @@ def _check_reward(
     # The task must have the pairs or the reward model that the objective needs.
     if (data == "preferences" or reward == "learned") and "preferences" not in task:
         raise ConfigError(f"{task_key}.preferences: missing, but {key} needs preference pairs")
-    if data == "preferences" and not pairs_are_sampled(task["preferences"]):
+    if data == "preferences" and task["preferences"].get("source") == "task":
         raise ConfigError(
-            f"{key}: learns from pairs of the reference's own completions, but "
-            f"{task_key}.preferences.source = 'task'; allowed: 'reference'"
+            f"{key}: learns from pairs of the reference's own completions or of the user's, but "
+            f"{task_key}.preferences.source = 'task'; allowed: 'reference', 'files'"
+        )
+    if reward == "labeller" and _learns_from_files(data, task):
+        raise ConfigError(
+            f"{key}.reward = 'labeller': pairs of {task_key}.preferences.files were labelled by "
+            "others, and nothing computes what they like; allowed: 'gold'"
         )
     if reward == "learned" and "reward_model" not in task:
         raise ConfigError(f"{task_key}.reward_model: missing, but {key}.reward is 'learned'")

@@ -122,6 +122,7 @@ class TaskPlan:
             it reads published files.
         corpus_sources: the files that the corpus reads: of each split, or by the task's names.
         pretrained: where the pretrained model comes from that the reference starts from, or None.
+        pairs_source: where the user's own preference pairs come from, or None.
         objectives: the objectives by name.
         main_objective: the one that baselines, identity checks and the curve trial start from.
         baselines: the baselines by the name of their file in eval/baselines/.
@@ -134,6 +135,7 @@ class TaskPlan:
     corpora: str
     corpus_sources: Mapping[str, Source]
     pretrained: Source | None
+    pairs_source: Source | None
     objectives: Mapping[str, ObjectivePlan]
     main_objective: ObjectivePlan
     baselines: Mapping[str, Baseline]
@@ -217,8 +219,8 @@ class TaskPlan:
     @property
     def sources(self) -> list[Source]:
         """Every file and model of others, or of the user's own, that the task reads."""
-        models = [] if self.pretrained is None else [self.pretrained]
-        return [*self.corpus_sources.values(), *models]
+        others = [self.pretrained, self.pairs_source]
+        return [*self.corpus_sources.values(), *filter(None, others)]
 
     @property
     def has_metrics(self) -> bool:

@@ -74,6 +74,7 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
                 task,
                 corpus_sources=checks.corpus_sources(f"{key}.corpus", section["corpus"]),
                 pretrained=checks.pretrained_source(f"{key}.model", section["model"]),
+                pairs_source=checks.pairs_source(key, section),
             )
         return dataclasses.replace(plan, tasks=tasks, main_task=tasks[plan.main_task.name])
     except ConfigError as error:
@@ -114,6 +115,7 @@ def _resolve_task(
         corpora=corpora,
         corpus_sources={},
         pretrained=None,
+        pairs_source=None,
         objectives=objectives,
         main_objective=_main_objective(section["alignment"], objectives),
         baselines=task_baselines,

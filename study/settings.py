@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from study.objective_checks import pairs_are_sampled
+from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.plan import ObjectivePlan, Plan, Run, TaskPlan
 
 #: One batch of so many prompts is decoded for each time. A pretrained model is so much slower that
@@ -42,11 +42,23 @@ def drawing_preferences(task: TaskPlan) -> dict[str, Any]:
     return of_task(task, "preferences", max_new_tokens=task.max_new_tokens)
 
 
+def reading_pairs(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `training.pairs_of_files`."""
+    preferences = task.section["preferences"]
+    reading = {key: value for key, value in preferences.items() if key not in ("source", "files")}
+    return {
+        "task": task.name,
+        "max_positions": task.section["model"]["max_positions"],
+        **reading,
+    }
+
+
 def aligning(task: TaskPlan, run: Run) -> dict[str, Any]:
     """Settings of `training.align`, without the beta and the seed, which the command names."""
     objective = task.objectives[run.objective]
     pairs = {}
-    if objective.declared.data == "preferences":
+    learns_from_pairs = objective.declared.data == "preferences"
+    if learns_from_pairs and not pairs_are_of_files(task.section["preferences"]):
         pairs = {"preferences": task.section["preferences"]}
     return of_task(
         task,

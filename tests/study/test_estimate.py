@@ -96,6 +96,29 @@ def test_pairs_are_drawn_again_for_each_seed_that_learns_from_them(config):
     assert cost_of_pairs() == pytest.approx(3 * of_one_seed)
 
 
+def test_pairs_of_files_are_read_once_and_nothing_is_sampled_for_them(config):
+    length = config["tasks"]["length"]
+    objectives = length["alignment"]["objectives"]
+    length["alignment"]["objectives"] = {"dpo": objectives["dpo"] | {"seeds": [0]}}
+    del length["alignment"]["main_objective"]
+    length["preferences"] |= {"pairs": 1}
+    hardly_sampled = seconds(config)
+    length["preferences"] = {"source": "files", "files": {"path": "pairs.jsonl"}}
+    assert seconds(config) == pytest.approx(hardly_sampled, abs=0.01)
+
+    # A second seed trains and decodes, and reads no pairs of its own: there is no third START.
+    def cost_of_a_seed() -> float:
+        before = seconds(config)
+        length["alignment"]["objectives"]["dpo"]["seeds"] = [0, 1]
+        cost = seconds(config) - before
+        length["alignment"]["objectives"]["dpo"]["seeds"] = [0]
+        return cost
+
+    of_files = cost_of_a_seed()
+    length["preferences"] = {"pairs": 1, "batch_size": 1, "sharpness": 4}
+    assert cost_of_a_seed() - of_files == pytest.approx(estimate.START, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("section", "key"),
     [("sft", "steps"), ("preferences", "pairs"), ("model", "layers"), ("evaluation", "samples")],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import checks, resolve, schema
+from study import checks, resolve, schema, sources
 from study.objective_checks import Declared
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +56,7 @@ def test_the_smoke_study_has_the_tasks_and_at_least_the_alignments_of_the_defaul
 REMOVED = object()
 RLOO, DPO = ("alignment", "objectives", "rloo"), ("alignment", "objectives", "dpo")
 BASELINES = ("dera", "baselines")
+OWN_PAIRS = {"source": "files", "files": {"path": "pairs.jsonl"}}
 LOCAL = {
     "kind": "local_files",
     "files": dict.fromkeys(["train", "validation", "test"], "x.jsonl"),
@@ -420,13 +421,56 @@ MISTAKES = {
         "safety",
         ("preferences", "source"),
         "gold",
-        r"@\.preferences\.source = 'gold': must be one of \['reference', 'task'\]",
+        r"@\.preferences\.source = 'gold': must be one of \['reference', 'task', 'files'\]",
+    ),
+    "a labeller of the user's own pairs": (
+        "length",
+        ("preferences",),
+        OWN_PAIRS | {"sharpness": 4},
+        r"@\.preferences\.sharpness = 4: unknown key; allowed here: source, files, columns, ",
+    ),
+    "no file of pairs": (
+        "length",
+        ("preferences",),
+        {"source": "files"},
+        r"@\.preferences: 'files' is a required property",
+    ),
+    "pairs by a text": (
+        "length",
+        ("preferences",),
+        OWN_PAIRS | {"files": "pairs.jsonl"},
+        r"@\.preferences\.files = 'pairs\.jsonl': must be of type object",
+    ),
+    "pairs of a folder on the Hub": (
+        "length",
+        ("preferences",),
+        OWN_PAIRS | {"files": {"hub": "a/b", "revision": "main"}},
+        r"@\.preferences\.files: 'file' is a required property",
+    ),
+    "pairs without rejected ones": (
+        "length",
+        ("preferences",),
+        OWN_PAIRS | {"columns": {"prompt": "x", "chosen": "y"}},
+        r"@\.preferences\.columns: 'rejected' is a required property",
+    ),
+    "completions and pairs": (
+        "length",
+        ("corpus",),
+        LOCAL | {"columns": {"prompt": "a", "completion": "b", "rejected": "c"}},
+        r"@\.corpus\.columns\.rejected = 'c': unknown key; allowed here: prompt, completion",
+    ),
+    "nothing to train the reference on": (
+        "length",
+        ("corpus",),
+        LOCAL | {"columns": {"prompt": "a"}},
+        r"@\.corpus\.columns: names no `completion`, so there is nothing for sft to train on",
     ),
     "a task that writes no pairs": (
         "safety",
         ("preferences", "source"),
         "task",
-        r"@\.preferences\.source = 'task': this task writes no pairs .*allowed: 'reference'",
+        r"@\.preferences\.source = 'task': this task writes no pairs "
+        r".*allowed: 'reference', 'files'",
     ),
     "a labeller of what the task writes": (
         "hallucination",
@@ -438,8 +482,8 @@ MISTAKES = {
         "hallucination",
         DPO,
         "dpo",
-        r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions, "
-        r"but @\.preferences\.source = 'task'",
+        r"@\.alignment\.objectives\.dpo: learns from pairs of the reference's own completions or "
+        r"of the user's, but @\.preferences\.source = 'task'; allowed: 'reference', 'files'",
     ),
     "a margin of an objective": (
         "hallucination",
@@ -530,7 +574,7 @@ def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
     refused(
         config,
         "'lenght': there is no such module; "
-        "allowed: chat_safety, hallucination, length, safety, summarization",
+        "allowed: chat_safety, hallucination, length, own_text, safety, summarization",
     )
 
 
@@ -574,6 +618,50 @@ def test_corpus_files_come_from_the_config_or_the_environment(tmp_path, monkeypa
     with pytest.raises(schema.ConfigError, match=message):
         checks.corpus_sources(key, corpus)
     assert checks.corpus_sources(key, shipped("smoke.yaml")["tasks"]["length"]["corpus"]) == {}
+
+
+def test_tables_of_a_corpus_lie_where_they_say_or_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.delenv(checks.CORPUS_VARIABLE, raising=False)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    of_hub = {"hub": "owner/name", "revision": "main", "file": "data/train-*.parquet"}
+    corpus = LOCAL | {
+        "files": {
+            "train": of_hub,
+            "validation": {"path": str(saved)},
+            "test": {"path": str(tmp_path / "absent.jsonl")},
+        }
+    }
+    with pytest.raises(schema.ConfigError, match=r"corpus\.files\.test\.path = .*does not exist"):
+        checks.corpus_sources("tasks.length.corpus", corpus)
+    corpus["files"]["test"] = {"path": str(saved)}
+    assert checks.corpus_sources("tasks.length.corpus", corpus) == {
+        "train": sources.HubTable(**of_hub),
+        "validation": sources.OwnPath(str(saved)),
+        "test": sources.OwnPath(str(saved)),
+    }
+
+
+def test_pairs_of_files_have_a_source_and_the_others_have_none(config, tmp_path):
+    section = config["tasks"]["length"]
+    assert checks.pairs_source("tasks.length", section) is None
+    section["preferences"] = OWN_PAIRS
+    with pytest.raises(
+        schema.ConfigError, match=r"tasks\.length\.preferences\.files\.path = .*does not exist"
+    ):
+        checks.pairs_source("tasks.length", section)
+    (tmp_path / "pairs.jsonl").touch()
+    section["preferences"] = OWN_PAIRS | {"files": {"path": str(tmp_path / "pairs.jsonl")}}
+    source = checks.pairs_source("tasks.length", section)
+    assert source == sources.OwnPath(str(tmp_path / "pairs.jsonl"))
+
+
+def test_nothing_computes_what_the_labeller_of_the_users_own_pairs_likes(config):
+    section = config["tasks"]["length"]
+    section["preferences"] = OWN_PAIRS
+    resolve.plan_of(config)
+    section["alignment"]["objectives"]["dpo"]["reward"] = "labeller"
+    refused(config, r"dpo\.reward = 'labeller': pairs of tasks\.length\.preferences\.files were")
 
 
 def test_a_wrong_config_ends_in_one_line_and_a_right_one_gives_each_tasks_files(config, capsys):

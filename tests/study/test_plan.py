@@ -19,6 +19,7 @@ CORPORA = {
     "hallucination": "own",
     "safety": "own",
     "chat_safety": "fetched",
+    "own_text": "any",
 }
 DECLARED = {
     "rloo": ("prompts", "known"),
@@ -223,6 +224,32 @@ def test_another_strength_or_seed_does_not_change_what_the_others_are_asked_to_d
     assert settings.aligning(length_of(config), run) == before
     section["steps"] += 1
     assert settings.aligning(length_of(config), run) != before
+
+
+def test_with_pairs_of_files_no_optimum_is_known_and_no_labeller_is_told_to_a_job(config):
+    run = Run("dpo", "0.5", 0)
+    section = config["tasks"]["length"]
+    assert length_of(config).objectives["dpo"].declared.optimum == "known"
+    assert "preferences" in settings.aligning(length_of(config), run)
+    section["preferences"] = {
+        "source": "files",
+        "files": {"path": "pairs.parquet"},
+        "skip_unusable": True,
+    }
+    resolved = resolve.plan_of(config)
+    task = resolved.tasks["length"]
+    objectives = settings.judging(resolved, task)["objectives"]
+    assert {name: objective["optimum"] for name, objective in objectives.items()} == {
+        "rloo": "known",  # it samples, and the task judges
+        "dpo": "unknown",
+    }
+    assert "preferences" not in settings.aligning(task, run)
+    assert "preferences" not in settings.scoring(task)
+    assert settings.reading_pairs(task) == {
+        "task": "length",
+        "max_positions": section["model"]["max_positions"],
+        "skip_unusable": True,
+    }
 
 
 def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():

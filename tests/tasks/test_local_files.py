@@ -1,57 +1,79 @@
-"""Local files of every kind give the same rows, and errors name the file or the column."""
+"""A corpus of local files has the texts of its tables, and no prompt is in two splits."""
 
-import gzip
+from __future__ import annotations
+
 import json
 
-import pandas as pd
 import pytest
 
 from tasks.corpora import local_files
+from tasks.corpora.tables import TableError
 
-ROWS = [
-    {"talk": "A: hello there\nB: good morning to you", "gist": " They greet. "},
-    {"talk": "A: one two three", "gist": "Counting."},
-    {"talk": "", "gist": "Nothing was said."},
-    {"talk": "A: no summary", "gist": None},
-]
+ROWS = {
+    "train": [
+        {"talk": "A: hello there\nB: good morning to you", "gist": " They greet. "},
+        {"talk": "A: one two three", "gist": "Counting."},
+    ],
+    "test": [{"talk": "A: one two four", "gist": "Counting."}],
+}
 COLUMNS = {"prompt": "talk", "completion": "gist"}
 
 
 @pytest.fixture
-def folder(tmp_path):
-    lines = "\n".join(json.dumps(row) for row in ROWS) + "\n"
-    (tmp_path / "rows.jsonl").write_text(lines)
-    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    pd.DataFrame(ROWS).to_parquet(tmp_path / "rows.parquet")
-    return tmp_path
+def load(tmp_path):
+    """Loads a corpus of these rows in each split."""
+
+    def load(rows=ROWS, **settings):
+        files = {}
+        for split, table in rows.items():
+            path = tmp_path / f"{split}.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in table))
+            files[split] = str(path)
+        return local_files.load({"columns": COLUMNS} | settings, files, seed=0)
+
+    return load
 
 
-def load(folder, name="rows.jsonl", **more):
-    settings = {"files": {"train": name, "test": name}, "columns": COLUMNS, **more}
-    return local_files.load(settings, dict.fromkeys(["train", "test"], str(folder / name)), seed=0)
-
-
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
-def test_files_of_all_kinds_give_the_same_rows(folder, name):
-    splits = load(folder, name)
-    assert list(splits) == ["train", "test"]
+def test_prompts_and_completions_are_those_of_the_file(load):
+    splits = load()
+    assert {name: len(split) for name, split in splits.items()} == {"train": 2, "test": 1}
     assert splits["train"].to_list() == [
-        {"prompt": "A: hello there\nB: good morning to you", "completion": "They greet."},
+        {"prompt": "A: hello there\nB: good morning to you", "completion": " They greet. "},
         {"prompt": "A: one two three", "completion": "Counting."},
     ]
 
 
-def test_prompts_are_cut_to_a_number_of_words_and_keep_their_line_breaks(folder):
-    rows = load(folder, max_prompt_words=5)["test"]
-    assert list(rows["prompt"]) == ["A: hello there\nB: good", "A: one two three"]
+def test_prompts_alone_have_empty_completions(load):
+    [row] = load(columns={"prompt": "talk"})["test"]
+    assert row == {"prompt": "A: one two four", "completion": ""}
 
 
-def test_a_missing_column_is_an_error_that_names_it(folder):
-    with pytest.raises(ValueError, match=r"no column 'text'; it has \['gist', 'talk'\]"):
-        load(folder, columns={"prompt": "text", "completion": "gist"})
+def test_the_chosen_completion_of_a_pair_is_a_demonstration(load):
+    rows = {"train": [{"good": "Why? Because.", "bad": "Why? Dunno."}]}
+    named = {"chosen": "good", "rejected": "bad"}
+    [row] = load(rows, columns=named, prompt_ends_with="?")["train"]
+    assert row == {"prompt": "Why?", "completion": " Because."}
 
 
-def test_a_file_without_usable_rows_is_refused(folder):
-    (folder / "empty.jsonl").write_text('{"talk": "", "gist": ""}\n')
-    with pytest.raises(ValueError, match="no row with both"):
-        load(folder, "empty.jsonl")
+def test_prompts_are_cut_to_a_number_of_words_and_keep_their_line_breaks(load):
+    splits = load(max_prompt_words=3)
+    assert list(splits["train"]["prompt"]) == ["A: hello there", "A: one two"]
+    # Prompts that differ only behind the cut are in two splits.
+    assert list(splits["test"]["prompt"]) == ["A: one two"]
+    assert list(load(max_prompt_words=5)["train"]["prompt"])[0] == "A: hello there\nB: good"
+
+
+def test_a_prompt_in_two_splits_is_refused(load):
+    with pytest.raises(TableError, match=r"train\.jsonl, row 2: the prompt is also that of .*test"):
+        load(ROWS | {"test": [ROWS["train"][1]]})
+
+
+def test_an_empty_value_is_refused_or_left_out_and_said(load, capsys):
+    rows = ROWS | {"train": [{"talk": "A: ", "gist": None}, *ROWS["train"]]}
+    with pytest.raises(TableError, match=r"train\.jsonl, row 1: the column 'gist' is empty"):
+        load(rows)
+    splits = load(rows, skip_unusable=True)
+    assert len(splits["train"]) == 2
+    assert capsys.readouterr().out == (
+        "train: rows left out, because nothing can learn from them: 1\n"
+    )

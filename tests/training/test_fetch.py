@@ -23,7 +23,8 @@ from huggingface_hub import constants
 
 from study import sources
 from study.modules import ROOT
-from study.sources import HubModel, WheelFile
+from study.sources import HubModel, HubTable, WheelFile
+from tasks.corpora import columns, tables
 from training import fetch
 from training.fetch import FetchError
 
@@ -33,6 +34,7 @@ FILE = "tiny/data/prompts.txt"
 SOURCE = WheelFile("tiny", "1.0", FILE, SUM)
 COMMIT = "0123456789" * 4
 MODEL = HubModel("owner/model", "main")
+TABLE = HubTable("owner/model", "main", "data/train-*.jsonl")
 
 
 def write_wheel(folder: Path, **more: bytes) -> Path:
@@ -76,7 +78,7 @@ def output(tmp_path) -> Path:
     return tmp_path / "results" / "downloads" / "here"
 
 
-def failure(source: WheelFile | HubModel, output: Path) -> str:
+def failure(source: WheelFile | HubModel | HubTable, output: Path) -> str:
     """What is said where a source cannot be fetched. Nothing of it is kept."""
     with pytest.raises(FetchError) as caught:
         fetch.fetch(source, output)
@@ -227,22 +229,27 @@ def serve() -> Iterator:
         server.server_close()
 
 
-def repository(files: dict[str, bytes]) -> dict[str, tuple[int, dict[str, str], bytes]]:
-    """The answers of a Hub that has one model, `owner/model`, with a branch `main`."""
+def repository(
+    files: dict[str, bytes], kind: str = "models"
+) -> dict[str, tuple[int, dict[str, str], bytes]]:
+    """The answers of a Hub that has one repository, `owner/model`, with a branch `main`.
+
+    Its kind is "models" or "datasets".
+    """
+    api = f"/api/{kind}/{MODEL.hub}"
+    place = MODEL.hub if kind == "models" else f"{kind}/{MODEL.hub}"
     siblings = [{"rfilename": name} for name in files]
     about = json.dumps({"id": MODEL.hub, "sha": COMMIT, "siblings": siblings}).encode()
     tree = []
     for name, content in files.items():
         digest = hashlib.sha1(content).hexdigest()
         tree.append({"type": "file", "path": name, "size": len(content), "oid": digest})
-    kind = {"Content-Type": "application/json"}
-    answers = {
-        f"/api/models/{MODEL.hub}/revision/{name}": (200, kind, about) for name in ("main", COMMIT)
-    }
-    answers[f"/api/models/{MODEL.hub}/tree/{COMMIT}"] = (200, kind, json.dumps(tree).encode())
+    is_json = {"Content-Type": "application/json"}
+    answers = {f"{api}/revision/{name}": (200, is_json, about) for name in ("main", COMMIT)}
+    answers[f"{api}/tree/{COMMIT}"] = (200, is_json, json.dumps(tree).encode())
     for name, content in files.items():
         headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        answers[f"/{MODEL.hub}/resolve/{COMMIT}/{name}"] = (200, headers, content)
+        answers[f"/{place}/resolve/{COMMIT}/{name}"] = (200, headers, content)
     return answers
 
 
@@ -285,6 +292,63 @@ def test_a_repository_with_pickles_alone_is_refused_before_they_are_downloaded(
     said = failure(MODEL, output)
     assert "has no file *.safetensors but pickled weights (pytorch_model.bin), and nothing" in said
     assert not [path for path in serve.servers[0].asked if "resolve" in path]
+
+
+PAIRS = {
+    "data/train-1.jsonl": b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n',
+    "data/train-2.jsonl": b'{"prompt": "d", "chosen": "e", "rejected": "f"}\n',
+}
+NOT_ASKED_FOR = {"README.md": b"x", "data/test-1.jsonl": b"x", "build.py": b"raise SystemExit"}
+
+
+def test_of_a_data_set_only_the_named_files_come_and_they_are_one_table(output, monkeypatch, serve):
+    use_hub(monkeypatch, serve(repository(PAIRS | NOT_ASKED_FOR, "datasets")))
+    assert fetch.fetch(TABLE, output)
+    files = [path for path in output.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(output)): path.read_bytes() for path in files} == PAIRS
+    found = columns.texts(tables.read(output / TABLE.file), {})
+    assert found.columns == {
+        "prompt": ["a", "d"],
+        "chosen": ["b", "e"],
+        "rejected": ["c", "f"],
+    }
+    use_hub(monkeypatch, "http://127.0.0.1:9")
+    assert not fetch.fetch(TABLE, output)  # it is there
+
+
+def test_a_data_set_without_the_file_is_refused_before_anything_is_downloaded(
+    output, monkeypatch, serve
+):
+    use_hub(monkeypatch, serve(repository(PAIRS | NOT_ASKED_FOR, "datasets")))
+    said = failure(HubTable("owner/model", "main", "train-1.jsonl"), output)
+    assert said.startswith(
+        "there is no file train-1.jsonl in the data set owner/model at the revision main. "
+        "Correct `file` in the config: of its 5 files these are the most similar: data/t"
+    )
+    assert not [path for path in serve.servers[0].asked if "resolve" in path]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://127.0.0.1:9", "the Hub cannot be reached from here (ConnectError)"),
+        (None, "the Hub has no such data set, or it is private. Correct `hub`, or run `hf auth"),
+    ],
+)
+def test_why_the_hub_gives_no_table_is_said_with_a_remedy(
+    address, reason, output, monkeypatch, serve
+):
+    not_found = (404, {"X-Error-Code": "RepoNotFound"}, b"")
+    server = serve({f"/api/datasets/{TABLE.hub}/revision/main": not_found})
+    use_hub(monkeypatch, address or server)
+    said = failure(TABLE, output)
+    assert f"{TABLE.file} of the data set owner/model at the revision main could not be" in said
+    assert reason in said
+    assert (
+        "`hf download owner/model --repo-type dataset --revision main "
+        "--include 'data/train-*.jsonl' --local-dir FOLDER`"
+    ) in said
+    assert "as `path`, instead of `hub`, `revision` and `file`" in said
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ A module offers at its top
   judges. "preferences" means that it learns from labelled pairs.
 - `OPTIMUM`: "known" if its best policy at `beta` is `pi_ref * exp(reward / beta)`. The study then
   compares training with this optimum. Otherwise "unknown", and DeRa is compared with retrained
-  models alone.
+  models alone. For pairs of the user's own the study takes it as unknown, whatever is said here.
 - `make_trainer(inputs) -> transformers.Trainer`: its TRL trainer. `inputs.beta` is the strength in
   `E[r] - beta * KL`. Where the theory has no such strength, the module scales `beta` so that it
   means the same to first order in the reward, and says so.
@@ -46,8 +46,8 @@ class ObjectiveInputs:
         model: the reference, to which the trainer adds the adapter.
         tokenizer: its tokenizer, which pads on the left.
         dataset: a column `prompt`, and where `DATA` is "preferences" also `chosen` and `rejected`,
-            and their log-probabilities under the reference, `ref_chosen_logps` and
-            `ref_rejected_logps`.
+            and, if the pairs were sampled from the reference, their log-probabilities under it,
+            `ref_chosen_logps` and `ref_rejected_logps`.
         reward: judges completions, where `DATA` is "prompts".
         beta: the strength in `E[r] - beta * KL`.
         adapter: the adapter to train.
@@ -56,6 +56,8 @@ class ObjectiveInputs:
         max_new_tokens: completions that are sampled are cut there.
         sharpness: what a unit of reward is worth to the labeller of the preference pairs. One
             completion was preferred with probability sigmoid(sharpness * difference in reward).
+            It is 1 for pairs of the user's own: their reward is what their labeller likes, in
+            log-odds, so TRL's beta is `beta`.
     """
 
     model: PreTrainedModel
