@@ -30,11 +30,11 @@ class DPOTrainer(trl.DPOTrainer):
     def _compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False
     ) -> Any:
-        # Rounding in half precision differs between the two ways of scoring. The reference is
-        # scored apart if it reads the pairs itself, so the policy must be scored apart too.
+        # In half precision the two ways of scoring are rounded differently. The reference is scored
+        # apart where it reads the pairs itself, and the policy must then be rounded alike.
         full_precision = self.model.dtype == torch.float32
         full_precision &= self.accelerator.mixed_precision == "no"
-        if full_precision and self.precompute_ref_logps and not return_outputs:
+        if full_precision and not return_outputs:
             model = _PairsShareRows(model, inputs["completion_mask"], self._shared)
         return super()._compute_loss(model, inputs, return_outputs)
 
