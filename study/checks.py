@@ -22,6 +22,7 @@ CORPUS_VARIABLE = "DERA_CORPUS"
 CORPORA = {
     "any": ("made_world", "local_files"),
     "own": ("made_world",),
+    "files": ("local_files",),
     "fetched": ("fetched",),
 }
 
@@ -32,7 +33,8 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     The alignments, the baselines and the section `several_rewards` are checked elsewhere.
 
     Returns:
-        The task's module, and the corpora it works on: "any", only its "own", or "fetched" files.
+        The task's module, and the corpora it works on: "any", only its "own", local "files", or
+        "fetched" files.
 
     Raises:
         ConfigError: naming the first key that is wrong.

@@ -1,7 +1,7 @@
 """How often the rule is wrong about sentences that people wrote.
 
-The rule was written while looking at texts of one half of the sets of facts (`is_held_out` tells the
-halves apart). This prints what it finds in the other half:
+The rule was written while looking at the texts of one half of the sets of facts (`is_held_out`
+tells the halves apart). This prints what it finds in the other half:
 
     python -m tasks.facts.errors train.jsonl.gz test.jsonl.gz
 
@@ -32,16 +32,7 @@ from tasks.text.rates import Rate
 FACTS, TEXT = "meaning_representation", "text"
 
 #: The values that facts are changed to.
-VALUES = {
-    "name": names.KNOWN,
-    "eatType": ("restaurant", "pub", "coffee shop"),
-    "food": ("Chinese", "English", "Fast food", "French", "Indian", "Italian", "Japanese"),
-    "priceRange": ("cheap", "less than £20", "moderate", "£20-25", "high", "more than £30"),
-    "customer rating": ("low", "1 out of 5", "average", "3 out of 5", "high", "5 out of 5"),
-    "area": ("city centre", "riverside"),
-    "familyFriendly": ("yes", "no"),
-    "near": names.KNOWN,
-}
+VALUES = {"name": names.KNOWN, **facts_module.VALUES, "near": names.KNOWN}
 CHANGES = ("changed", "dropped", "added")
 
 

@@ -53,18 +53,22 @@ def take(text: str, name: str) -> tuple[str, bool]:
     is enough if it has a capital letter and belongs to no other known place.
     """
     marked, whole = _whole(name).subn(MARK, text)
+    if not whole:
+        marked, whole = _similar(text, name)
     part = _part(name)
-    count = 0
     if part is not None:
-        marked, count = part.subn(MARK, marked)
-    if whole or count:
-        return marked, True
-    return _similar(text, name)
+        marked, parts = part.subn(MARK, marked)
+        whole = whole or parts
+    return marked, whole > 0
 
 
-def invents(text: str) -> bool:
-    """Return whether a plain text names a place, if those that are given are marked in it."""
-    return _any_place().search(text) is not None
+def take_others(text: str) -> tuple[str, bool]:
+    """Mark each place that a plain text names, and say whether there is any.
+
+    The places that are given must be marked before.
+    """
+    marked, count = _any_place().subn(MARK, text)
+    return marked, count > 0
 
 
 def _is_no_accent(character: str) -> bool:
@@ -100,12 +104,12 @@ def _part(name: str) -> re.Pattern[str] | None:
     return re.compile(rf"\b(?:[Tt]he )?(?:{joined})(?: (?:Cafe|Cuisine|Hotel|Inn))?\b")
 
 
-def _similar(text: str, name: str) -> tuple[str, bool]:
-    """Look for a name with wrong letters, or with a space too many or too few."""
+def _similar(text: str, name: str) -> tuple[str, int]:
+    """Mark the first name with wrong letters, or with a space too many or too few, if any."""
     words = _words(name)
     target = "".join(words).lower()
     if len(target) < _LEAST_SIMILAR:
-        return text, False
+        return text, 0
     allowed = 1 if len(target) < _LONG else 2
     found = list(re.finditer(r"[\w&]+", text))
     for size in (len(words), len(words) - 1, len(words) + 1):
@@ -113,8 +117,8 @@ def _similar(text: str, name: str) -> tuple[str, bool]:
             run = found[i : i + size]
             candidate = "".join(match[0] for match in run).lower()
             if _edits(candidate, target, allowed) <= allowed:
-                return text[: run[0].start()] + MARK + text[run[-1].end() :], True
-    return text, False
+                return text[: run[0].start()] + MARK + text[run[-1].end() :], 1
+    return text, 0
 
 
 def _edits(first: str, second: str, most: int) -> int:
@@ -134,4 +138,4 @@ def _edits(first: str, second: str, most: int) -> int:
 def _any_place() -> re.Pattern[str]:
     """Any known name, with its capital letters, or a capital letter after "near"."""
     known = "|".join(re.escape(" ".join(_words(name))) for name in KNOWN)
-    return re.compile(rf"\b(?:{known})\b|\b{_NEAR} {_NO_PLACE}[A-Z]\w")
+    return re.compile(rf"\b(?:{known})\b|\b{_NEAR} {_NO_PLACE}[A-Z]\w+(?: [A-Z]\w+)*")

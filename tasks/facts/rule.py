@@ -41,7 +41,8 @@ def check(facts: Facts, text: str) -> Verdict:
             text, found = names.take(text, facts[kind])
             if found:
                 stated.add(kind)
-    if names.invents(text):
+    text, found = names.take_others(text)
+    if found:
         invented.add("near")
 
     # The other facts.
@@ -55,22 +56,14 @@ def check(facts: Facts, text: str) -> Verdict:
             invented.add(kind)
     leveled = {"priceRange": prices.stated(text), "customer rating": ratings.stated(text)}
     for kind, phrases in leveled.items():
-        level = _level(facts, kind)
-        if any(level and level <= fitting for fitting in phrases):
+        fits = [_fits(levels, facts.get(kind)) for levels in phrases]
+        if any(fits):
             stated.add(kind)
-        if any(not level or not level <= fitting for fitting in phrases):
+        if not all(fits):
             invented.add(kind)
     return Verdict(frozenset(stated), frozenset(facts) - stated, frozenset(invented))
 
 
-def _level(facts: Facts, kind: str) -> Levels:
-    """The level of a given price or rating; no level if it is not given.
-
-    Raises:
-        ValueError: if the value is none of the data's.
-    """
-    if kind not in facts:
-        return frozenset()
-    if facts[kind] not in OF_VALUE:
-        raise ValueError(f"{kind}[{facts[kind]}]: unknown value; allowed: {', '.join(OF_VALUE)}")
-    return OF_VALUE[facts[kind]]
+def _fits(levels: Levels, given: str | None) -> bool:
+    """Whether a phrase that may mean these levels may mean the given price or rating."""
+    return given is not None and OF_VALUE[given] <= levels

@@ -19,6 +19,7 @@ CORPORA = {
     "hallucination": "own",
     "safety": "own",
     "chat_safety": "fetched",
+    "data_to_text": "files",
 }
 DECLARED = {
     "rloo": ("prompts", "known"),
@@ -233,7 +234,7 @@ def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
         declared[name] = (data, modules.constant(module, "OPTIMUM", ("known", "unknown")))
     assert declared == DECLARED
     corpora = {
-        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own", "fetched"))
+        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own", "files", "fetched"))
         for name in modules.names("tasks")
     }
     assert corpora == CORPORA
