@@ -13,12 +13,12 @@ from matplotlib.patheffects import withStroke
 from figures import panels, selection, style
 
 SCOPE = "task"
-TASKS = ["hallucination"]
+TASKS = ["hallucination", "data_to_text"]
 READS = ["policies"]
 CAPTION = """
-An answer hallucinates where it makes a statement that the passages do not support. Top: the share
+An answer hallucinates where it makes a statement that its prompt does not support. Top: the share
 of such answers against the mixing weight λ. The panels below it show what less hallucination
-costs: the coverage of the facts that the passages do state, the fluency (mean log-probability per
+costs: the coverage of the facts that the prompt does state, the fluency (mean log-probability per
 token under the reference), and the length. Bottom: the share of answers that hallucinate, against
 coverage. DeRa starts from the model aligned at the strength β₀. A model retrained at another
 strength β stands at λ = β₀/β, where DeRa should equal it.

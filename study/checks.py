@@ -18,10 +18,12 @@ from study.sources import Source
 
 CORPUS_VARIABLE = "DERA_CORPUS"
 
-#: The kinds of corpus that a task can work on, by what its module declares as CORPUS.
+#: The kinds of corpus that a task can work on, by what its module declares as CORPUS. A task of
+#: "files" divides their rows among the splits itself.
 CORPORA = {
     "any": ("made_world", "local_files"),
     "own": ("made_world",),
+    "files": ("local_files",),
     "fetched": ("fetched",),
 }
 
@@ -32,7 +34,8 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     The alignments, the baselines and the section `several_rewards` are checked elsewhere.
 
     Returns:
-        The task's module, and the corpora it works on: "any", only its "own", or "fetched" files.
+        The task's module, and the corpora it works on: "any", only its "own", local "files", or
+        "fetched" files.
 
     Raises:
         ConfigError: naming the first key that is wrong.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from study import sources
+from study import modules, sources
+from study.checks import CORPORA
 from study.plan import Plan, TaskPlan
 from study.sources import Source
 from tasks.corpora import columns, local_files, tables
@@ -42,7 +43,8 @@ def check(task: TaskPlan) -> None:
             there = {
                 name: sources.where(s) for name, s in task.corpus_sources.items() if _is_there(s)
             }
-            splits = local_files.read(corpus, there)
+            divided = modules.constant(task.module, "CORPUS", tuple(CORPORA)) == "files"
+            splits = local_files.read(corpus, there, divided)
             _check_sizes(task, splits)
     except TableError as error:
         raise TableError(f"{key}.corpus: {error}") from error

@@ -118,8 +118,8 @@ class TaskPlan:
         section: its section of the config.
         study_seed: the study's seed.
         module: the module it is made with.
-        corpora: "any" if it works on any corpus, "own" if it draws its own documents, "fetched" if
-            it reads published files.
+        corpora: "any" if it works on any corpus, "own" if it draws its own documents, "files" if it
+            reads files on this machine, "fetched" if it reads published files.
         corpus_sources: the files that the corpus reads: of each split, or by the task's names.
         pretrained: where the pretrained model comes from that the reference starts from, or None.
         pairs_source: where the user's own preference pairs come from, or None.

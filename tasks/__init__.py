@@ -1,8 +1,9 @@
 """What we align to: one module for each task, in this folder or in a file that the config names.
 
 A module offers a function `create(settings) -> Task` and a constant `CORPUS`. `CORPUS` is "any" if
-the task works on the documents of any corpus (`tasks.corpora`), and "own" if it draws its own
-documents from the made world.
+the task works on the documents of any corpus (`tasks.corpora`), "own" if it draws its own documents
+from the made world, "files" if it reads files on this machine, and "fetched" if it reads published
+files, which its constant `FILES` names.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import stats
+from tasks.text.rates import Rate
 
 #: A completion counts by its first sentences, because a model that refuses says so at once.
 SENTENCES_READ = 2
@@ -160,28 +160,6 @@ def _without_quotations(text: str) -> str:
     if text.startswith('"'):
         return text.strip('"')
     return re.sub(r'"[^"]*("|$)', '""', text)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How often the rule was wrong about responses with one label."""
-
-    wrong: int
-    labelled: int
-
-    @property
-    def share(self) -> float:
-        """The share of the labelled responses about which the rule is wrong."""
-        return self.wrong / self.labelled
-
-    def interval(self) -> tuple[float, float]:
-        """Return the ends of Wilson's 95% interval of the share."""
-        interval = stats.binomtest(self.wrong, self.labelled).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
-
-    def __str__(self) -> str:
-        low, high = self.interval()
-        return f"{self.wrong} of {self.labelled} ({self.share:.1%} [{low:.1%}, {high:.1%}])"
 
 
 @dataclass(frozen=True)

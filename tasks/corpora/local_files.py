@@ -14,7 +14,9 @@ if TYPE_CHECKING:  # a config is checked without datasets, which takes seconds t
     from datasets import Dataset
 
 
-def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> dict[str, Dataset]:
+def load(
+    settings: Mapping[str, Any], files: Mapping[str, str], seed: int, divided: bool = False
+) -> dict[str, Dataset]:
     """Read the table of each split.
 
     Args:
@@ -24,6 +26,8 @@ def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> di
             Prompts are cut to `max_prompt_words` words, if it is given.
         files: the path of each split.
         seed: not used, because nothing is drawn.
+        divided: whether the task divides the rows among the splits itself. Then a prompt may be in
+            several tables.
 
     Returns:
         One Dataset for each split, with columns `prompt` and `completion`.
@@ -34,7 +38,7 @@ def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> di
     from datasets import Dataset
 
     splits = {}
-    for split, found in read(settings, files).items():
+    for split, found in read(settings, files, divided).items():
         if found.left_out:
             print(f"{split}: rows left out, because nothing can learn from them: {found.left_out}")
         prompts = found.prompts
@@ -45,14 +49,18 @@ def load(settings: Mapping[str, Any], files: Mapping[str, str], seed: int) -> di
     return splits
 
 
-def read(settings: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Texts]:
+def read(
+    settings: Mapping[str, Any], files: Mapping[str, str], divided: bool = False
+) -> dict[str, Texts]:
     """Read and check the table of each split, as `load` says.
 
-    No prompt may be in two splits. Prompts that are alike only after they are cut may.
+    No prompt may be in two splits, unless the task divides them itself. Prompts that are alike only
+    after they are cut may.
     """
     splits = {name: columns.texts(tables.read(path), settings) for name, path in files.items()}
-    for one, other in combinations(splits, 2):
-        columns.check_apart(splits[one], splits[other])
+    if not divided:
+        for one, other in combinations(splits, 2):
+            columns.check_apart(splits[one], splits[other])
     return {name: _cut(found, settings.get("max_prompt_words")) for name, found in splits.items()}
 
 

@@ -574,7 +574,8 @@ def test_an_unknown_task_is_refused_and_the_tasks_there_are_named(config):
     refused(
         config,
         "'lenght': there is no such module; "
-        "allowed: chat_safety, hallucination, length, own_text, safety, summarization",
+        "allowed: chat_safety, data_to_text, hallucination, length, own_text, safety, "
+        "summarization",
     )
 
 

@@ -20,6 +20,7 @@ CORPORA = {
     "safety": "own",
     "chat_safety": "fetched",
     "own_text": "any",
+    "data_to_text": "files",
 }
 DECLARED = {
     "rloo": ("prompts", "known"),
@@ -260,7 +261,7 @@ def test_tasks_and_objectives_say_what_they_work_on_without_being_imported():
         declared[name] = (data, modules.constant(module, "OPTIMUM", ("known", "unknown")))
     assert declared == DECLARED
     corpora = {
-        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own", "fetched"))
+        name: modules.constant(f"tasks.{name}", "CORPUS", ("any", "own", "files", "fetched"))
         for name in modules.names("tasks")
     }
     assert corpora == CORPORA

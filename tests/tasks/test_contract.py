@@ -9,16 +9,23 @@ import yaml
 import tasks
 from study import modules
 from study.checks import CORPORA
+from tests import e2e
 from tests.pretrained import save_requests
 
 ROOT = Path(__file__).parents[2]
 LAPTOP = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())["tasks"]
-#: Tasks whose data are published files or the user's own, and not in the default study.
-OF_FILES = {"chat_safety"}
+#: Tasks whose data are files, and not in the default study.
+OF_FILES = {"chat_safety", "data_to_text"}
+#: Tasks whose data are the user's own.
 OF_USERS = {"own_text"}
-SETTINGS = {name: section["settings"] for name, section in LAPTOP.items()} | {
-    "chat_safety": {},
-    "own_text": {"min_tokens": 8, "max_tokens": 12},
+#: Tasks whose demonstrations a model writes.
+WITHOUT_TEXTS = {"chat_safety"}
+SETTINGS = {name: section["settings"] for name, section in LAPTOP.items()}
+SETTINGS |= dict.fromkeys(OF_FILES, {})
+SETTINGS |= {"own_text": {"min_tokens": 8, "max_tokens": 12}}
+FACTS = {
+    "kind": "local_files",
+    "columns": {"prompt": "meaning_representation", "completion": "text"},
 }
 NAN = math.nan
 INF = math.inf
@@ -46,6 +53,9 @@ def judge(verdict):
 def small_splits(name, files, **sizes):
     """Splits of a task; `files` are what a task of published files reads."""
     task = tasks.create(name, SETTINGS[name])
+    if name == "data_to_text":
+        folder = Path(files["adv_bench"]).parent
+        return task.splits(FACTS, e2e.save(folder, **sizes), seed=5)
     return task.splits({"kind": "made_world", "documents": sizes}, files, seed=5)
 
 
@@ -131,7 +141,7 @@ def test_a_task_keeps_the_contract(name, files):
     prompts = [prompt for split in splits.values() for prompt in split["prompt"]]
     completions = [completion for split in splits.values() for completion in split["completion"]]
     assert len(set(prompts)) == 200
-    if name in OF_FILES:
+    if name in WITHOUT_TEXTS:
         completions = [["Take a good book.", "I can't help with that."][i % 2] for i in range(200)]
 
     # The reward differs, or it would teach nothing, and demonstrations are in the task's language.

@@ -1,0 +1,1 @@
+"""What tasks on real text share."""

@@ -1,0 +1,29 @@
+"""How often a rule is wrong, with an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a rule was wrong about texts with one label."""
+
+    wrong: int
+    labelled: int
+
+    @property
+    def share(self) -> float:
+        """The share of the labelled texts about which the rule is wrong."""
+        return self.wrong / self.labelled
+
+    def interval(self) -> tuple[float, float]:
+        """Return the ends of Wilson's 95% interval of the share."""
+        interval = stats.binomtest(self.wrong, self.labelled).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval()
+        return f"{self.wrong} of {self.labelled} ({self.share:.1%} [{low:.1%}, {high:.1%}])"
