@@ -17,7 +17,7 @@ for each reference, lam and prompt:
   those of the retrained model (`dera.readings`); empty where there is no beta;
 - `kl_reference`: the same KL to the reference that is mixed, which is the mixture at lam = 0.
 
-At most four models are in memory at once.
+At most four models are in memory at once: one retrained model and one other reference at a time.
 
 Settings: `Trial`.
 """
@@ -146,19 +146,18 @@ class Folders:
         adapters = [self.adapters[beta] for beta in betas]
         return load(self.references[OWN], adapters, [(beta, seed) for beta in betas])
 
-    def each_reference(self, own: Models) -> Iterator[tuple[str, Any]]:
-        """Yield the name of each reference and the model, which is loaded when its turn comes.
+    def reference(self, name: str, own: Models) -> Any:
+        """Return the reference of a name, which is loaded unless it is the own one.
 
         Raises:
-            ValueError: if a reference has another tokenizer than the own one.
+            ValueError: if it has another tokenizer than the own one.
         """
-        yield OWN, own.reference
-        for name, folder in self.references.items():
-            if name != OWN:
-                paths = (str(self.references[OWN]), str(folder))
-                check_same_tokenizer(own.tokenizer, chat.prompt_tokenizer(folder), paths)
-                model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
-                yield name, model.eval().to(job.device())
+        if name == OWN:
+            return own.reference
+        paths = (str(self.references[OWN]), str(self.references[name]))
+        check_same_tokenizer(own.tokenizer, chat.prompt_tokenizer(paths[1]), paths)
+        model = AutoModelForCausalLM.from_pretrained(paths[1], use_safetensors=True)
+        return model.eval().to(job.device())
 
 
 class ReferenceTrial:
@@ -181,94 +180,89 @@ class ReferenceTrial:
         return table.reindex(columns=list(COLUMNS))
 
     def read(self) -> pd.DataFrame:
-        """Return a row for each reference, beta and prompt, with the KL from the retrained model.
-
-        One retrained model is in memory at a time.
-        """
+        """Return a row for each reference, beta and prompt, with what the mixture reads."""
         settings = self.settings
         if not settings.other_betas:
             empty = pd.DataFrame(columns=[*KEYS, "beta", "kl_retrained", "kl_reference"])
             return empty.astype({"prompt_id": int})
         tables = []
         for beta in settings.other_betas:
-            rows = retrained_completions(
-                self.folders.samples[beta], settings.of_readings(), beta
-            ).reset_index(drop=True)
             models = self.folders.load([settings.anchor, beta], settings.seed)
-            for name, reference in self.folders.each_reference(models):
-                kl = pd.concat(
-                    [self._read_batch(beta, reference, models, part) for part in self._cut(rows)]
-                )
-                lam = settings.matched_lam(beta)
-                tables.append(kl.reset_index().assign(reference=name, beta=beta, lam=lam))
+            folder = self.folders.samples[beta]
+            rows = retrained_completions(folder, settings.of_readings(), beta)
+            for name in settings.references:
+                tables.append(self._read_with(name, beta, models, rows))
             self.progress.say(f"read the model retrained at {beta}")
         return pd.concat(tables, ignore_index=True)
 
     def write(self) -> pd.DataFrame:
         """Return a row for each reference, lam and prompt, with what the mixture writes."""
-        settings = self.settings
-        scorer = Scorer(settings.task.create())
-        models = self.folders.load([settings.anchor], settings.seed)
-        aligned = models.aligned[settings.anchor, settings.seed]
+        models = self.folders.load([self.settings.anchor], self.settings.seed)
+        scorer = Scorer(self.settings.task.create())
         tables = []
-        for name, reference in self.folders.each_reference(models):
-            mixed = RealignedModel(reference, aligned)
-            decoder = Decoder(mixed, models.tokenizer, settings.max_new_tokens)
-            decoding = decode.DecodingJob(
-                settings.of_decoding(), self.prompts, decoder, self.progress
-            )
-            drawn, _ = decoding.decode_all()
-
-            # All mixtures are judged by how far they are from the own reference.
-            drawn["logp_reference"] = self._log_probs(models.reference, models.tokenizer, drawn)
-            scored = scorer.score(drawn, self.prompts)
-            tables.append(scored.assign(reference=name, whole=1 - scored["broken"]))
+        for name in self.settings.references:
+            tables.append(self._write_with(name, models, scorer))
             self.progress.say(f"mixed with the reference {name!r}")
         means = pd.concat(tables, ignore_index=True).rename(columns={"log_ratio": "kl"})
         return means.groupby(KEYS, sort=False)[["gold", "whole", "kl"]].mean().reset_index()
 
-    def _read_batch(
-        self, beta: str, reference: Any, models: Models, rows: pd.DataFrame
-    ) -> pd.DataFrame:
-        """Return the two KL from a retrained model, averaged over the completions of a prompt."""
-        seed, anchor = self.settings.seed, self.settings.anchor
-        found = readings.read(
-            models.aligned[beta, seed],
-            reference,
-            models.aligned[anchor, seed],
-            self._completions(models.reference, models.tokenizer, rows),
-            [float(Fraction(self.settings.matched_lam(beta)))],
-        )
-        columns = {"kl_retrained": found.by_lam.kl[0], "kl_reference": found.to_reference}
-        numbers = {name: values.cpu().numpy() for name, values in columns.items()}
-        table = pd.DataFrame({"prompt_id": rows["prompt_id"].to_numpy(), **numbers})
-        return table.groupby("prompt_id").mean()
+    def _write_with(self, name: str, models: Models, scorer: Scorer) -> pd.DataFrame:
+        """Return the scored completions that the mixtures with one reference write."""
+        settings = self.settings
+        reference = self.folders.reference(name, models)
+        mixed = RealignedModel(reference, models.aligned[settings.anchor, settings.seed])
+        decoder = Decoder(mixed, models.tokenizer, settings.max_new_tokens)
+        decoding = settings.of_decoding()
+        job_of_mixture = decode.DecodingJob(decoding, self.prompts, decoder, self.progress)
+        drawn, _ = job_of_mixture.decode_all()
 
-    def _log_probs(self, model: Any, tokenizer: Any, rows: pd.DataFrame) -> list[float]:
-        """Return a model's log-probability of each completion, in nats."""
+        # All mixtures are judged by how far they are from the own reference.
+        drawn["logp_reference"] = self._log_probs(models, drawn)
+        scored = scorer.score(drawn, self.prompts)
+        return scored.assign(reference=name, whole=1 - scored["broken"])
+
+    def _read_with(self, name: str, beta: str, models: Models, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the two KL from a retrained model for one reference, a row for each prompt."""
+        reference = self.folders.reference(name, models)
+        lam = self.settings.matched_lam(beta)
+        tables = []
+        for part in self._cut(rows):
+            found = readings.read(
+                models.aligned[beta, self.settings.seed],
+                reference,
+                models.aligned[self.settings.anchor, self.settings.seed],
+                self._completions(models, part),
+                [float(Fraction(lam))],
+            )
+            columns = {"kl_retrained": found.by_lam.kl[0], "kl_reference": found.to_reference}
+            numbers = {column: values.cpu().numpy() for column, values in columns.items()}
+            tables.append(part[["prompt_id"]].assign(**numbers))
+        means = pd.concat(tables).groupby("prompt_id").mean().reset_index()
+        return means.assign(reference=name, beta=beta, lam=lam)
+
+    def _log_probs(self, models: Models, rows: pd.DataFrame) -> list[float]:
+        """Return the own reference's log-probability of each completion, in nats."""
         values: list[float] = []
         for part in self._cut(rows):
-            batch = self._completions(model, tokenizer, part)
-            values += log_probabilities(model, batch).tolist()
+            batch = self._completions(models, part)
+            values += log_probabilities(models.reference, batch).tolist()
         return values
 
     def _cut(self, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-        """Cut a table that is sorted by prompt into batches; no prompt is in two of them."""
-        of_prompt = len(rows) // self.settings.prompts
-        step = max(1, self.settings.batch_size // of_prompt) * of_prompt
-        for start in range(0, len(rows), step):
-            yield rows.iloc[start : start + step]
+        """Cut a table of completions into batches."""
+        for start in range(0, len(rows), self.settings.batch_size):
+            yield rows.iloc[start : start + self.settings.batch_size]
 
-    def _completions(self, model: Any, tokenizer: Any, rows: pd.DataFrame) -> Completions:
+    def _completions(self, models: Models, rows: pd.DataFrame) -> Completions:
         """Return completions after their prompts, as models read them."""
         texts = [self.prompts[prompt_id] for prompt_id in rows["prompt_id"]]
-        encoded = batch_of(model, tokenizer, texts)
+        encoded = batch_of(models.reference, models.tokenizer, texts)
         return Completions.from_token_ids(
             encoded["input_ids"],
             encoded["attention_mask"],
             rows["token_ids"].map(list).tolist(),
             rows["finished"].tolist(),
-            end_tokens(model, tokenizer),
+            end_tokens(models.reference, models.tokenizer),
         )
 
 
