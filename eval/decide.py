@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from eval import controls, policies, readings
+from eval import controls, other_references, policies, readings
 from eval import several_rewards as several_rewards_table
 from eval.claims import (
     Claim,
@@ -29,12 +29,14 @@ from eval.claims import (
     hacking,
     hallucination,
     identities,
+    own_reference,
     safety,
     several_rewards,
     strength,
     transition,
 )
 from eval.judging import Judging
+from eval.other_references import Mixtures
 from eval.readings import Readings
 from study import job
 
@@ -50,6 +52,7 @@ CLAIMS = (
     breakdown,
     baselines,
     several_rewards,
+    own_reference,
     cost,
 )
 
@@ -104,7 +107,12 @@ def reward_spread(table: pd.DataFrame, judging: Judging) -> dict[str, float]:
 
 
 def evidence_from(
-    task: str, table: pd.DataFrame, read: Readings, judging: Judging, seed: int
+    task: str,
+    table: pd.DataFrame,
+    read: Readings,
+    judging: Judging,
+    seed: int,
+    mixtures: Mixtures | None = None,
 ) -> Evidence:
     """Return what the claims are decided from, as far as the tables have it.
 
@@ -112,6 +120,7 @@ def evidence_from(
         table: scored completions.
         read: the readings of the retrained models.
         judging: the settings, with all objectives of the task.
+        mixtures: the aligned models mixed with several references; None where there are none.
     """
     realigned = judging.with_anchors()
     points = several_rewards_table.points(table, judging) if judging.several_rewards else []
@@ -123,6 +132,7 @@ def evidence_from(
         seed=seed,
         reward_spread=reward_spread(table, realigned),
         several_rewards=points,
+        mixtures=mixtures or Mixtures(),
     )
 
 
@@ -161,6 +171,13 @@ def arguments() -> argparse.Namespace:
         "--readings", type=Path, nargs="+", default=[], help="Parquet files that eval.read made"
     )
     parser.add_argument(
+        "--reference-trials",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Parquet files that eval.reference_trial made",
+    )
+    parser.add_argument(
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
     )
     parser.add_argument(
@@ -183,8 +200,9 @@ def main() -> None:
         judging = job.settings_of(args, Judging)
         table = pd.read_parquet(args.completions)
         read = readings.read_tables(args.readings)
+        mixtures = other_references.read_tables(args.reference_trials)
         costs = training_and_decoding(args.adapters, args.samples)
-        evidence = evidence_from(args.task, table, read, judging, args.seed)
+        evidence = evidence_from(args.task, table, read, judging, args.seed, mixtures)
         with_models = dataclasses.replace(
             evidence,
             seconds_saved=seconds_saved(costs),
@@ -196,11 +214,17 @@ def main() -> None:
         for claim in claims:
             progress.say(f"{claim.id}: {claim.verdict}")
 
-        def verdicts_of(broken: pd.DataFrame, broken_readings: Readings) -> dict[str, str]:
-            return verdicts(evidence_from(args.task, broken, broken_readings, judging, args.seed))
+        def verdicts_of(control: controls.Control) -> dict[str, str]:
+            broken = control.completions(table, judging)
+            broken_readings = control.readings(read, judging)
+            broken_mixtures = control.mixtures(mixtures)
+            return verdicts(
+                evidence_from(
+                    args.task, broken, broken_readings, judging, args.seed, broken_mixtures
+                )
+            )
 
-        before = verdicts(evidence)
-        controlled = controls.table(args.task, table, read, judging, before, verdicts_of, progress)
+        controlled = controls.table(args.task, verdicts(evidence), verdicts_of, progress)
 
         # the claims come last, because a job that has written them is done
         tables = {

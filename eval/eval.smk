@@ -75,6 +75,56 @@ rule summarize_readings:
         " --output {output:q}"
 
 
+rule reference_trial:
+    input:
+        references=tried_references,
+        adapters=lambda wildcards: [
+            model_folder(task_of(wildcards), run) for run in tried_runs(wildcards)
+        ],
+        samples=lambda wildcards: [
+            f"{RESULTS}/{wildcards.task}/samples/{run.name}" for run in tried_runs(wildcards)
+        ],
+        prompts=rules.make_data.output.test,
+    output:
+        f"{OF_TASK}/reference_trials/seed={{seed}}.parquet",
+    log:
+        f"{OF_TASK}/logs/reference_trial/seed={{seed}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/reference_trial/seed={{seed}}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        settings=lambda wildcards: text(
+            settings.trying_references(task_of(wildcards), int(wildcards.seed))
+        ),
+        seed=lambda wildcards: task_of(wildcards).seed_of("reference trial", wildcards.seed),
+        code=lambda wildcards: code_of(task_of(wildcards), "eval.reference_trial"),
+    shell:
+        "python -m eval.reference_trial --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --references {input.references:q} --adapters {input.adapters:q}"
+        " --samples {input.samples:q} --prompts {input.prompts:q} --output {output:q}"
+
+
+rule summarize_other_references:
+    input:
+        reference_trials,
+    output:
+        f"{OF_TASK}/tables/other_references.csv",
+    log:
+        f"{OF_TASK}/logs/summarize_other_references.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/summarize_other_references.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("eval.other_references"),
+    shell:
+        "python -m eval.other_references {input:q} --task {wildcards.task:q} --log {log:q}"
+        " --output {output:q}"
+
+
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
@@ -316,6 +366,7 @@ rule decide_claims:
         adapters=model_folders,
         samples=all_samples,
         readings=readings,
+        trials=reference_trials,
         prompts=rules.make_data.output.test,
     output:
         claims=f"{OF_TASK}/claims.json",
@@ -337,12 +388,15 @@ rule decide_claims:
         checked_adapter=lambda wildcards: model_folder(
             task_of(wildcards), task_of(wildcards).main_run
         ),
+        trials=lambda wildcards, input: (
+            ["--reference-trials", *input.trials] if input.trials else []
+        ),
     shell:
         "python -m eval.decide {input.completions:q} --task {wildcards.task:q}"
         " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
         " --reference {input.reference:q} --adapters {input.adapters:q}"
         " --checked-adapter {params.checked_adapter:q} --samples {input.samples:q}"
-        " --readings {input.readings:q}"
+        " --readings {input.readings:q} {params.trials:q}"
         " --prompts {input.prompts:q} --costs {output.costs:q} --agreement {output.agreement:q}"
         " --controls {output.controls:q} --output {output.claims:q}"
 

@@ -57,6 +57,26 @@ def readings(wildcards):
     ]
 
 
+def tried_references(wildcards):
+    """The references that an aligned model is mixed with, its own one first."""
+    folders = {"own": "reference", "pretrained": "pretrained", "other": "other_reference"}
+    task = task_of(wildcards)
+    return [f"{RESULTS}/{task.name}/models/{folders[name]}" for name in task.mixed_references]
+
+
+def tried_runs(wildcards):
+    """The models of one seed of the main objective, at every beta."""
+    objective = task_of(wildcards).main_objective
+    return [Run(objective.name, beta, int(wildcards.seed)) for beta in objective.betas]
+
+
+def reference_trials(wildcards):
+    """The trial of references of each seed of the main objective; none without such a section."""
+    task = task_of(wildcards)
+    seeds = task.main_objective.seeds if task.has_other_references else []
+    return [f"{RESULTS}/{task.name}/reference_trials/seed={seed}.parquet" for seed in seeds]
+
+
 def curves(wildcards):
     """One curve over lam for each objective that DeRa starts from."""
     task = task_of(wildcards)

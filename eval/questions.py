@@ -104,7 +104,9 @@ QUESTIONS = (
     ),
     Question(
         "Does it depend on the reference, say a pretrained model in place of an SFT one?",
-        remark="Every reference here is an SFT model.",
+        "reference",
+        yes="Yes: it is further from retrained models with another reference.",
+        no="No: another reference serves as well.",
     ),
     Question(
         "Does it hold on public sets such as RealToxicityPrompts or MT-Bench, and for models of "

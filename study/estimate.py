@@ -45,6 +45,9 @@ def _task_seconds(task: TaskPlan) -> float:
     jobs += any(baseline.decoded for baseline in task.baselines.values())
     if task.has_several_rewards:
         jobs += len(task.mixed_objectives[0].seeds)
+    if task.has_other_references:
+        jobs += 3 + len(task.main_objective.seeds)
+        decoding += _completions_of_other_references(task) * SECONDS_A_COMPLETION
     return jobs * START + (training + decoding) * _relative_time(task.section["model"])
 
 
@@ -67,13 +70,13 @@ def _training_seconds(task: TaskPlan) -> float:
     """Seconds of training, and of sampling the pairs it needs, at the measured size."""
     section = task.section
     total = 0.0
+    references = 2 if task.has_other_references else 1
     if section["sft"] != "none":
-        total += _steps_seconds("sft", section["sft"])
+        total += references * _steps_seconds("sft", section["sft"])
     if task.writes_demonstrations:
         documents = section["corpus"].get("documents", {})  # rows of the user's files do not count
-        prompts = documents.get("train", 0) + documents.get("validation", 0)
-        texts = section["demonstrations"]["rounds"] * prompts
-        total += texts * SECONDS_A_COMPLETION
+        asked = references * documents.get("train", 0) + documents.get("validation", 0)
+        total += section["demonstrations"]["rounds"] * asked * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
         total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
     if task.has_learned_reward:
@@ -118,3 +121,11 @@ def _completions(task: TaskPlan) -> float:
         pairs = several_rewards.lam_pairs(task.section["several_rewards"])
         total += samples * 3 * len(task.mixed_objectives[0].seeds) * len(pairs)
     return total
+
+
+def _completions_of_other_references(task: TaskPlan) -> float:
+    """Completions to decode by mixtures with each reference; one counts once for each model."""
+    section = task.section["dera"]["other_references"]
+    prompts = section.get("prompts", task.section["evaluation"]["prompts"])
+    mixtures = len(task.mixed_references) * len(task.lams_of_other_references)
+    return 2 * section["samples"] * prompts * mixtures * len(task.main_objective.seeds)

@@ -14,12 +14,12 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from study import several_rewards
+from study import other_references, several_rewards
 from study.baselines import Baseline
 from study.objective_checks import Declared
 from study.replicates import Replicate
 from study.sources import Source
-from study.strengths import exact, label
+from study.strengths import all_exact, exact, label
 
 #: Baselines are decoded from the aligned models of so many training seeds, the smallest.
 BASELINE_SEEDS = 3
@@ -236,6 +236,26 @@ class TaskPlan:
     def has_several_rewards(self) -> bool:
         """Whether two aligned models are mixed."""
         return "several_rewards" in self.section
+
+    @property
+    def has_other_references(self) -> bool:
+        """Whether the aligned model is also mixed with references it was not aligned from."""
+        return "other_references" in self.section["dera"]
+
+    @property
+    def mixed_references(self) -> list[str]:
+        """The references of `dera.other_references` by name, the own one first; else none."""
+        return other_references.references(self.section) if self.has_other_references else []
+
+    @property
+    def lams_of_other_references(self) -> list[Fraction]:
+        """The lams at which the aligned model is mixed with each reference.
+
+        They are those of the section, and one that matches each beta of the main objective.
+        """
+        lams = set(all_exact(self.section["dera"]["other_references"]["lams"]))
+        anchor = exact(self.main_run.beta)
+        return sorted(lams | {anchor / exact(beta) for beta in self.main_objective.betas})
 
     @property
     def has_imperfect_reward(self) -> bool:

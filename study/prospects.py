@@ -15,6 +15,8 @@ from study.plan import ObjectivePlan, Plan, TaskPlan
 MIN_SEEDS = 5
 #: With fewer training seeds DeRa is not compared with a baseline.
 MIN_SEEDS_OF_BASELINES = 3
+#: With fewer training seeds DeRa is not compared with mixtures of other references.
+MIN_SEEDS_OF_REFERENCES = 3
 #: Neighbouring lams of a grid that can show a smooth transition are at most this far apart.
 MAX_SPACING = Fraction(1, 4)
 #: With fewer held-out prompts a claim is not tested: the interval of values that are as skewed as
@@ -34,6 +36,12 @@ def message(plan: Plan) -> str:
             lines.append(
                 f"{task.name}: the claims about baselines need {MIN_SEEDS_OF_BASELINES} training "
                 f"seeds, and {task.main_objective.name} has {len(task.main_objective.seeds)}"
+            )
+        if len(task.main_objective.seeds) < MIN_SEEDS_OF_REFERENCES and task.has_other_references:
+            lines.append(
+                f"{task.name}: the claim about other references needs {MIN_SEEDS_OF_REFERENCES} "
+                f"training seeds, and {task.main_objective.name} has "
+                f"{len(task.main_objective.seeds)}"
             )
     if not lines:
         return ""

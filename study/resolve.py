@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from study import baselines, checks, names, objective_checks, replicates, schema, several_rewards
+from study import (
+    baselines,
+    checks,
+    names,
+    objective_checks,
+    other_references,
+    replicates,
+    schema,
+    several_rewards,
+)
 from study.objective_checks import Declared
 from study.plan import ObjectivePlan, Plan, TaskPlan
 from study.replicates import Replicate
@@ -100,6 +109,8 @@ def _resolve_task(
     task_baselines = baselines.check(key, section)
     if "several_rewards" in section:
         several_rewards.check(key, section)
+    if "other_references" in section["dera"]:
+        other_references.check(key, section)
 
     # Fill in what the section leaves to defaults.
     objectives = {}

@@ -95,6 +95,25 @@ def reading(task: TaskPlan, objective: ObjectivePlan, seed: int) -> dict[str, An
     }
 
 
+def trying_references(task: TaskPlan, seed: int) -> dict[str, Any]:
+    """Settings of `eval.reference_trial` for the models of one seed of the main objective."""
+    section = task.section["dera"]["other_references"]
+    evaluation = task.section["evaluation"]
+    return of_task(
+        task,
+        objective=task.main_objective.name,
+        anchor=task.main_run.beta,
+        betas=task.main_objective.betas,
+        seed=seed,
+        references=task.mixed_references,
+        lams=[str(lam) for lam in task.lams_of_other_references],
+        prompts=section.get("prompts", evaluation["prompts"]),
+        samples=section["samples"],
+        batch_size=evaluation["batch_size"],
+        max_new_tokens=task.max_new_tokens,
+    )
+
+
 def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     """Settings of `eval.curve`."""
     return of_task(

@@ -33,6 +33,24 @@ def demonstrations(split):
     return file
 
 
+def other_demonstrations(wildcards):
+    """What another reference learns from: other texts that the model wrote, or other documents."""
+    written = task_of(wildcards).writes_demonstrations
+    folder = "data/other_demonstrations" if written else "data/other"
+    return f"{RESULTS}/{wildcards.task}/{folder}/train.parquet"
+
+
+def other_start(wildcards):
+    """What the training of another reference starts from: the pretrained model, or a new one."""
+    name = "new" if task_of(wildcards).pretrained is None else "pretrained"
+    return f"{RESULTS}/{wildcards.task}/models/{name}"
+
+
+def other_reference_seed(wildcards):
+    """The random seed of another reference's training."""
+    return task_of(wildcards).seed_of("other reference")
+
+
 def reference_settings(wildcards):
     return text(settings.of_task(task_of(wildcards), "model", "sft"))
 

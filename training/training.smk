@@ -115,6 +115,74 @@ rule train_reference:
         " --checkpoints {params.checkpoints:q} --output {output:q}"
 
 
+# A reference of the same kind from other demonstrations, where the task has a section
+# `dera.other_references`. It has the tokenizer of the reference, so that the two can be compared.
+use rule make_data as make_other_data with:
+    output:
+        train=f"{OF_TASK}/data/other/train.parquet",
+        validation=f"{OF_TASK}/data/other/validation.parquet",
+        test=f"{OF_TASK}/data/other/test.parquet",
+    log:
+        f"{OF_TASK}/logs/make_other_data.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/make_other_data.tsv"
+    params:
+        seed=lambda wildcards: task_of(wildcards).seed_of("other documents"),
+
+
+use rule write_demonstrations as write_other_demonstrations with:
+    output:
+        f"{OF_TASK}/data/other_demonstrations/{{split}}.parquet",
+    log:
+        f"{OF_TASK}/logs/write_other_demonstrations/{{split}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/write_other_demonstrations/{{split}}.tsv"
+    params:
+        seed=lambda wildcards: task_of(wildcards).seed_of("other demonstrations", wildcards.split),
+
+
+rule make_new_model:
+    input:
+        rules.train_reference.output,
+    output:
+        directory(f"{OF_TASK}/models/new"),
+    log:
+        f"{OF_TASK}/logs/make_new_model.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/make_new_model.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        seed=other_reference_seed,
+        settings=lambda wildcards: text(task_of(wildcards).section["model"]),
+        code=source_digest("training.new_model"),
+    shell:
+        "python -m training.new_model --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --tokenizer {input:q} --output {output:q}"
+
+
+use rule train_reference as train_other_reference with:
+    input:
+        train=other_demonstrations,
+        validation=demonstrations("validation"),
+        pretrained=other_start,
+    output:
+        directory(f"{OF_TASK}/models/other_reference"),
+    log:
+        f"{OF_TASK}/logs/train_other_reference.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/train_other_reference.tsv"
+    priority: 1
+    params:
+        seed=other_reference_seed,
+        checkpoints=lambda wildcards: checkpoints(
+            task_of(wildcards),
+            f"other_reference-{other_reference_seed(wildcards)}",
+            reference_settings(wildcards),
+            reference_code(wildcards),
+        ),
+
+
 rule draw_preferences:
     input:
         reference=rules.train_reference.output,

@@ -9,6 +9,7 @@ import numpy as np
 
 from dera.estimators import Array
 from eval.judging import Judging, Objective
+from eval.other_references import Mixtures
 from eval.policies import Policy, applicable, find, together
 from eval.readings import Readings
 from eval.several_rewards import Point
@@ -36,6 +37,8 @@ class Evidence:
         prompts: the held-out prompts.
         several_rewards: the points in the plane of two rewards; empty where the config has no such
             section.
+        mixtures: the aligned models mixed with several references; empty where the config has no
+            such section.
     """
 
     task: str
@@ -49,6 +52,7 @@ class Evidence:
     checked_adapter: Path = Path()
     prompts: list[str] = field(default_factory=list)
     several_rewards: list[Point] = field(default_factory=list)
+    mixtures: Mixtures = field(default_factory=Mixtures)
 
     @property
     def objectives(self) -> dict[str, Objective]:

@@ -1,8 +1,9 @@
 """Evidence that is broken on purpose: a claim that was reproduced must not survive.
 
-A control takes the scored completions and the readings of a task, breaks them in one way, and the
-claims are decided again. It names the kinds of claims that test what it breaks. If such a claim was
-reproduced and still is, the claim does not test what it says, and the page of controls shows so.
+A control takes the scored completions, the readings and the mixtures of a task, breaks them in one
+way, and the claims are decided again. It names the kinds of claims that test what it breaks. If
+such a claim was reproduced and still is, the claim does not test what it says, and the page of
+controls shows so.
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ import pandas as pd
 from eval.claims import REPRODUCED
 from eval.controls import breaking
 from eval.judging import Judging
+from eval.other_references import Mixtures
 from eval.readings import Readings
 from study.job import Progress
-
-#: Decides all claims of a task from broken evidence, and returns the verdicts by the claims' ids.
-Decide = Callable[[pd.DataFrame, Readings], dict[str, str]]
 
 AGREEMENT = ("interpolation", "extrapolation")
 #: Claims of a direction in lam.
@@ -37,6 +36,7 @@ class Control:
         aims_at: the kinds of claims that it must keep from being reproduced.
         completions: breaks the table of completions.
         readings: breaks the readings.
+        mixtures: breaks the mixtures with several references.
     """
 
     name: str
@@ -44,11 +44,16 @@ class Control:
     aims_at: tuple[str, ...]
     completions: Callable[[pd.DataFrame, Judging], pd.DataFrame]
     readings: Callable[[Readings, Judging], Readings]
+    mixtures: Callable[[Mixtures], Mixtures] = breaking.untouched_mixtures
 
     def aims(self, task: str, claim: str) -> bool:
         """Return whether the control aims at a claim, whose id is the task, the kind and more."""
         return claim.startswith(tuple(f"{task}-{kind}-" for kind in self.aims_at))
 
+
+#: Decides all claims of a task from evidence that a control has broken, and returns the verdicts
+#: by the claims' ids.
+Decide = Callable[[Control], dict[str, str]]
 
 CONTROLS = (
     Control(
@@ -121,33 +126,29 @@ CONTROLS = (
         breaking.noisy_completions,
         breaking.noisy_readings,
     ),
+    Control(
+        "other is own",
+        "In place of every other reference stands the model's own.",
+        ("own-reference",),
+        breaking.untouched_completions,
+        breaking.untouched_readings,
+        breaking.mixtures_of_own_reference,
+    ),
 )
 
 
-def table(
-    task: str,
-    completions: pd.DataFrame,
-    readings: Readings,
-    judging: Judging,
-    before: Mapping[str, str],
-    decide: Decide,
-    progress: Progress,
-) -> pd.DataFrame:
+def table(task: str, before: Mapping[str, str], decide: Decide, progress: Progress) -> pd.DataFrame:
     """Return the verdict of each claim under each control, beside the verdict without it.
 
     Args:
         task: the name of a task.
-        completions: its scored completions.
-        readings: its readings.
-        judging: the settings of the job.
         before: the verdicts without a control, by the claims' ids.
-        decide: returns the verdicts from broken evidence.
+        decide: returns the verdicts from the evidence that a control has broken.
         progress: is told which control is done.
     """
     rows = []
     for number, control in enumerate(CONTROLS, start=1):
-        broken = control.completions(completions, judging)
-        after = decide(broken, control.readings(readings, judging))
+        after = decide(control)
         for claim, verdict in before.items():
             rows.append(
                 {

@@ -1,4 +1,4 @@
-"""The ways in which controls break completions and readings."""
+"""The ways in which controls break completions, readings and mixtures with other references."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from scipy.interpolate import CubicHermiteSpline
 from eval import policies
 from eval.columns import as_numbers, effective_beta
 from eval.judging import Judging
+from eval.other_references import Mixtures
 from eval.readings import Readings
+from study.other_references import OWN
 
 Completions = pd.DataFrame
 #: A decoder that writes one completion again and again is off by at least so many nats.
@@ -131,6 +133,23 @@ def noisy_completions(table: Completions, judging: Judging) -> Completions:
         error = rng.normal(size=len(measured)) * size.fillna(0).to_numpy()
         noisy.loc[rows.index, measured] += error
     return noisy
+
+
+def untouched_completions(table: Completions, _: Judging) -> Completions:
+    """Leave the completions as they are."""
+    return table
+
+
+def untouched_mixtures(mixtures: Mixtures) -> Mixtures:
+    """Leave the mixtures with several references as they are."""
+    return mixtures
+
+
+def mixtures_of_own_reference(mixtures: Mixtures) -> Mixtures:
+    """Put mixtures with the own reference in the place of those with every other one."""
+    own = mixtures.table[mixtures.table["reference"] == OWN]
+    instead = [own.assign(reference=name) for name in mixtures.others]
+    return Mixtures(pd.concat([own, *instead], ignore_index=True))
 
 
 def untouched_readings(readings: Readings, _: Judging) -> Readings:

@@ -15,6 +15,8 @@ from eval.claims import Evidence
 from eval.columns import POLICY_COLUMNS, effective_beta
 from eval.decide import evidence_from
 from eval.judging import Judging, Objective, SeveralRewards, Statistics
+from eval.other_references import COLUMNS as MIXTURE_COLUMNS
+from eval.other_references import Mixtures
 from eval.readings import COLUMNS, Readings
 
 
@@ -360,6 +362,49 @@ def readings(
             tables.append(_by_prompt(curves, of_world, by_prompt).assign(beta=beta))
     table = pd.concat(tables, ignore_index=True).assign(task="paper", objective="rloo")
     return Readings(table[list(COLUMNS)])
+
+
+def mixtures(
+    betas: Sequence[str],
+    anchor: str,
+    others: Mapping[str, np.ndarray],
+    prompts: int = 64,
+    seeds: int = 5,
+    world: World = LENGTH,
+    noise: float = 0.02,
+    spread: float = 0.05,
+) -> Mixtures:
+    """Trials of references as eval.reference_trial writes them, with the exact KL.
+
+    Args:
+        others: the probabilities of each other reference, by its name.
+        noise, spread: as for `readings`.
+    """
+    rng = np.random.default_rng(2)
+    shape = (seeds, len(world.reference))
+    errors = {beta: noise * rng.normal(size=shape) for beta in dict.fromkeys([*betas, anchor])}
+    aligned = world.optimum(float(anchor)) * np.exp(errors[anchor])
+    tables = []
+    for beta in betas:
+        lam = Fraction(anchor) / Fraction(beta)
+        models = normalised(world.optimum(float(beta)) * np.exp(errors[beta]))
+        by_prompt = 1 + spread * rng.normal(size=(seeds, prompts))
+        for name, reference in {"own": world.reference, **others}.items():
+            mixed = normalised(reference ** (1 - float(lam)) * aligned ** float(lam))
+            to_mixture = kl(models, mixed)[:, None] * by_prompt
+            to_reference = kl(models, reference)[:, None] * by_prompt
+            is_other_beta = beta != anchor
+            columns = {
+                "seed": np.repeat(np.arange(seeds), prompts),
+                "prompt_id": np.tile(np.arange(prompts), seeds),
+                "gold": np.repeat(mixed @ world.measures["gold"], prompts),
+                "kl_retrained": to_mixture.ravel() if is_other_beta else np.nan,
+                "kl_reference": to_reference.ravel() if is_other_beta else np.nan,
+            }
+            labels = {"reference": name, "lam": str(lam), "beta": beta if is_other_beta else None}
+            tables.append(pd.DataFrame(columns).assign(**labels))
+    blank = {"task": "paper", "objective": "rloo", "anchor": anchor, "whole": 1.0, "kl": 0.0}
+    return Mixtures(pd.concat(tables, ignore_index=True).assign(**blank)[list(MIXTURE_COLUMNS)])
 
 
 def kl(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from eval.claims import (
     UNTESTED,
     agreement,
     identities,
+    own_reference,
     several_rewards,
 )
 from eval.decide import CLAIMS
@@ -134,6 +135,10 @@ def test_every_claim_answers_questions_that_are_asked():
             for decided in module.decide(known):
                 answered |= set(decided.answers)
     for decided in several_rewards.decide(two_rewards.evidence(two_rewards.CONFLICT)):
+        answered |= set(decided.answers)
+    mixtures = synthetic.mixtures(["0.5", "1"], "0.5", {"other": synthetic.REFERENCE[::-1]})
+    known = dataclasses.replace(synthetic.evidence(["0.5", "1"], "0.5"), mixtures=mixtures)
+    for decided in own_reference.decide(known):
         answered |= set(decided.answers)
     # no synthetic objective is one that the paper did not use
     assert answered == set(ASKED) - {None, "other-objectives"}

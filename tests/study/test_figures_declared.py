@@ -65,7 +65,7 @@ def test_a_plan_draws_what_applies_to_each_task(smoke):
     of_tasks = {task: set(chosen) - OF_EACH_TASK for task, chosen in drawn.of_tasks.items()}
     imperfect = {"win_rates", "over_optimization"}
     assert of_tasks == {
-        "length": {"baselines", "length_distributions"},
+        "length": {"baselines", "length_distributions", "other_references"},
         "summarization": {"baselines"} | imperfect,
         "hallucination": {"baselines", "hallucination"} | imperfect,
         "safety": {"baselines", "safety"},
@@ -78,6 +78,11 @@ def test_several_rewards_are_drawn_only_where_they_are_mixed():
     assert "several_rewards" in drawn.of_tasks["summarization"]
     assert "several_rewards" not in drawn.of_tasks["length"]
     assert "baselines" not in drawn.of_tasks["summarization"]
+
+
+def test_other_references_are_drawn_only_where_they_are_mixed(smoke):
+    of_tasks = figures.drawn(smoke).of_tasks
+    assert [task for task in of_tasks if "other_references" in of_tasks[task]] == ["length"]
 
 
 def test_metrics_are_drawn_only_where_the_config_names_some(smoke):

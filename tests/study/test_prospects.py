@@ -60,6 +60,7 @@ def few_prompts(task):
     [
         (fewer_seeds, "rloo: every claim about its models needs 5 training seeds, and .* has 4"),
         (two_seeds, "the claims about baselines need 3 training seeds, and rloo has 2"),
+        (two_seeds, "the claim about other references needs 3 training seeds, and rloo has 2"),
         (one_beta, "dpo: agreement needs a second strength"),
         (coarse_grid, "rloo: a smooth transition needs lams .* at most 1/4 apart"),
         (few_prompts, "dpo: intervals need 32 prompts, and evaluation.prompts is 31"),

@@ -17,6 +17,7 @@ def smoke_section(task: str) -> dict[str, Any]:
     smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     section = copy.deepcopy(smoke["tasks"][task])
     section["dera"]["lams"] = [0, 1]
+    section["dera"].pop("other_references", None)  # it takes another training
     section["alignment"]["seeds"] = [0]
     section["corpus"]["documents"] = {"train": 200, "validation": 16, "test": 8}
     section["sft"] |= {"steps": 10, "eval_every": 5, "warmup_steps": 2, "batch_size": 16}

@@ -36,12 +36,14 @@ FIGURES = [
     "length/kl_by_lam",
     "length/lam_curve",
     "length/length_distributions",
+    "length/other_references",
     "length/reward_kl_by_beta",
     "length/samples_over_lam",
     "length/training_curves",
     "summarization/several_rewards",
 ]
 MODELS = [
+    "length/models/other_reference",
     "length/models/reference",
     "length/models/rloo/beta=0.25/seed=0",
     "length/models/rloo/beta=1/seed=0",
@@ -84,6 +86,7 @@ def run_and_kill_a_training(study: Study) -> None:
 def study(warm_environment, tmp_path_factory) -> Study:
     section = with_rloo("length")
     section["alignment"]["objectives"]["rloo"] |= {"steps": 12, "save_every": 2}
+    section["dera"]["other_references"] = {"lams": [0], "samples": 1}
     config = tiny_study(length=section, summarization=with_several_rewards())
     return Study(tmp_path_factory.mktemp("study"), config, warm_environment)
 

@@ -11,6 +11,7 @@ from eval import controls
 from eval.claims import FAILED, REPRODUCED
 from eval.controls import breaking
 from eval.decide import decide, evidence_from
+from eval.other_references import Mixtures
 from tests.eval import synthetic
 from tests.eval.claims.wrong import too_far
 
@@ -28,14 +29,33 @@ def study(world: str):
     return synthetic.study(BETAS, "0.5", LAMS, prompts=90, worlds=WORLDS[world])
 
 
-def verdicts(table, readings, judging) -> dict[str, str]:
-    claims = decide(evidence_from("paper", table, readings, judging, seed=0))
+@functools.cache
+def mixtures(world: str) -> Mixtures:
+    """One world also has mixtures with another reference, which prefers other completions."""
+    if world != "length":
+        return Mixtures()
+    return synthetic.mixtures(BETAS, "0.5", {"other": synthetic.REFERENCE[::-1]}, prompts=90)
+
+
+def verdicts(table, readings, judging, mixed) -> dict[str, str]:
+    claims = decide(evidence_from("paper", table, readings, judging, 0, mixed))
     return {claim.id: claim.verdict for claim in claims}
+
+
+def under(control: controls.Control, world: str) -> dict[str, str]:
+    """The verdicts from the evidence that a control has broken."""
+    table, readings, judging = study(world)
+    return verdicts(
+        control.completions(table, judging),
+        control.readings(readings, judging),
+        judging,
+        control.mixtures(mixtures(world)),
+    )
 
 
 @functools.cache
 def before(world: str) -> dict[str, str]:
-    return verdicts(*study(world))
+    return verdicts(*study(world), mixtures(world))
 
 
 def aimed_at(control: controls.Control, world: str) -> list[str]:
@@ -61,11 +81,8 @@ def test_a_task_that_is_called_like_a_kind_of_claims_is_no_such_kind(claim, aime
 @pytest.mark.parametrize("world", ["length", "inventing", "requests"])
 @pytest.mark.parametrize("control", controls.CONTROLS, ids=lambda control: control.name)
 def test_no_claim_that_a_control_aims_at_survives_it(control, world):
-    table, readings, judging = study(world)
     aimed = aimed_at(control, world)
-    after = verdicts(
-        control.completions(table, judging), control.readings(readings, judging), judging
-    )
+    after = under(control, world)
     assert [claim for claim in aimed if after[claim] == REPRODUCED] == []
 
 
@@ -81,10 +98,7 @@ def test_heavy_noise_leaves_claims_open_and_refutes_few():
     refuted = 0
     aimed = 0
     for world in ("length", "inventing", "requests"):
-        table, readings, judging = study(world)
-        after = verdicts(
-            noise.completions(table, judging), noise.readings(readings, judging), judging
-        )
+        after = under(noise, world)
         aimed += len(aimed_at(noise, world))
         refuted += sum(after[claim] == FAILED for claim in aimed_at(noise, world))
     assert aimed >= 6
@@ -119,11 +133,15 @@ def test_a_control_changes_no_table_in_place_and_keeps_its_shape(control):
     table, readings, judging = study("length")
     kept = table.copy()
     kept_readings = readings.table.copy()
+    kept_mixtures = mixtures("length").table.copy()
     broken = control.completions(table, judging)
     control.readings(readings, judging)
+    mixed = control.mixtures(mixtures("length"))
     pd.testing.assert_frame_equal(table, kept)
     pd.testing.assert_frame_equal(readings.table, kept_readings)
+    pd.testing.assert_frame_equal(mixtures("length").table, kept_mixtures)
     assert len(broken) == len(table)
+    assert len(mixed.table) == len(kept_mixtures)
     reference = broken[broken["kind"] == "reference"].reset_index(drop=True)
     original = table[table["kind"] == "reference"].reset_index(drop=True)
     pd.testing.assert_frame_equal(reference, original, check_dtype=False)
