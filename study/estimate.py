@@ -10,6 +10,7 @@ from typing import Any
 
 from study import several_rewards
 from study.objective_checks import pairs_are_of_files, pairs_are_sampled
+from study.other_references import OTHER
 from study.plan import Plan, TaskPlan
 
 # Seconds of one thread for a model of half a million parameters and 80 tokens a sequence.
@@ -70,7 +71,7 @@ def _training_seconds(task: TaskPlan) -> float:
     """Seconds of training, and of sampling the pairs it needs, at the measured size."""
     section = task.section
     total = 0.0
-    references = 2 if task.has_other_references else 1
+    references = 2 if OTHER in task.mixed_references else 1
     if section["sft"] != "none":
         total += references * _steps_seconds("sft", section["sft"])
     if task.writes_demonstrations:

@@ -22,7 +22,8 @@ OTHER = "other"
 def references(section: Mapping[str, Any]) -> list[str]:
     """The references that the aligned model of a task is mixed with, its own one first."""
     before_sft = [PRETRAINED] if "pretrained" in section["model"] else []
-    return [OWN, *before_sft, OTHER]
+    trained = [OTHER] if section["dera"]["other_references"].get("train_another", True) else []
+    return [OWN, *before_sft, *trained]
 
 
 def check(key: str, task: Mapping[str, Any]) -> None:
@@ -34,6 +35,13 @@ def check(key: str, task: Mapping[str, Any]) -> None:
     where = f"{key}.dera.other_references"
     section = task["dera"]["other_references"]
 
+    # There is something to mix.
+    if references(task) == [OWN]:
+        raise ConfigError(
+            f"{where}.train_another = False: leaves no other reference, because the model is not "
+            f"pretrained; remove {where}.train_another, or {where}"
+        )
+
     # Another reference of the same kind needs other demonstrations.
     if task["sft"] == "none":
         raise ConfigError(
@@ -41,10 +49,11 @@ def check(key: str, task: Mapping[str, Any]) -> None:
             f"there is no other of its kind; remove {where}"
         )
     kind = task["corpus"]["kind"]
-    if "demonstrations" not in task and kind != "made_world":
+    if OTHER in references(task) and "demonstrations" not in task and kind != "made_world":
         raise ConfigError(
             f"{where}: {key}.corpus.kind = {kind!r} has no other demonstrations than those that "
-            f"the reference learns from; remove {where}"
+            f"the reference learns from; set {where}.train_another = false if the model is "
+            f"pretrained, or remove {where}"
         )
 
     # The retrained models' completions that are read were drawn for the evaluation.

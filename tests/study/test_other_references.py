@@ -47,6 +47,14 @@ def test_a_made_world_has_one_other_reference_and_a_pretrained_model_two(made_wo
     assert task.mixed_references == []
 
 
+def test_a_pretrained_model_may_be_the_only_other_reference(made_world, chat):
+    for config, task in ((made_world, "length"), (chat, "chat_safety")):
+        config["tasks"][task]["dera"]["other_references"]["train_another"] = False
+    assert resolved(chat).mixed_references == ["own", "pretrained"]
+    with pytest.raises(ConfigError, match="train_another = False: leaves no other reference"):
+        resolved(made_world)
+
+
 def test_the_lams_that_match_the_betas_are_added(made_world):
     """0.1 / 0.3 is not 1/3 in floating point."""
     rloo = made_world["tasks"]["length"]["alignment"]["objectives"]["rloo"]
