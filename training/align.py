@@ -111,11 +111,13 @@ def sharpness_of(settings: AlignSettings) -> float:
 def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints: Path) -> Trainer:
     """Load the objective, the reference and the examples, and return the objective's trainer."""
     objective = objectives.load(settings.objective.objective or args.name)
-    model, tokenizer = shared.load_model(args.reference)
+    model, tokenizer = shared.load_model(args.reference, "float32")
     examples = Dataset.from_parquet(str(args.examples))
     columns = ["prompt"]
     if objective.DATA == "preferences":
-        columns += ["chosen", "rejected", CHOSEN_LOGP, REJECTED_LOGP]
+        columns += ["chosen", "rejected"]
+        log_probs = (CHOSEN_LOGP, REJECTED_LOGP)
+        columns += [name for name in log_probs if name in examples.column_names]
     asked = list(examples["prompt"])
     as_read = chat.rendered(tokenizer, asked)
     table = {name: list(examples[name]) for name in columns} | {"prompt": as_read}

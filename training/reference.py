@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from tokenizers import processors
 from transformers import (
     AutoModelForCausalLM,
@@ -23,6 +22,9 @@ from transformers import (
 )
 
 from study import job
+
+#: The precisions in which a pretrained model may be kept.
+Precision = Literal["float32", "bfloat16", "float16"]
 
 #: A tokenizer is tried on this text.
 TRIED_TEXT = "One sentence."
@@ -50,13 +52,15 @@ class PretrainedSettings:
     """The config's section `model` where it names a pretrained model.
 
     `pretrained` says where the model is fetched from. `chat` says whether prompts are turns of a
-    chat. A prompt and its completion have at most `max_positions` tokens together.
+    chat. A prompt and its completion have at most `max_positions` tokens together. `dtype` is the
+    precision in which the model is kept, and the reference too.
     """
 
     pretrained: dict[str, Any]
     chat: bool
     max_positions: int
     max_new_tokens: int
+    dtype: Precision = "float32"
 
 
 def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -77,11 +81,14 @@ def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> Ll
     )
 
 
-def load_pretrained(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a pretrained model in float32, with its tokenizer.
+def load_pretrained(
+    path: Path, dtype: Precision = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a pretrained model with its tokenizer.
 
     Args:
         path: a folder with safetensors and a tokenizer, or a GGUF file that has both.
+        dtype: the precision of its weights.
 
     Raises:
         PretrainedError: if there is no such model, or if it is of a kind that cannot be read.
@@ -102,7 +109,7 @@ def load_pretrained(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         safe = {} if options else {"use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options, **safe)
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options, **safe)
     except Exception as error:  # a broken or unknown file may raise anything
         raise PretrainedError(
             f"model.pretrained: transformers cannot read {path}: {type(error).__name__}: {error}"
