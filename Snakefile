@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from study import estimate, plugins, prospects, resolve
+from study import estimate, plugins, prospects, resolve, sizes
 
 min_version("9.0")
 
@@ -20,10 +20,11 @@ if (
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
 
-# What the study cannot decide is said before anything starts, and in a dry run.
-undecided = prospects.message(PLAN)
-if workflow.is_main_process and undecided:
-    print(undecided, file=sys.stderr)
+# What the study cannot decide and what it takes are said before anything starts, and in a dry run.
+if workflow.is_main_process:
+    takes = estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study)
+    for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
+        print(said, file=sys.stderr)
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.
@@ -50,7 +51,6 @@ include: "bench/bench.smk"
 
 onstart:
     plugins.check_or_exit(PLAN)
-    print(estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study), flush=True)
 
 
 rule figures:

@@ -82,13 +82,14 @@ def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> Ll
 
 
 def load_pretrained(
-    path: Path, dtype: Precision = "float32"
+    path: Path, dtype: Precision = "float32", key: str = "model.pretrained"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a pretrained model with its tokenizer.
 
     Args:
         path: a folder with safetensors and a tokenizer, or a GGUF file that has both.
         dtype: the precision of its weights.
+        key: where the model stands in the config, for messages.
 
     Raises:
         PretrainedError: if there is no such model, or if it is of a kind that cannot be read.
@@ -97,22 +98,20 @@ def load_pretrained(
         place, options = path, {}
         if not list(path.glob("*.safetensors")):
             raise PretrainedError(
-                f"model.pretrained: {path} has no *.safetensors file; weights that are pickled are "
+                f"{key}: {path} has no *.safetensors file; weights that are pickled are "
                 "not loaded, so save the model with `save_pretrained` first"
             )
     elif path.suffix == ".gguf":
         place, options = path.parent, {"gguf_file": path.name}
     else:
-        raise PretrainedError(
-            f"model.pretrained: {path} is neither a folder nor a file that ends in .gguf"
-        )
+        raise PretrainedError(f"{key}: {path} is neither a folder nor a file that ends in .gguf")
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         safe = {} if options else {"use_safetensors": True}
         model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options, **safe)
     except Exception as error:  # a broken or unknown file may raise anything
         raise PretrainedError(
-            f"model.pretrained: transformers cannot read {path}: {type(error).__name__}: {error}"
+            f"{key}: transformers cannot read {path}: {type(error).__name__}: {error}"
         ) from error
     return as_plain_model(model), tokenizer
 
