@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from study import estimate, plugins, prospects, resolve, sizes
+from study import estimate, out_of_memory, plugins, prospects, resolve, sizes
 
 min_version("9.0")
 
@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
-shell.prefix(f"export {' '.join(EXPORTS)}; ")
+shell.prefix(f"export {' '.join(EXPORTS)}; {out_of_memory.SAY_IF_KILLED}")
 
 
 include: "study/jobs.smk"
