@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from study import estimate, own_data, plugins, prospects, resolve
+from study import estimate, out_of_memory, own_data, plugins, prospects, resolve, sizes
 
 min_version("9.0")
 
@@ -20,14 +20,13 @@ if (
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
 
-# What is wrong with data of the user's own is said before anything starts, and in a dry run.
+# What is wrong with data of the user's own, what the study cannot decide and what it takes are said
+# before anything starts, and in a dry run.
 if workflow.is_main_process:
     own_data.check_or_exit(PLAN)
-
-# What the study cannot decide is said before anything starts, and in a dry run.
-undecided = prospects.message(PLAN)
-if workflow.is_main_process and undecided:
-    print(undecided, file=sys.stderr)
+    takes = estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study)
+    for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
+        print(said, file=sys.stderr)
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.
@@ -39,7 +38,7 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
-shell.prefix(f"export {' '.join(EXPORTS)}; ")
+shell.prefix(f"export {' '.join(EXPORTS)}; {out_of_memory.SAY_IF_KILLED}")
 
 
 include: "study/jobs.smk"
@@ -54,7 +53,6 @@ include: "bench/bench.smk"
 
 onstart:
     plugins.check_or_exit(PLAN)
-    print(estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study), flush=True)
 
 
 rule figures:

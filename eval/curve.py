@@ -146,7 +146,7 @@ def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
     parser.add_argument(
-        "--adapter", type=Path, required=True, help="folder of the aligned model's adapter"
+        "--adapter", type=Path, required=True, help="folder of the aligned model or its adapter"
     )
     parser.add_argument(
         "--labels", type=json.loads, default={}, help="columns to add to every row, as JSON"

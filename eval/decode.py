@@ -176,8 +176,9 @@ def main() -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="folders of the adapters: none to decode the reference, one to decode policies of one "
-        "aligned model, two (in the order of the mixing weights) for several rewards",
+        help="folders of the adapters or whole aligned models: none to decode the reference, one "
+        "to decode policies of one aligned model, two (in the order of the mixing weights) for "
+        "several rewards",
     )
     parser.add_argument(
         "--prompts", type=Path, required=True, help="Parquet file with a column prompt"

@@ -128,7 +128,7 @@ rule summarize_other_references:
 rule estimate_curve:
     input:
         reference=rules.train_reference.output,
-        adapter=rules.align.output,
+        adapter=f"{OF_TASK}/models/{{objective}}/beta={{beta}}/seed={{seed}}",
         prompts=rules.make_data.output.test,
     output:
         f"{OF_TASK}/curves/{{objective}}/{{beta}}/seed={{seed}}.csv",

@@ -218,7 +218,8 @@ def main() -> None:
         type=Path,
         nargs="+",
         required=True,
-        help="folders of the adapters: of `seed` at each of `betas`, then of `other_seed`",
+        help="folders of the adapters or whole models: of `seed` at each of `betas`, then of "
+        "`other_seed`",
     )
     parser.add_argument(
         "--samples",

@@ -59,6 +59,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         height_ratios=rows or None,
     )
 
+    if not tasks:
+        axes = all_axes[0, 0]
+        axes.text(0.5, 0.5, "No model has a second strength to compare DeRa with.", ha="center")
+        axes.set_axis_off()
     for axes, task in zip(all_axes[:, 0], tasks, strict=False):
         _matrix(axes, table[table["task"] == task])
         of_task = table[table["task"] == task]

@@ -24,7 +24,8 @@ objective, by retraining a model for each of them and by DeRa. Both include deco
 prompts once at each strength. Bars are means over training seeds, of jobs that had one thread each
 and shared the machine. A study with only one strength has no such panel.
 Middle: time a token of two models over that of one, in interleaved repeats on the same prompts; a
-dot is a repeat. Right: parameters that DeRa holds, divided by those of one model.
+dot is a repeat. Right: parameters that DeRa holds, divided by those of one model. An aligned model
+that is no adapter has no bar for one.
 """
 
 BLUE = style.POLICIES["retrained"]["color"]
@@ -58,8 +59,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     if len(costs):
         _seconds(all_axes[0], costs)
     _decoding(all_axes[-2], timings)
-    _memory(all_axes[-1], timings)
-    handles = [Patch(**look, label=label) for label, look in LEGEND.items()]
+    held = held_parameters(timings)
+    _memory(all_axes[-1], held)
+    handles = [Patch(**LEGEND[label], label=label) for label in held]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
@@ -100,14 +102,24 @@ def _decoding(axes: Axes, timings: pd.DataFrame) -> None:
     axes.set(xlabel="repeat", ylabel="multiple of one model's", title="time a token")
 
 
-def _memory(axes: Axes, timings: pd.DataFrame) -> None:
-    """Draw the parameters that DeRa holds, in units of those of one model."""
+def held_parameters(timings: pd.DataFrame) -> dict[str, float]:
+    """Return the parameters that each way holds, in units of those of one model, by its label.
+
+    An adapter that is as large as a model is a whole model, and its way is left out.
+    """
     first = timings.iloc[0]
     with_adapter = 1 + first["adapter bytes"] / first["model bytes"]
     two_models = first["pair bytes"] / first["model bytes"]
-    looks = [ONE_MODEL, WITH_ADAPTER, TWO_MODELS]
-    for place, (value, look) in enumerate(zip([1, with_adapter, two_models], looks, strict=True)):
-        bars = axes.bar(place, value, width=0.6, **look)
+    held = dict(zip(LEGEND, [1.0, with_adapter, two_models], strict=True))
+    if with_adapter >= two_models:
+        del held["DeRa, one model and its adapter"]
+    return held
+
+
+def _memory(axes: Axes, held: dict[str, float]) -> None:
+    """Draw the parameters that each way holds."""
+    for place, (label, value) in enumerate(held.items()):
+        bars = axes.bar(place, value, width=0.6, **LEGEND[label])
         axes.bar_label(bars, [f"{value:.2f}×"], padding=2, fontsize=6)
     axes.set_xticks([])
     axes.set(xlabel="what is held", ylabel="multiple of one model's", title="parameters held")

@@ -14,6 +14,7 @@ from figures import style
 
 SCOPE = "task"
 READS = ["training"]
+WHEN = "has_training"
 CAPTION = """
 The first panel shows the loss of the reference, which should have become flat. The others show
 what the trainer of each objective reported at each strength β. Lines are means over the seeds,

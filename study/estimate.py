@@ -23,6 +23,8 @@ MEASURED_SIZE = 500_000
 # million. It is less than in proportion, because small models wait for Python.
 A_MILLION_MORE = 0.35
 
+LONG = 300  # so many minutes are told in hours
+
 
 def seconds(plan: Plan) -> float:
     """Seconds of one core for the whole study."""
@@ -32,8 +34,10 @@ def seconds(plan: Plan) -> float:
 def message(total: float, cores: int, study: str) -> str:
     """Return what the user is told."""
     minutes = total / 60 / max(cores, 1)
+    time = f"{minutes:.0f} min" if minutes < LONG else f"{minutes / 60:.0f} hours"
+    on = "1 core" if cores == 1 else f"{cores} cores"
     return (
-        f"The study `{study}` takes about {minutes:.0f} min from its start on {cores} cores "
+        f"The study `{study}` takes about {time} from its start on {on} "
         "(a rough estimate, for CPUs; what is finished is not done again)."
     )
 
@@ -83,6 +87,8 @@ def _training_seconds(task: TaskPlan) -> float:
     if task.has_learned_reward:
         total += _steps_seconds("reward_model", section["reward_model"])
     for objective in task.objectives.values():
+        if objective.is_loaded:
+            continue
         data = objective.declared.data
         total += len(objective.runs) * _steps_seconds(data, objective.training)
     return total

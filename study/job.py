@@ -21,6 +21,7 @@ from typing import Any, TextIO, TypeVar
 import pydantic
 import pydantic.dataclasses
 
+from study import out_of_memory
 from study.files import broken_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +135,9 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
         set_threads(args.threads)
         yield progress
     except Exception as error:
-        progress.say(f"failed: {_said(error)}{_broken_inputs(args)}")
+        helps = out_of_memory.remedy(error, args) + _broken_inputs(args)
+        said = _said(error)
+        progress.say(f"failed: {said.rstrip('.') if helps else said}{helps}")
         raise
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
 

@@ -68,10 +68,14 @@ def for_publication(files):
 
 def either(names):
     """A pattern that matches these names and nothing else."""
-    return "|".join(map(re.escape, names))
+    return "|".join(map(re.escape, names)) or "(?!)"  # without names it matches nothing at all
 
 
 ALL_TASKS = list(PLAN.tasks.values())
+# The objectives whose models are trained, and those whose models others have trained.
+OBJECTIVES = [plan for task in ALL_TASKS for plan in task.objectives.values()]
+TRAINED = sorted({plan.name for plan in OBJECTIVES if not plan.is_loaded})
+LOADED = sorted({plan.name for plan in OBJECTIVES if plan.is_loaded})
 # What is fetched, by the folder of the download (training/fetch.smk).
 SOURCES = sources.to_fetch(source for task in ALL_TASKS for source in task.sources)
 

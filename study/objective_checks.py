@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study import modules, names
+from study import loaded, modules, names
 from study.schema import ConfigError
 from study.strengths import all_exact, exact
 
@@ -17,7 +17,8 @@ class Declared:
 
     Attributes:
         module: as `study.modules.load` takes it.
-        data: what the objective learns from, "prompts" or "preferences".
+        data: what the objective learns from, "prompts" or "preferences", or "nothing" where its
+            models are loaded.
         optimum: "known" where the solution of the objective is known in closed form, otherwise
             "unknown". It is unknown for pairs of the user's own, whoever labelled them.
     """
@@ -41,10 +42,18 @@ def check(key: str, task: Mapping[str, Any]) -> dict[str, Declared]:
     names.check_all(where, sections, "objective")
     declared = {}
     for name, section in sections.items():
+        _check_strengths(f"{where}.{name}", section)
+        if loaded.is_loaded(section):
+            loaded.check(f"{where}.{name}", key, section, task)
+            declared[name] = Declared(loaded.MODULE, loaded.DATA, "unknown")
+            continue
+        if "lora" not in task:
+            raise ConfigError(
+                f"{key}: 'lora' is a required property, because {where}.{name} trains an adapter"
+            )
         declared[name] = _declared(f"{where}.{name}", name, section)
         if _learns_from_files(declared[name].data, task):
             declared[name] = replace(declared[name], optimum="unknown")
-        _check_strengths(f"{where}.{name}", section)
         _check_sampling(f"{where}.{name}", section, declared[name].data)
         _check_reward(key, f"{where}.{name}", section, task, declared[name].data)
     if not any(section["anchors"] for section in sections.values()):

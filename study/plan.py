@@ -58,6 +58,8 @@ class ObjectivePlan:
         fine_grid: whether the aligned model of the default strength decodes the fine grid of lams.
         seeds: a model is trained for each.
         training: the keys of the config that say how one model is trained.
+        pretrained: where the model of each beta comes from, if the models are loaded; empty if they
+            are trained.
     """
 
     name: str
@@ -69,6 +71,12 @@ class ObjectivePlan:
     fine_grid: bool
     seeds: tuple[int, ...]
     training: Mapping[str, Any] = field(repr=False)
+    pretrained: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether others have trained the models."""
+        return bool(self.pretrained)
 
     @property
     def runs(self) -> list[Run]:
@@ -220,7 +228,15 @@ class TaskPlan:
     def sources(self) -> list[Source]:
         """Every file and model of others, or of the user's own, that the task reads."""
         others = [self.pretrained, self.pairs_source]
+        for objective in self.objectives.values():
+            others += objective.pretrained.values()
         return [*self.corpus_sources.values(), *filter(None, others)]
+
+    @property
+    def has_training(self) -> bool:
+        """Whether a model of the task is trained here."""
+        trained = [objective for objective in self.objectives.values() if not objective.is_loaded]
+        return bool(trained) or self.section["sft"] != "none"
 
     @property
     def has_metrics(self) -> bool:

@@ -53,10 +53,10 @@ def _of(task: TaskPlan, objective: ObjectivePlan) -> list[str]:
     """Return what cannot be decided about one objective."""
     lines = []
     if len(objective.seeds) < MIN_SEEDS:
-        lines.append(
-            f"every claim about its models needs {MIN_SEEDS} training seeds, and alignment.seeds "
-            f"has {len(objective.seeds)}"
-        )
+        has = f"alignment.seeds has {len(objective.seeds)}"
+        if objective.is_loaded:
+            has = "a model that is loaded has one"
+        lines.append(f"every claim about its models needs {MIN_SEEDS} training seeds, and {has}")
     if len(objective.betas) < 2:
         lines.append("agreement needs a second strength in betas")
     if not _has_fine_grid(task, objective):

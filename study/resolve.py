@@ -11,6 +11,7 @@ from typing import Any
 from study import (
     baselines,
     checks,
+    loaded,
     names,
     objective_checks,
     other_references,
@@ -34,6 +35,7 @@ NOT_FOR_TRAINING = {
     "default_beta",
     "fine_grid",
     "seeds",
+    "pretrained",
 }
 
 
@@ -49,6 +51,7 @@ def plan_of(config: Mapping[str, Any]) -> Plan:
     schema.check(config)
     names.check("study", config["study"], "study")
     names.check_all("tasks", config["tasks"], "task")
+    loaded.check_names(config["tasks"])
     replicate = replicates.of(config)
     (seed,) = replicate.shifted("seed", [config["seed"]])
     tasks = {}
@@ -79,10 +82,14 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
         tasks = {}
         for name, task in plan.tasks.items():
             key, section = f"tasks.{name}", task.section
+            reference = checks.pretrained_source(f"{key}.model", section["model"])
+            for objective in task.objectives.values():
+                where = f"{key}.alignment.objectives.{objective.name}"
+                loaded.check_files(where, reference, objective.pretrained)
             tasks[name] = dataclasses.replace(
                 task,
                 corpus_sources=checks.corpus_sources(f"{key}.corpus", section["corpus"]),
-                pretrained=checks.pretrained_source(f"{key}.model", section["model"]),
+                pretrained=reference,
                 pairs_source=checks.pairs_source(key, section),
             )
         return dataclasses.replace(plan, tasks=tasks, main_task=tasks[plan.main_task.name])
@@ -158,6 +165,7 @@ def _resolve_objective(
         fine_grid=section.get("fine_grid", True),
         seeds=seeds,
         training={key: value for key, value in section.items() if key not in NOT_FOR_TRAINING},
+        pretrained=loaded.sources_of(f"{key}.alignment.objectives.{name}", section),
     )
 
 

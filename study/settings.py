@@ -6,6 +6,7 @@ the config must not make the models of the other betas train again.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -67,6 +68,13 @@ def aligning(task: TaskPlan, run: Run) -> dict[str, Any]:
         objective=dict(objective.training),
         **pairs,
     )
+
+
+def loading_aligned(task: TaskPlan, run: Run) -> dict[str, Any]:
+    """Settings of `training.load_aligned`, without the beta and the seed."""
+    source = task.objectives[run.objective].pretrained[run.beta]
+    dtype = task.section["model"].get("dtype", "float32")
+    return {"task": task.name, "pretrained": dataclasses.asdict(source), "dtype": dtype}
 
 
 def decoding(task: TaskPlan, name: str) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def chat_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def chat_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
     """A Llama of random weights, with fewer key-value heads than heads."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -61,10 +61,10 @@ def chat_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def save_chat_model(folder: Path) -> Path:
+def save_chat_model(folder: Path, seed: int = 0) -> Path:
     """Save a chat model of random weights as a pretrained model is published."""
     tokenizer = chat_tokenizer()
-    chat_model(tokenizer).save_pretrained(folder)
+    chat_model(tokenizer, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -115,7 +115,7 @@ def sharpness_of(settings: AlignSettings) -> float:
 def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints: Path) -> Trainer:
     """Load the objective, the reference and the examples, and return the objective's trainer."""
     objective = objectives.load(settings.objective.objective or args.name)
-    model, tokenizer = shared.load_model(args.reference)
+    model, tokenizer = shared.load_model(args.reference, "float32")
     examples = Dataset.from_parquet(str(args.examples))
     columns = ["prompt"]
     if objective.DATA == "preferences":

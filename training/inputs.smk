@@ -63,6 +63,11 @@ def reward_model_settings(wildcards):
     return text(task_of(wildcards).section["reward_model"])
 
 
+def aligned_source(wildcards):
+    """What an aligned model of others is loaded from."""
+    return task_of(wildcards).objectives[wildcards.objective].pretrained[wildcards.beta]
+
+
 def align_settings(wildcards):
     return text(settings.aligning(task_of(wildcards), run_of(wildcards)))
 

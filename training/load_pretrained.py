@@ -1,7 +1,7 @@
 """Load a pretrained model once, and save it as the study's later jobs read it.
 
-They read a folder with safetensors in float32 and a tokenizer that fits the study
-(`training.reference`).
+They read a folder with safetensors in the config's precision (`model.dtype`) and a tokenizer that
+fits the study (`training.reference`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = job.settings_of(args, PretrainedSettings)
     with job.running("load the pretrained model", args) as progress:
-        model, tokenizer = reference.load_pretrained(args.pretrained)
+        model, tokenizer = reference.load_pretrained(args.pretrained, settings.dtype)
         reference.check_positions(model, settings)
         reference.prepare_tokenizer(tokenizer, model, settings.chat)
         with job.atomic_path(args.output) as folder:

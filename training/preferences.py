@@ -4,7 +4,8 @@
 (`tasks.rewards.labeller`) says which is better. A pair of equal utility teaches nothing and is left
 out. A pair with a completion that did not end in time is left out too. The table has the
 log-probabilities of these completions under the reference: sampling computes them anyway, and DPO
-needs them at every beta.
+needs them at every beta. It does not have them where the reference samples in half precision: they
+are rounded then, and training computes them in float32.
 
 `task`: the task writes both completions, and which is better is exact. The reference did not write
 them, so these pairs can teach a reward model, and not an objective such as DPO.
@@ -101,7 +102,9 @@ def sampled_from_reference(
         first_is_better = labeller.prefers_first(rng, utilities[i], utilities[j])
         better, worse = (i, j) if first_is_better else (j, i)
         row = _row(twice[i], (texts[better], texts[worse]), (gold[better], gold[worse]))
-        rows.append(row | {CHOSEN_LOGP: logps[better], REJECTED_LOGP: logps[worse]})
+        if model.dtype == torch.float32:
+            row |= {CHOSEN_LOGP: logps[better], REJECTED_LOGP: logps[worse]}
+        rows.append(row)
     return rows
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from tokenizers import processors
 from transformers import (
     AutoModelForCausalLM,
@@ -23,6 +22,9 @@ from transformers import (
 )
 
 from study import job
+
+#: The precisions in which a pretrained model may be kept.
+Precision = Literal["float32", "bfloat16", "float16"]
 
 #: A tokenizer is tried on this text.
 TRIED_TEXT = "One sentence."
@@ -50,13 +52,15 @@ class PretrainedSettings:
     """The config's section `model` where it names a pretrained model.
 
     `pretrained` says where the model is fetched from. `chat` says whether prompts are turns of a
-    chat. A prompt and its completion have at most `max_positions` tokens together.
+    chat. A prompt and its completion have at most `max_positions` tokens together. `dtype` is the
+    precision in which the model is kept, and the reference too.
     """
 
     pretrained: dict[str, Any]
     chat: bool
     max_positions: int
     max_new_tokens: int
+    dtype: Precision = "float32"
 
 
 def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -77,11 +81,15 @@ def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> Ll
     )
 
 
-def load_pretrained(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a pretrained model in float32, with its tokenizer.
+def load_pretrained(
+    path: Path, dtype: Precision = "float32", key: str = "model.pretrained"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a pretrained model with its tokenizer.
 
     Args:
         path: a folder with safetensors and a tokenizer, or a GGUF file that has both.
+        dtype: the precision of its weights.
+        key: where the model stands in the config, for messages.
 
     Raises:
         PretrainedError: if there is no such model, or if it is of a kind that cannot be read.
@@ -90,22 +98,20 @@ def load_pretrained(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         place, options = path, {}
         if not list(path.glob("*.safetensors")):
             raise PretrainedError(
-                f"model.pretrained: {path} has no *.safetensors file; weights that are pickled are "
+                f"{key}: {path} has no *.safetensors file; weights that are pickled are "
                 "not loaded, so save the model with `save_pretrained` first"
             )
     elif path.suffix == ".gguf":
         place, options = path.parent, {"gguf_file": path.name}
     else:
-        raise PretrainedError(
-            f"model.pretrained: {path} is neither a folder nor a file that ends in .gguf"
-        )
+        raise PretrainedError(f"{key}: {path} is neither a folder nor a file that ends in .gguf")
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         safe = {} if options else {"use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options, **safe)
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options, **safe)
     except Exception as error:  # a broken or unknown file may raise anything
         raise PretrainedError(
-            f"model.pretrained: transformers cannot read {path}: {type(error).__name__}: {error}"
+            f"{key}: transformers cannot read {path}: {type(error).__name__}: {error}"
         ) from error
     return as_plain_model(model), tokenizer
 

@@ -138,7 +138,7 @@ def main() -> None:
         set_seed(args.seed)
         trainer = RewardTrainer(
             model=AutoModelForSequenceClassification.from_pretrained(
-                args.reference, num_labels=1, use_safetensors=True
+                args.reference, num_labels=1, dtype=torch.float32, use_safetensors=True
             ),
             args=RewardConfig(
                 **shared.common_arguments(checkpoints, settings, args.seed), max_length=None

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer
@@ -67,7 +68,8 @@ def starting_model(
         seed: seed of the weights of a new model.
     """
     if pretrained is not None:
-        model, tokenizer = shared.load_model(pretrained)
+        is_trained = settings.sft != "none"
+        model, tokenizer = shared.load_model(pretrained, "float32" if is_trained else "auto")
         set_seed(seed)
         return model, tokenizer
     if isinstance(settings.model, PretrainedSettings):
@@ -145,7 +147,8 @@ def main() -> None:
             shared.save_untrained(model, tokenizer, args.output, record)
             return
 
-        # Training. An adapter is merged, so that the reference is a whole model.
+        # Training. An adapter is merged, so that the reference is a whole model. The reference is
+        # kept in the precision of the pretrained model.
         trainer = make_trainer(
             model,
             tokenizer,
@@ -158,6 +161,8 @@ def main() -> None:
         record["seconds"] = shared.train(trainer, checkpoints, progress)
         if settings.sft.lora is not None:
             trainer.model = trainer.model.merge_and_unload()
+        if isinstance(settings.model, PretrainedSettings):
+            trainer.model.to(getattr(torch, settings.model.dtype))
 
         # The study stops here if the task has not been learnt.
         task = settings.task.create()

@@ -69,9 +69,17 @@ def common_arguments(checkpoints: Path, settings: OptimiserSettings, seed: int) 
     )
 
 
-def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer, which pads on the left as decoding needs."""
-    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
+def load_model(
+    folder: Path, dtype: str = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer, which pads on the left as decoding needs.
+
+    Args:
+        folder: a model that was saved with its tokenizer.
+        dtype: the precision of the weights. "auto" is the one they are stored in, which is right
+            for a model that samples. A model that is trained needs "float32".
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     return model, AutoTokenizer.from_pretrained(folder, padding_side="left")
 
 

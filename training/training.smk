@@ -1,6 +1,6 @@
 # How models are made: for each task a reference, perhaps a reward model, and an adapter for each
-# objective, beta and seed. Each training seed has preference pairs of its own, unless the pairs are
-# the user's. The reward model has
+# objective, beta and seed. The models of some objectives are loaded instead. Each training seed has
+# preference pairs of its own, unless the pairs are the user's. The reward model has
 # its own too: it is part of what is maximised, so one reward model serves all training seeds.
 
 
@@ -277,6 +277,8 @@ rule align:
         f"{OF_TASK}/logs/align/{{objective}}-beta={{beta}}-seed={{seed}}.log",
     benchmark:
         f"{OF_TASK}/benchmarks/align/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    wildcard_constraints:
+        objective=either(TRAINED),
     priority: 1
     conda:
         "../envs/environment.yaml"
@@ -300,3 +302,30 @@ rule align:
         " --threads {threads}"
         " --reference {input.reference:q} --examples {input.examples:q} {params.reward_model:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q}"
+
+
+rule load_aligned:
+    input:
+        reference=rules.train_reference.output,
+        pretrained=lambda wildcards: ancient(sources.input_of(aligned_source(wildcards))),
+    output:
+        directory(f"{OF_TASK}/models/{{objective}}/beta={{beta}}/seed={{seed}}"),
+    log:
+        f"{OF_TASK}/logs/load_aligned/{{objective}}-beta={{beta}}-seed={{seed}}.log",
+    benchmark:
+        f"{OF_TASK}/benchmarks/load_aligned/{{objective}}-beta={{beta}}-seed={{seed}}.tsv"
+    wildcard_constraints:
+        objective=either(LOADED),
+    priority: 1
+    conda:
+        "../envs/environment.yaml"
+    params:
+        pretrained=lambda wildcards: sources.where(aligned_source(wildcards)),
+        settings=lambda wildcards: text(
+            settings.loading_aligned(task_of(wildcards), run_of(wildcards))
+        ),
+        code=source_digest("training.load_aligned"),
+    shell:
+        "python -m training.load_aligned {wildcards.objective:q} --beta {wildcards.beta:q}"
+        " --seed {wildcards.seed:q} --log {log:q} --settings {params.settings:q}"
+        " --reference {input.reference:q} --pretrained {params.pretrained:q} --output {output:q}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from dera import chat
 from dera.decoding import sample_completions
@@ -48,8 +49,9 @@ def decide(evidence: Evidence) -> list[Claim]:
     )
     errors = []
     tokens = 0
+    merged_or_not = (False, True) if _is_adapter(evidence.checked_adapter) else (False,)
     for lam in CHECKED_LAMS:
-        for merged in (False, True):
+        for merged in merged_or_not:
             error, count = per_token_identity_error(evidence, lam, merged)
             errors.append(error)
             tokens += count
@@ -139,9 +141,9 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     """Return the largest difference between the realigned model and the mixture of its parts.
 
     The probabilities of the parts come from separate runs of each model and are mixed in float64,
-    as probabilities. With `merged` the adapter is merged into a second copy of the base, which is
+    as probabilities. With `merged` an adapter is merged into a second copy of the base, which is
     how the study itself decodes. Weights are in float64, because merging rounds them, and rounding
-    of weights is no question of mixing.
+    of weights is no question of mixing. Not more than two models are in memory at once.
 
     Returns:
         The largest difference in probability, and the number of tokens that were compared.
@@ -158,17 +160,35 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     positions = (drawn.attention_mask.cumsum(-1) - 1).clamp(min=0)
 
     # each model's probabilities of every next token
-    apart = AutoModelForCausalLM.from_pretrained(
-        evidence.reference, use_safetensors=True, dtype=torch.float64
-    )
     with torch.no_grad():
         realigned = model(**inputs, lam=lam).logits.double().softmax(-1)
-        reference = apart(**inputs, position_ids=positions).logits.double().softmax(-1)
-        adapted = PeftModel.from_pretrained(apart, evidence.checked_adapter)
-        aligned = adapted(**inputs, position_ids=positions).logits.double().softmax(-1)
+        del model
+        reference, aligned = _apart(evidence, {**inputs, "position_ids": positions})
 
     # the mixture of these probabilities, compared wherever there is a token
     mixture = reference ** (1 - lam) * aligned**lam
     mixture /= mixture.sum(-1, keepdim=True)
     is_token = inputs["attention_mask"].bool()
     return float((realigned - mixture)[is_token].abs().max()), int(is_token.sum())
+
+
+def _apart(evidence: Evidence, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return the probabilities of the reference and of the aligned model, each run alone."""
+    model = _load(evidence.reference)
+    found = [model(**inputs).logits.double().softmax(-1)]
+    if _is_adapter(evidence.checked_adapter):
+        model = PeftModel.from_pretrained(model, evidence.checked_adapter)
+    else:
+        del model
+        model = _load(evidence.checked_adapter)
+    return [*found, model(**inputs).logits.double().softmax(-1)]
+
+
+def _load(folder: Path) -> PreTrainedModel:
+    """Load a whole model in float64."""
+    return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float64)
+
+
+def _is_adapter(folder: Path) -> bool:
+    """Return whether an aligned model is an adapter, and not a whole model."""
+    return (folder / "adapter_config.json").exists()

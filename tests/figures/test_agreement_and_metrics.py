@@ -35,6 +35,13 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def test_without_a_second_strength_the_figure_says_that_there_is_nothing_to_compare(table):
+    figure = agreement.draw({"agreement": table.iloc[:0]})
+    (axes,) = figure.axes
+    assert [text.get_text()[:33] for text in axes.texts] == ["No model has a second strength to"]
+    plt.close(figure)
+
+
 def test_each_cell_has_its_numbers_and_the_colour_of_what_they_say(table):
     figure = agreement.draw({"agreement": table})
     assert len(figure.axes) == 2

@@ -594,6 +594,15 @@ def test_costs_of_single_strengths_have_nothing_else_to_reach(tables, tmp_path):
     plt.close(figure)
 
 
+def test_a_whole_aligned_model_has_no_bar_for_an_adapter(tables):
+    timings = tables["timings"].assign(**{"adapter bytes": 100.0})
+    figure = cost.draw({**tables, "timings": timings})
+    assert [text.get_text() for text in figure.axes[-1].texts] == ["1.00×", "2.00×"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["one model, retrained for each strength", "DeRa, two models"]
+    plt.close(figure)
+
+
 def test_objectives_are_named_as_in_print():
     assert [style.objective_name(name) for name in ("dpo", "rloo-judge")] == ["DPO", "RLOO (judge)"]
 

@@ -1,10 +1,13 @@
 """A job's outputs appear whole or not at all, and its progress says how much time is left."""
 
+import argparse
 import io
+import subprocess
 
 import pytest
+import torch
 
-from study import job
+from study import job, out_of_memory
 
 
 def test_an_output_is_not_touched_until_it_is_whole(tmp_path):
@@ -42,3 +45,44 @@ def test_progress_counts_only_what_this_process_did(monkeypatch):
     assert lines[0] == "[align] 52/100 steps, reward -0.5, about 1008 s left"
     progress.update(100, 100, "steps")
     assert stream.getvalue().splitlines()[-1] == "[align] 100/100 steps"
+
+
+def said_of(error: Exception, capfd, **options) -> str:
+    """What a job says on the terminal that ends with this error."""
+    args = argparse.Namespace(log=None, threads=1, settings={}, **options)
+    with pytest.raises(type(error)), job.running("align", args):
+        raise error
+    return capfd.readouterr().err
+
+
+def test_a_job_without_memory_names_the_key_that_helps(capfd, tmp_path):
+    on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    said = said_of(on_gpu, capfd, checkpoints=tmp_path)
+    begun = (
+        "failed: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. The memory is"
+    )
+    assert begun in said
+    assert "micro_batch_size" in said
+    assert "gradient_checkpointing: true" in said
+
+    said = said_of(on_gpu, capfd)  # a job that trains nothing
+    assert "`batch_size` in the config, in the section `evaluation`" in said
+    assert "micro_batch_size" not in said
+
+
+def test_a_full_memory_without_a_gpu_is_told_alike(capfd):
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)  # more than any machine has
+    assert "The memory is full" in said_of(caught.value, capfd)
+    assert "The memory is full" in said_of(MemoryError(), capfd)
+    assert "The memory is full" not in said_of(ValueError("a wrong value"), capfd)
+
+
+@pytest.mark.parametrize(("command", "told"), [("kill -9 $$", True), ("exit 1", False)])
+def test_of_a_job_that_the_system_kills_the_shell_says_what_helps(command, told):
+    """Snakemake runs a job like this, as one command in bash."""
+    script = f"{out_of_memory.SAY_IF_KILLED} sh -c {command!r}"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert result.returncode == (137 if told else 1)
+    assert ("gradient_checkpointing" in result.stderr) == told
+    assert ("section `evaluation`" in result.stderr) == told

@@ -873,6 +873,11 @@ CHAT_MISTAKES = {
         3,
         r"@\.model\.layers = 3: unknown key; allowed here: pretrained, chat",
     ),
+    "another precision": (
+        ("model", "dtype"),
+        "int8",
+        r"@\.model\.dtype = 'int8': must be one of \['float32', 'bfloat16', 'float16'\]",
+    ),
     "no word about chat": (
         ("model", "chat"),
         REMOVED,

@@ -54,7 +54,8 @@ def run_job(tokenizer, tmp_path, monkeypatch):
     class Model:
         def to(self, device): ...
 
-    def run(task, preferences):
+    def run(task, preferences, dtype=torch.float32):
+        Model.dtype = dtype
         monkeypatch.setattr(job.shared, "load_model", lambda folder: (Model(), tokenizer))
         Dataset.from_dict({"prompt": PROMPTS}).to_parquet(tmp_path / "train.parquet")
         output = tmp_path / "pairs.parquet"
@@ -103,7 +104,7 @@ def draw(run_job, tokenizer, monkeypatch):
     It returns the rows that were kept, and what was sampled as pairs of a prompt and a text.
     """
 
-    def run(texts, pairs=2000, **preferences):
+    def run(texts, pairs=2000, dtype=torch.float32, **preferences):
         rng = random.Random(0)
         sampled = []
         ids_of = {text: tokenizer(text).input_ids for text in texts}
@@ -125,7 +126,7 @@ def draw(run_job, tokenizer, monkeypatch):
         monkeypatch.setattr(job, "sample_completions", sample)
         length_of_good = len(tokenizer(GOOD).input_ids)
         task = {"min_tokens": 1, "max_tokens": length_of_good}
-        rows = run_job(task, {"pairs": pairs, "batch_size": 128, **preferences})
+        rows = run_job(task, {"pairs": pairs, "batch_size": 128, **preferences}, dtype)
         return rows, sampled
 
     return run
@@ -151,6 +152,12 @@ def test_each_completion_of_a_pair_has_its_own_log_probability_under_the_referen
     for row in rows:
         for side in ("chosen", "rejected"):
             assert row[f"ref_{side}_logps"] == pytest.approx(log_probability(row[side]), rel=1e-5)
+
+
+def test_log_probabilities_in_half_precision_are_not_kept(draw):
+    rows, _ = draw([GOOD, LONG, LONGER], dtype=torch.bfloat16, sharpness=1)
+    assert rows
+    assert not [name for name in rows[0] if name.endswith("logps")]
 
 
 def test_pairs_of_equal_gold_are_left_out_and_pairs_with_a_completion_of_no_use(draw):

@@ -46,7 +46,7 @@ class ObjectiveInputs:
         model: the reference, to which the trainer adds the adapter.
         tokenizer: its tokenizer, which pads on the left.
         dataset: a column `prompt`, and where `DATA` is "preferences" also `chosen` and `rejected`,
-            and, if the pairs were sampled from the reference, their log-probabilities under it,
+            and, if the reference sampled the pairs in float32, their log-probabilities under it,
             `ref_chosen_logps` and `ref_rejected_logps`.
         reward: judges completions, where `DATA` is "prompts".
         beta: the strength in `E[r] - beta * KL`.
