@@ -140,7 +140,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("mistake", "message"), MISTAKES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES)
 def test_a_mistake_is_refused_by_name(config, mistake, message):
     mistake(config)
     with pytest.raises(schema.ConfigError, match=message):

@@ -53,6 +53,7 @@ def test_steps_of_exactly_a_quarter_are_fine_enough(task):
 
 def few_prompts(task):
     task["evaluation"]["prompts"] = 31
+    task["dera"]["other_references"]["prompts"] = 31
 
 
 @pytest.mark.parametrize(
