@@ -180,7 +180,6 @@ def test_hostile_text_is_shown_and_does_nothing(page):
     # the claim, the caption, and the sentence at the top
     assert page.texts["ours"].strip().startswith(made.HOSTILE)
     assert made.HOSTILE in page.texts["figure-length-lam_curve"]
-    assert made.HOSTILE in image["alt"]
     assert f"It is too small. {made.HOSTILE}" in page.text
     # a prompt and a completion
     data = data_of(page)
