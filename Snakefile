@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 
 from snakemake.utils import min_version
 
@@ -19,6 +20,7 @@ if (
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
+STARTED = time.time()
 
 # What is wrong with data of the user's own, what the study cannot decide and what it takes are said
 # before anything starts, and in a dry run.
@@ -55,6 +57,18 @@ onstart:
     plugins.check_or_exit(PLAN)
 
 
+# What came out is printed if this run has made the front page.
+onsuccess:
+    page = Path(FRONT_PAGE)
+    if page.exists() and page.stat().st_mtime >= STARTED:
+        from eval import (
+            front_table,
+        )  # here, because it takes a second and jobs read this file too
+
+        print(front_table.for_terminal(json.loads(Path(f"{RESULTS}/claims.json").read_text())))
+        print(f"The front page of the results is {FRONT_PAGE}.", flush=True)
+
+
 rule figures:
     default_target: True
     input:
@@ -62,3 +76,4 @@ rule figures:
         multiext(f"{RESULTS}/", "claims.md", "questions.md"),
         f"{RESULTS}/manifest.json",
         rules.write_report_pages.output,
+        FRONT_PAGE,

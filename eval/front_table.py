@@ -18,11 +18,15 @@ def of_paper(claims: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[
             yield text, ours
 
 
+def counts(claims: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how often each verdict was given, without those that were not."""
+    given = collections.Counter(claim["verdict"] for claim in claims)
+    return {name: given[name] for name in VERDICTS if given[name]}
+
+
 def counted(claims: list[dict[str, Any]]) -> str:
-    """Return how often each verdict was given."""
-    counts = collections.Counter(claim["verdict"] for claim in claims)
-    given = [name for name in VERDICTS if counts[name]]
-    return ", ".join(f"**{name}** {counts[name]}" for name in given)
+    """Return how often each verdict was given, as Markdown."""
+    return ", ".join(f"**{name}** {count}" for name, count in counts(claims).items())
 
 
 def furthest(claims: list[dict[str, Any]]) -> dict[str, Any]:
@@ -39,6 +43,20 @@ def brief(claim: dict[str, Any] | None) -> str:
     return (claim["brief"] if claim else "") or "no number"
 
 
+def anchor(claim: dict[str, Any]) -> str:
+    """Return the name of a claim's section, which links to it end in."""
+    return claim["id"].replace(".", "")
+
+
 def link(claim: dict[str, Any], page: str = "") -> str:
     """Return a link to a claim's section, which is on this page or on another one."""
-    return f"[`{claim['id']}`]({page}#{claim['id'].replace('.', '')})"
+    return f"[`{claim['id']}`]({page}#{anchor(claim)})"
+
+
+def for_terminal(claims: Iterable[dict[str, Any]]) -> str:
+    """Return the rows of the table as text: what the paper claims, and below it what came out."""
+    lines = []
+    for text, ours in of_paper(claims):
+        verdicts = ", ".join(f"{name} {count}" for name, count in counts(ours).items())
+        lines += [text, f"    {verdicts}; {brief(furthest(ours))}"]
+    return "\n".join(lines)

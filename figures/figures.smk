@@ -1,5 +1,5 @@
-# The figures that the scripts in this folder declare, the pages of the report, the manifest, and
-# what is published.
+# The figures that the scripts in this folder declare, the pages of the report, the manifest, the
+# front page, and what is published.
 from study import figures as study_figures
 
 DRAWN = study_figures.drawn(PLAN)
@@ -19,6 +19,7 @@ for task in ALL_TASKS:
 # `snakemake curve_trial` makes this table. It takes minutes, and a study does not need it.
 CURVE_TRIAL = f"{RESULTS}/tables/curve_trial.csv"
 REPLICATES = f"{RESULTS}/replicates.md"
+FRONT_PAGE = f"{RESULTS}/index.html"
 
 
 rule draw_figure_of_task:
@@ -140,6 +141,36 @@ rule write_manifest:
         " --criteria {params.criteria:q} --output {output:q}"
 
 
+rule write_front_page:
+    input:
+        claims=f"{RESULTS}/claims.json",
+        manifest=rules.write_manifest.output,
+        figures=PICTURES,
+        completions=expand(f"{RESULTS}/{{task}}/tables/completions.parquet", task=PLAN.tasks),
+        policies=expand(f"{RESULTS}/{{task}}/tables/policies.csv", task=PLAN.tasks),
+        controls=expand(f"{RESULTS}/{{task}}/tables/controls.csv", task=PLAN.tasks),
+        prompts=expand(f"{RESULTS}/{{task}}/data/test.parquet", task=PLAN.tasks),
+    output:
+        FRONT_PAGE,
+    log:
+        f"{RESULTS}/logs/write_front_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_front_page.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        tasks=list(PLAN.tasks),
+        figures=lambda wildcards, input: str(Path(input.claims).parent / "figures"),
+        settings=text({"too_small": prospects.too_small(PLAN), "captions": DRAWN.captions()}),
+        code=source_digest("report.page.write"),
+    shell:
+        "python -m report.page.write --settings {params.settings:q} --log {log:q}"
+        " --claims {input.claims:q} --manifest {input.manifest:q} --figures {params.figures:q}"
+        " --tasks {params.tasks:q} --completions {input.completions:q}"
+        " --policies {input.policies:q} --controls {input.controls:q}"
+        " --prompts {input.prompts:q} --output {output:q}"
+
+
 # A rule of its own, because Snakemake deletes what `publish` wrote before `publish` starts.
 rule check_publication:
     input:
@@ -165,6 +196,7 @@ rule check_publication:
 rule publish:
     input:
         rules.check_publication.output,
+        page=FRONT_PAGE,
         figures=lambda wildcards: for_publication(PICTURES),
         claims=multiext(f"{RESULTS}/claims", ".json", ".md"),
         questions=f"{RESULTS}/questions.md",
@@ -190,3 +222,4 @@ rule publish:
         " {input.trial:q} {input.runs:q} {output:q}"
         " && tar cf - -C {params.folder:q} {params.pictures:q} | tar xf - -C {output:q}/figures)"
         " > {log:q} 2>&1"
+        " && python -m study.published_page {input.page:q} {output:q} 2>&1 | tee -a {log:q} >&2"

@@ -61,6 +61,13 @@ class Drawn:
         """Return the caption of a figure, whose placeholders the task fills."""
         return self.figure(name, task).caption(None if task is None else self.tasks[task])
 
+    def captions(self) -> dict[str, str]:
+        """Return the caption of every figure, by its path below the folder of figures."""
+        captions = {name: self.caption(name) for name in self.of_study}
+        for task, figures in self.of_tasks.items():
+            captions |= {f"{task}/{name}": self.caption(name, task) for name in figures}
+        return captions
+
 
 def drawn(plan: Plan, folder: Path = FOLDER) -> Drawn:
     """Return the figures that a plan draws.

@@ -1,13 +1,16 @@
 """What a study was made of and what it made.
 
-The manifest holds the config, the seed, versions, the commit, the commit in which the criteria of
-the claims were written down, and a checksum of every input and output. The settings of this job are
-the whole config.
+The manifest holds the config, the seed, versions, the date, the machine, the commit, the commit in
+which the criteria of the claims were written down, and a checksum of every input and output. The
+settings of this job are the whole config.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from study import files, job, modules, provenance
@@ -24,6 +27,12 @@ def commit() -> dict[str, object]:
         return {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
+
+
+def machine() -> dict[str, object]:
+    """The kind of machine this is: its system, its cores, and whether it has a GPU."""
+    system = f"{platform.system()} {platform.machine()}"
+    return {"system": system, "cores": os.cpu_count(), "gpu": job.gpu_present()}
 
 
 def criteria_commit(path: Path) -> str | None:
@@ -54,6 +63,8 @@ def main() -> None:
         manifest = {
             **commit(),
             "criteria": criteria_commit(args.criteria),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
             "versions": provenance.versions(),
             "config": args.settings,
             "inputs": {str(path): checksum(path) for path in args.inputs},

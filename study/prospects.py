@@ -25,6 +25,32 @@ MAX_SPACING = Fraction(1, 4)
 MIN_PROMPTS = 32
 
 
+def too_small(plan: Plan) -> str:
+    """Return that no objective of this study can be judged, or an empty text where one can.
+
+    The text is for the top of the study's page. It says what is missing.
+    """
+    realigned = []
+    for task in plan.tasks.values():
+        prompts = task.section["evaluation"]["prompts"]
+        for objective in task.objectives.values():
+            if objective.anchors:
+                realigned.append((len(objective.seeds), prompts))
+    if any(seeds >= MIN_SEEDS and prompts >= MIN_PROMPTS for seeds, prompts in realigned):
+        return ""
+    seeds, prompts = (max(counts, default=0) for counts in zip(*realigned, strict=True))
+    return (
+        "This study is too small to judge aligned models by. A claim about them needs "
+        f"{MIN_SEEDS} training seeds and {MIN_PROMPTS} prompts; no objective here has more than "
+        f"{_counted(seeds, 'training seed')} and {_counted(prompts, 'prompt')}. The numbers are "
+        "shown all the same."
+    )
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
+
+
 def message(plan: Plan) -> str:
     """Return what this study cannot decide, a line each, or an empty text."""
     lines = []

@@ -18,7 +18,9 @@ from pathlib import Path
 from study.modules import file_of
 
 # `study` is left out: it runs and records jobs and shapes no number, and every job imports it.
-PACKAGES = ("bench", "dera", "eval", "figures", "tasks", "training")
+PACKAGES = ("bench", "dera", "eval", "figures", "report", "tasks", "training")
+#: Endings of the texts beside a package's `__init__.py` that its code reads.
+TEXTS = (".css", ".html", ".js", ".txt")
 LIBRARIES = (
     "torch",
     "transformers",
@@ -66,10 +68,10 @@ def source_digest(*modules: str) -> str:
 
 
 def _texts(file: Path) -> str:
-    """The text files (`*.txt`) beside the `__init__.py` of a package; nothing for other modules."""
+    """The text files beside the `__init__.py` of a package; nothing for other modules."""
     if file.name != "__init__.py":
         return ""
-    texts = sorted(file.parent.glob("*.txt"))
+    texts = sorted(path for path in file.parent.iterdir() if path.suffix in TEXTS)
     return "".join(f"\n{text.name}\n{text.read_text(encoding='utf-8')}" for text in texts)
 
 

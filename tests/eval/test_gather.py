@@ -22,6 +22,7 @@ from eval.claims import (
     strength,
     transition,
 )
+from eval.front_table import for_terminal
 from eval.gather_claims import front_page, shown
 from tests.eval import synthetic
 from tests.eval.synthetic import World, evidence
@@ -119,6 +120,19 @@ def test_the_first_table_is_short_and_counts_the_verdicts_of_the_papers_claims(c
         for cell in row.strip("|").split("|"):
             without_links = re.sub(r"\(\[.*", "", cell)
             assert len(without_links.split()) <= 13
+
+
+def test_the_terminal_shows_the_rows_of_the_first_table(claims):
+    lines = for_terminal(claims).splitlines()
+    claimed = [text for about, text in PAPER.items() if about in {c["about"] for c in claims}]
+    assert lines[::2] == claimed
+    for text, line in zip(claimed, lines[1::2], strict=True):
+        [about] = [about for about in PAPER if PAPER[about] == text]
+        ours = [claim for claim in claims if claim["about"] == about]
+        for verdict in VERDICTS:
+            count = sum(claim["verdict"] == verdict for claim in ours)
+            assert (f"{verdict} {count}" in line.split(";")[0]) == (count > 0)
+        assert line.split("; ", 1)[1] in [claim["brief"] or "no number" for claim in ours]
 
 
 def test_changed_and_new_criteria_are_named(claims):

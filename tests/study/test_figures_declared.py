@@ -113,10 +113,12 @@ def test_paths_tables_and_options_follow_from_the_declaration(smoke):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_caption_is_filled_from_the_config(path):
     drawn = figures.drawn(resolved(path.stem))
-    captions = [drawn.caption(name) for name in drawn.of_study]
+    captions = drawn.captions()
+    assert list(captions) == drawn.paths()
     for task, chosen in drawn.of_tasks.items():
-        captions += [drawn.caption(name, task) for name in chosen]
-    for caption in captions:
+        for name in chosen:
+            assert captions[f"{task}/{name}"] == drawn.caption(name, task)
+    for caption in captions.values():
         assert caption.endswith(".")
         assert not set("{}") & set(caption)
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,10 +69,13 @@ def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, 
     arguments = ["--settings", json.dumps(settings), "--inputs", data, "--outputs", claims]
     arguments += ["--criteria", tmp_path / "criteria.json"]
     monkeypatch.setattr(sys, "argv", ["manifest", *map(str, arguments), "--output", str(output)])
+    before = datetime.now(UTC).replace(microsecond=0)  # it is written in whole seconds
     manifest.main()
     written = json.loads(output.read_text())
     assert written["config"] == settings
     assert written["versions"]["torch"]
+    assert before <= datetime.fromisoformat(written["written"]) <= datetime.now(UTC)
+    assert written["machine"]["cores"] == os.cpu_count()
     assert written["inputs"] == {str(data): hashlib.sha256(b"the data").hexdigest()}
     assert written["outputs"] == {str(claims): hashlib.sha256(b"the claims").hexdigest()}
 

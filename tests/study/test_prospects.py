@@ -72,3 +72,31 @@ def test_what_cannot_be_decided_is_named_with_the_number_that_is_missing(task, c
     message = said(task)
     assert message.startswith("This study runs, and these claims will be `not tested here`:")
     assert re.search(line, message)
+
+
+def too_small(task: dict) -> str:
+    config = yaml.safe_load(CONFIG.read_text())
+    return prospects.too_small(resolve.plan_of({**config, "tasks": {"length": task}}))
+
+
+def test_a_study_that_can_judge_is_not_too_small(task):
+    assert too_small(task) == ""
+
+
+def test_one_objective_with_enough_seeds_is_enough(task):
+    task["alignment"]["objectives"]["dpo"]["seeds"] = [0]
+    assert too_small(task) == ""
+
+
+def test_a_study_of_few_seeds_or_prompts_is_too_small_and_says_what_it_has(task):
+    task["evaluation"]["prompts"] = 16
+    assert "no objective here has more than 5 training seeds and 16 prompts" in too_small(task)
+    task["alignment"]["seeds"] = [0]
+    assert "no objective here has more than 1 training seed and 16 prompts" in too_small(task)
+    assert "needs 5 training seeds and 32 prompts" in too_small(task)
+
+
+@pytest.mark.parametrize("name", ["smoke", "example"])
+def test_the_studies_that_only_show_that_the_workflow_runs_are_too_small(name):
+    config = yaml.safe_load((CONFIG.parent / f"{name}.yaml").read_text())
+    assert prospects.too_small(resolve.plan_of(config))

@@ -49,16 +49,17 @@ def test_code_counts_also_in_an_imported_module(project):
     assert edited(project, "tasks/helper.py", "2 * x", "x + x")
 
 
-def test_text_files_of_an_imported_package_count_and_others_do_not(project):
+@pytest.mark.parametrize("ending", ["txt", "html", "css", "js"])
+def test_text_files_of_an_imported_package_count_and_others_do_not(project, ending):
     """A list of requests that a package reads is as much a part of its code as a constant."""
     for folder in ("tasks/lists", "tasks/other"):
         (project / folder).mkdir()
         (project / folder / "__init__.py").write_text("")
-        (project / folder / "words.txt").write_text("one")
+        (project / folder / f"words.{ending}").write_text("one")
     job = project / "training/job.py"
     job.write_text("from tasks import lists\n" + job.read_text())
-    assert edited(project, "tasks/lists/words.txt", "one", "two")
-    assert not edited(project, "tasks/other/words.txt", "one", "two")
+    assert edited(project, f"tasks/lists/words.{ending}", "one", "two")
+    assert not edited(project, f"tasks/other/words.{ending}", "one", "two")
 
 
 def test_a_module_that_does_not_exist_is_an_error(project):

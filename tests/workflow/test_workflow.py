@@ -21,6 +21,7 @@ import pytest
 from nbclient import NotebookClient
 from safetensors.torch import load_file
 
+from tests.report.reading import Page
 from tests.workflow.conftest import Study
 from tests.workflow.studies import ROOT, tiny_study, with_rloo, with_several_rewards
 
@@ -61,6 +62,7 @@ class Interrupted:
     killed_model_was_missing: bool
     reference_was_written: int
     second_run: str
+    printed: str
 
 
 def run_and_kill_a_training(study: Study) -> None:
@@ -98,7 +100,9 @@ def interrupted(study) -> Interrupted:
     reference = study.results / "length/models/reference"
     killed_model_was_missing = not (study.results / KILLED).exists()
     reference_was_written = reference.stat().st_mtime_ns
-    return Interrupted(killed_model_was_missing, reference_was_written, study.finish())
+    run = study.run()
+    assert run.returncode == 0, run.stderr[-3000:]
+    return Interrupted(killed_model_was_missing, reference_was_written, run.stderr, run.stdout)
 
 
 def verdicts(study: Study) -> dict[str, str]:
@@ -121,10 +125,24 @@ def test_both_identities_are_reproduced(study):
     assert {name: found[name] for name in identities} == dict.fromkeys(identities, "reproduced")
 
 
-def test_the_front_page_has_a_section_for_every_claim(study):
-    front_page = (study.results / "claims.md").read_text()
+def test_the_page_of_claims_has_a_section_for_every_claim(study):
+    claims = (study.results / "claims.md").read_text()
     for claim in verdicts(study):
-        assert f"## {claim}\n" in front_page
+        assert f"## {claim}\n" in claims
+
+
+def test_the_front_page_has_every_claim_and_says_that_the_study_is_too_small(study):
+    page = Page((study.results / "index.html").read_text())
+    assert page.mistakes == []
+    for claim, verdict in verdicts(study).items():
+        assert verdict in page.texts[claim.replace(".", "")]
+    assert "This study is too small to judge aligned models by." in page.text
+
+
+def test_a_run_ends_by_naming_the_front_page(interrupted):
+    rows, last = interrupted.printed.rstrip().rsplit("\n", 1)
+    assert last == "The front page of the results is results/tiny/index.html."
+    assert "Other strengths are geometric mixtures of reference and one aligned model.\n" in rows
 
 
 @pytest.mark.parametrize("figure", FIGURES)

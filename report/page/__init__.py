@@ -1,0 +1,1 @@
+"""The front page of a study's results, and the explorer of text over lam that stands on it."""
