@@ -61,9 +61,8 @@ onstart:
 onsuccess:
     page = Path(FRONT_PAGE)
     if page.exists() and page.stat().st_mtime >= STARTED:
-        from eval import (
-            front_table,
-        )  # here, because it takes a second and jobs read this file too
+        # Imported here, because this takes a second, and every job reads this file.
+        from eval import front_table
 
         print(front_table.for_terminal(json.loads(Path(f"{RESULTS}/claims.json").read_text())))
         print(f"The front page of the results is {FRONT_PAGE}.", flush=True)

@@ -13,7 +13,7 @@ MODELS = []
 for task in ALL_TASKS:
     MODELS.append(f"{RESULTS}/{task.name}/models/reference")
     MODELS += [model_folder(task, run) for run in task.runs]
-    if task.has_other_references:
+    if "other" in task.mixed_references:
         MODELS.append(f"{RESULTS}/{task.name}/models/other_reference")
 
 # `snakemake curve_trial` makes this table. It takes minutes, and a study does not need it.

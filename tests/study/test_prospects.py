@@ -90,6 +90,7 @@ def test_one_objective_with_enough_seeds_is_enough(task):
 
 def test_a_study_of_few_seeds_or_prompts_is_too_small_and_says_what_it_has(task):
     task["evaluation"]["prompts"] = 16
+    task["dera"]["other_references"]["prompts"] = 16
     assert "no objective here has more than 5 training seeds and 16 prompts" in too_small(task)
     task["alignment"]["seeds"] = [0]
     assert "no objective here has more than 1 training seed and 16 prompts" in too_small(task)

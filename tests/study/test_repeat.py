@@ -41,16 +41,17 @@ def test_the_first_line_of_a_log_repeats_the_job_with_the_settings_beside_it(tmp
     given = f"--settings {shlex.quote(json.dumps(settings))} {arguments}"
     first = run(f"PYTHONPATH={shlex.quote(str(ROOT))} python -m study.manifest {given}", folder)
     assert first.returncode == 0, first.stderr
-    manifest = (folder / "out/manifest.json").read_text()
+    manifest = json.loads((folder / "out/manifest.json").read_text())
 
     line = (folder / "logs/a.log").read_text().splitlines()[0]
     assert line.startswith("# To repeat this job: ")
     (folder / "out/manifest.json").unlink()
     again = run(line.removeprefix("# To repeat this job: "), folder)
     assert again.returncode == 0, again.stderr
-    assert (folder / "out/manifest.json").read_text() == manifest
+    repeated = json.loads((folder / "out/manifest.json").read_text())
+    assert repeated | {"date": manifest["date"]} == manifest
     beside = json.loads((folder / "logs/a.settings.json").read_text())
-    assert beside == json.loads(manifest)["config"]
+    assert beside == manifest["config"]
 
 
 def test_settings_are_json_text_or_a_file_of_it(tmp_path):
