@@ -49,7 +49,7 @@ def test_the_first_line_of_a_log_repeats_the_job_with_the_settings_beside_it(tmp
     again = run(line.removeprefix("# To repeat this job: "), folder)
     assert again.returncode == 0, again.stderr
     repeated = json.loads((folder / "out/manifest.json").read_text())
-    assert repeated | {"date": manifest["date"]} == manifest
+    assert repeated | {"written": manifest["written"]} == manifest
     beside = json.loads((folder / "logs/a.settings.json").read_text())
     assert beside == manifest["config"]
 
