@@ -79,14 +79,18 @@ def trainer_of(inputs):
     """Makes an objective's trainer on the pairs, with an adapter that changes the model."""
 
     def make(name: str):
-        trainer = objectives.load(name).make_trainer(inputs(PAIRS))
-        torch.manual_seed(1)
-        for parameter_name, parameter in trainer.model.named_parameters():
-            if "lora_B" in parameter_name:
-                torch.nn.init.normal_(parameter, std=0.2)
-        return trainer
+        return changed(objectives.load(name).make_trainer(inputs(PAIRS)))
 
     return make
+
+
+def changed(trainer):
+    """The trainer, whose adapter changes the model."""
+    torch.manual_seed(1)
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return trainer
 
 
 @torch.no_grad()
@@ -161,12 +165,7 @@ def with_log_probs(inputs):
 
     def make():
         known = {"ref_chosen_logps": [-20.0] * 4, "ref_rejected_logps": [-21.0] * 4}
-        trainer = objectives.load("dpo").make_trainer(inputs(PAIRS | known))
-        torch.manual_seed(1)
-        for name, parameter in trainer.model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.2)
-        return trainer
+        return changed(objectives.load("dpo").make_trainer(inputs(PAIRS | known)))
 
     return make
 
