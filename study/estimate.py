@@ -20,8 +20,11 @@ SECONDS_A_COMPLETION = 0.0035  # decoded, scored and judged
 SECONDS_A_PAIR = 0.004  # two completions of the reference
 MEASURED_SIZE = 500_000
 # Each further million of parameters adds so much of these times, as measured with a model of 135
-# million. It is less than in proportion, because small models wait for Python.
+# million. It is less than in proportion, because small models wait for Python. It is more for what
+# small models do in large batches, and for SFT, which trains all weights.
 A_MILLION_MORE = 0.35
+A_MILLION_MORE_OF_ALL_WEIGHTS = 0.75
+A_MILLION_MORE_SAMPLED = 0.8
 
 LONG = 300  # so many minutes are told in hours
 
@@ -44,7 +47,6 @@ def message(total: float, cores: int, study: str) -> str:
 
 def _task_seconds(task: TaskPlan) -> float:
     """Seconds of one core for one task."""
-    training = _training_seconds(task)
     decoding = _completions(task) * task.section["evaluation"]["prompts"] * SECONDS_A_COMPLETION
     jobs = 7 + 2 * len(task.runs) + _sets_of_pairs(task)
     jobs += any(baseline.decoded for baseline in task.baselines.values())
@@ -53,14 +55,20 @@ def _task_seconds(task: TaskPlan) -> float:
     if task.has_other_references:
         jobs += 3 + len(task.main_objective.seeds)
         decoding += _completions_of_other_references(task) * SECONDS_A_COMPLETION
-    return jobs * START + (training + decoding) * _relative_time(task.section["model"])
+    model = task.section["model"]
+    return (
+        jobs * START
+        + (_training_seconds(task) + decoding) * _relative_time(model)
+        + _sft_seconds(task) * _relative_time(model, A_MILLION_MORE_OF_ALL_WEIGHTS)
+        + _sampling_seconds(task) * _relative_time(model, A_MILLION_MORE_SAMPLED)
+    )
 
 
-def _relative_time(model: Mapping[str, Any]) -> float:
+def _relative_time(model: Mapping[str, Any], a_million_more: float = A_MILLION_MORE) -> float:
     """How many times as long a model takes as one of the measured size."""
     parameters = _parameters(model)
     further = max(0, parameters - MEASURED_SIZE) / 1_000_000
-    return min(1.0, parameters / MEASURED_SIZE) + A_MILLION_MORE * further
+    return min(1.0, parameters / MEASURED_SIZE) + a_million_more * further
 
 
 def _parameters(model: Mapping[str, Any]) -> int:
@@ -71,21 +79,35 @@ def _parameters(model: Mapping[str, Any]) -> int:
     return model["hidden_size"] * (model["vocab_size"] + model["layers"] * layer)
 
 
-def _training_seconds(task: TaskPlan) -> float:
-    """Seconds of training, and of sampling the pairs it needs, at the measured size."""
+def _sft_seconds(task: TaskPlan) -> float:
+    """Seconds of SFT of each reference, at the measured size."""
+    sft = task.section["sft"]
+    return 0.0 if sft == "none" else _references(task) * _steps_seconds("sft", sft)
+
+
+def _sampling_seconds(task: TaskPlan) -> float:
+    """Seconds of sampling what is learnt from, demonstrations and pairs, at the measured size."""
     section = task.section
     total = 0.0
-    references = 2 if OTHER in task.mixed_references else 1
-    if section["sft"] != "none":
-        total += references * _steps_seconds("sft", section["sft"])
     if task.writes_demonstrations:
         documents = section["corpus"].get("documents", {})  # rows of the user's files do not count
-        asked = references * documents.get("train", 0) + documents.get("validation", 0)
+        asked = _references(task) * documents.get("train", 0) + documents.get("validation", 0)
         total += section["demonstrations"]["rounds"] * asked * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
         total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
+    return total
+
+
+def _references(task: TaskPlan) -> int:
+    """How many references are trained."""
+    return 2 if OTHER in task.mixed_references else 1
+
+
+def _training_seconds(task: TaskPlan) -> float:
+    """Seconds of training a reward model and aligned models, at the measured size."""
+    total = 0.0
     if task.has_learned_reward:
-        total += _steps_seconds("reward_model", section["reward_model"])
+        total += _steps_seconds("reward_model", task.section["reward_model"])
     for objective in task.objectives.values():
         if objective.is_loaded:
             continue
