@@ -26,7 +26,7 @@ def sentence(manifest: Mapping[str, Any], seeds: Mapping[str, tuple[int, ...]]) 
     if manifest.get("written"):
         parts.append(f"finished on {manifest['written'][:10]}")
     parts.append(_commit(manifest))
-    parts.append(f"with training seeds {_seeds(seeds)}")
+    parts.append(f"with training {_seeds(seeds)}")
     if manifest.get("machine"):
         parts.append(f"on {_machine(manifest['machine'])}")
     versions = manifest.get("versions", {})
@@ -44,13 +44,14 @@ def _commit(manifest: Mapping[str, Any]) -> str:
 
 
 def _seeds(seeds: Mapping[str, tuple[int, ...]]) -> str:
-    """Return the seeds; tasks are named where they differ in their seeds."""
+    """Return the seed or the seeds; tasks are named where they differ in their seeds."""
     tasks_of: dict[tuple[int, ...], list[str]] = {}
     for task, of_task in seeds.items():
         tasks_of.setdefault(of_task, []).append(task)
     said = []
     for of_tasks, tasks in tasks_of.items():
-        numbers = ", ".join(map(str, of_tasks)) or "of no model"
+        noun = "seed" if len(of_tasks) == 1 else "seeds"
+        numbers = f"{noun} {', '.join(map(str, of_tasks)) or 'of no model'}"
         said.append(numbers if len(tasks_of) == 1 else f"{numbers} ({', '.join(tasks)})")
     return "; ".join(said)
 

@@ -6,7 +6,7 @@ from report.page.made_by import sentence
 def test_an_older_manifest_has_no_date_and_no_machine():
     manifest = {"commit": None, "changed": None, "config": {"study": "old"}}
     assert sentence(manifest, {"length": (0,)}) == (
-        "This is the study old, at an unknown commit, with training seeds 0."
+        "This is the study old, at an unknown commit, with training seed 0."
     )
 
 
@@ -15,5 +15,5 @@ def test_tasks_that_differ_in_their_seeds_are_named():
     seeds = {"length": (0, 1), "safety": (0,), "summarization": (0, 1)}
     assert sentence(manifest, seeds) == (
         "This is the study s, at commit abcdef01, to which files had been changed, with training "
-        "seeds 0, 1 (length, summarization); 0 (safety)."
+        "seeds 0, 1 (length, summarization); seed 0 (safety)."
     )
