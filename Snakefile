@@ -26,7 +26,8 @@ STARTED = time.time()
 # before anything starts, and in a dry run.
 if workflow.is_main_process:
     own_data.check_or_exit(PLAN)
-    takes = estimate.message(estimate.seconds(PLAN), workflow.cores or 1, PLAN.study)
+    cores = workflow.resource_settings.cores or 1  # there are none for `--report`
+    takes = estimate.message(estimate.seconds(PLAN), cores, PLAN.study)
     for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
         print(said, file=sys.stderr)
 

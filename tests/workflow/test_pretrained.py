@@ -84,6 +84,7 @@ def study(tmp_path_factory, warm_environment) -> Study:
     dpo |= {"betas": [0.5, 1], "anchors": [0.5], "save_every": 1}
     section["alignment"]["seeds"] = [0, 1]
     section["dera"]["lams"] = [0, 0.5, 1, 2]
+    section["dera"]["other_references"] |= {"lams": [0.5], "prompts": 12}
     section["evaluation"] |= {"prompts": 12, "reference_samples": 4}
     study = Study(folder, config | {"study": "tiny"}, warm_environment)
     tables = [f"results/tiny/chat_safety/tables/{name}.csv" for name in ("policies", "kl_by_lam")]
