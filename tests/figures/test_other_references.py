@@ -98,7 +98,15 @@ def test_a_task_without_a_pretrained_model_has_two_references(draw):
     assert [text.get_text() for text in legend.get_texts()] == [
         "its own reference (DeRa)",
         "a reference of other demonstrations",
+        "KL to the reference mixed in",
     ]
+
+
+def test_a_share_is_drawn_between_0_and_1(draw):
+    made = table().assign(whole_low=-0.4, whole_high=1.3)
+    low, high = draw(made).axes[-1].get_ylim()
+    assert -0.05 < low <= 0
+    assert 1 <= high < 1.05
 
 
 def test_no_text_leaves_the_page_and_no_panel_is_unlabelled(draw):
