@@ -56,7 +56,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_xlabel(panels.LAM)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         panels.mark_ends(axes)
-    panels.share_legend(figure, (over_lam[0],), columns=len(references))
+    _within_a_share(over_lam[-1])
+    panels.share_legend(figure, (over_lam[0], agreement), columns=2 if len(references) > 2 else 3)
     return figure
 
 
@@ -72,6 +73,7 @@ def _agreement(axes: Axes, rows: pd.DataFrame, references: list[str]) -> None:
         style.with_interval(axes, beside, "place", "kl_retrained", name, **look)
         ends = (beside["place"] - DASH, beside["place"] + DASH)
         axes.hlines(beside["kl_reference"], *ends, color=look["color"], linewidth=1.5)
+    axes.plot([], [], color="#333333", linewidth=1.5, label="KL to the reference mixed in")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -81,6 +83,12 @@ def _agreement(axes: Axes, rows: pd.DataFrame, references: list[str]) -> None:
     axes.set_xlim(-0.5, len(betas) - 0.5)
     axes.set_xlabel("retrained at β")
     axes.set_ylabel("KL(retrained || mixture) (nats)")
+
+
+def _within_a_share(axes: Axes) -> None:
+    """Cut the vertical axis of a share at 0 and 1, which an interval of few seeds may leave."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
 def _matched(rows: pd.DataFrame, betas: list[float]) -> list[tuple[float, float]]:

@@ -155,6 +155,6 @@ def _completions(task: TaskPlan) -> float:
 def _completions_of_other_references(task: TaskPlan) -> float:
     """Completions to decode by mixtures with each reference; one counts once for each model."""
     section = task.section["dera"]["other_references"]
-    prompts = section.get("prompts", task.section["evaluation"]["prompts"])
+    prompts = task.prompts_of_other_references
     mixtures = len(task.mixed_references) * len(task.lams_of_other_references)
     return 2 * section["samples"] * prompts * mixtures * len(task.main_objective.seeds)

@@ -264,6 +264,12 @@ class TaskPlan:
         return other_references.references(self.section) if self.has_other_references else []
 
     @property
+    def prompts_of_other_references(self) -> int:
+        """How many held-out prompts the mixtures with each reference decode and read."""
+        section = self.section["dera"]["other_references"]
+        return section.get("prompts", self.section["evaluation"]["prompts"])
+
+    @property
     def lams_of_other_references(self) -> list[Fraction]:
         """The lams at which the aligned model is mixed with each reference.
 

@@ -63,12 +63,8 @@ def message(plan: Plan) -> str:
                 f"{task.name}: the claims about baselines need {MIN_SEEDS_OF_BASELINES} training "
                 f"seeds, and {task.main_objective.name} has {len(task.main_objective.seeds)}"
             )
-        if len(task.main_objective.seeds) < MIN_SEEDS_OF_REFERENCES and task.has_other_references:
-            lines.append(
-                f"{task.name}: the claim about other references needs {MIN_SEEDS_OF_REFERENCES} "
-                f"training seeds, and {task.main_objective.name} has "
-                f"{len(task.main_objective.seeds)}"
-            )
+        if task.has_other_references:
+            lines += [f"{task.name}: {line}" for line in _of_other_references(task)]
     if not lines:
         return ""
     shown = "\n".join(f"- {line}." for line in lines)
@@ -93,6 +89,24 @@ def _of(task: TaskPlan, objective: ObjectivePlan) -> list[str]:
     prompts = task.section["evaluation"]["prompts"]
     if prompts < MIN_PROMPTS:
         lines.append(f"intervals need {MIN_PROMPTS} prompts, and evaluation.prompts is {prompts}")
+    return lines
+
+
+def _of_other_references(task: TaskPlan) -> list[str]:
+    """Return what keeps the claim about other references from being decided."""
+    lines = []
+    seeds = len(task.main_objective.seeds)
+    if seeds < MIN_SEEDS_OF_REFERENCES:
+        lines.append(
+            f"the claim about other references needs {MIN_SEEDS_OF_REFERENCES} training seeds, and "
+            f"{task.main_objective.name} has {seeds}"
+        )
+    prompts = task.prompts_of_other_references
+    if prompts < MIN_PROMPTS:
+        lines.append(
+            f"the claim about other references needs {MIN_PROMPTS} prompts, and "
+            f"dera.other_references has {prompts}"
+        )
     return lines
 
 

@@ -115,7 +115,7 @@ def trying_references(task: TaskPlan, seed: int) -> dict[str, Any]:
         seed=seed,
         references=task.mixed_references,
         lams=[str(lam) for lam in task.lams_of_other_references],
-        prompts=section.get("prompts", evaluation["prompts"]),
+        prompts=task.prompts_of_other_references,
         samples=section["samples"],
         batch_size=evaluation["batch_size"],
         max_new_tokens=task.max_new_tokens,

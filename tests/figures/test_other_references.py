@@ -62,7 +62,8 @@ def test_gold_and_whole_text_are_drawn_at_every_lam(draw):
     _, gold, whole = draw(made).axes
     for axes, column in ((gold, "gold"), (whole, "whole")):
         for name, rows in made.groupby("reference"):
-            np.testing.assert_allclose(points(axes, name), rows[["lam", column]])
+            drawn = np.array(points(axes, name))
+            np.testing.assert_allclose(drawn, rows[["lam", column]].to_numpy())
 
 
 def test_a_strength_has_a_mark_for_each_reference_side_by_side(draw):
@@ -97,7 +98,15 @@ def test_a_task_without_a_pretrained_model_has_two_references(draw):
     assert [text.get_text() for text in legend.get_texts()] == [
         "its own reference (DeRa)",
         "a reference of other demonstrations",
+        "KL to the reference mixed in",
     ]
+
+
+def test_a_share_is_drawn_between_0_and_1(draw):
+    made = table().assign(whole_low=-0.4, whole_high=1.3)
+    low, high = draw(made).axes[-1].get_ylim()
+    assert -0.05 < low <= 0
+    assert 1 <= high < 1.05
 
 
 def test_no_text_leaves_the_page_and_no_panel_is_unlabelled(draw):

@@ -53,6 +53,10 @@ def test_steps_of_exactly_a_quarter_are_fine_enough(task):
 
 def few_prompts(task):
     task["evaluation"]["prompts"] = 31
+    del task["dera"]["other_references"]["prompts"]
+
+
+def few_prompts_of_references(task):
     task["dera"]["other_references"]["prompts"] = 31
 
 
@@ -65,6 +69,10 @@ def few_prompts(task):
         (one_beta, "dpo: agreement needs a second strength"),
         (coarse_grid, "rloo: a smooth transition needs lams .* at most 1/4 apart"),
         (few_prompts, "dpo: intervals need 32 prompts, and evaluation.prompts is 31"),
+        (
+            few_prompts_of_references,
+            "the claim about other references needs 32 prompts, and .* has 31",
+        ),
     ],
 )
 def test_what_cannot_be_decided_is_named_with_the_number_that_is_missing(task, change, line):
