@@ -1,6 +1,7 @@
 # The figures that the scripts in this folder declare, the pages of the report, the manifest, the
 # front page, and what is published.
 from study import figures as study_figures
+from study.other_references import OTHER
 
 DRAWN = study_figures.drawn(PLAN)
 FIGURES = expand(
@@ -13,7 +14,7 @@ MODELS = []
 for task in ALL_TASKS:
     MODELS.append(f"{RESULTS}/{task.name}/models/reference")
     MODELS += [model_folder(task, run) for run in task.runs]
-    if "other" in task.mixed_references:
+    if OTHER in task.mixed_references:
         MODELS.append(f"{RESULTS}/{task.name}/models/other_reference")
 
 # `snakemake curve_trial` makes this table. It takes minutes, and a study does not need it.

@@ -15,15 +15,12 @@ from typing import Any
 
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from dera.model.adapters import check_adapter, with_adapters
+from dera.model.adapters import check_adapter, is_adapter, with_adapters
 from dera.model.vocabulary import check_same_tokenizer
 from study import job
 from training import reference
 from training import trainer as shared
 from training.reference import Precision, PretrainedError
-
-#: The file by which PEFT marks the folder of an adapter.
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 @job.settings_class
@@ -108,7 +105,7 @@ def main() -> None:
     args = arguments()
     settings = job.settings_of(args, LoadingSettings)
     with job.running(f"{settings.task} load {args.name} beta={args.beta}", args) as progress:
-        if (args.pretrained / ADAPTER_CONFIG).exists():
+        if is_adapter(args.pretrained):
             model, tokenizer = load_adapter(args.pretrained, args.reference)
             kind = "an adapter"
         else:

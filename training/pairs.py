@@ -17,7 +17,7 @@ import trl
 from torch import Tensor
 from torch.nn.functional import pad
 
-from training.shared_prompts import SharedScorer
+from training.shared_prompts import SharedScorer, in_full_precision
 
 
 class DPOTrainer(trl.DPOTrainer):
@@ -32,9 +32,7 @@ class DPOTrainer(trl.DPOTrainer):
     ) -> Any:
         # In half precision the two ways of scoring are rounded differently. The reference is scored
         # apart where it reads the pairs itself, and the policy must then be rounded alike.
-        full_precision = self.model.dtype == torch.float32
-        full_precision &= self.accelerator.mixed_precision == "no"
-        if full_precision and not return_outputs:
+        if in_full_precision(self) and not return_outputs:
             model = _PairsShareRows(model, inputs["completion_mask"], self._shared)
         return super()._compute_loss(model, inputs, return_outputs)
 

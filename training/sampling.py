@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 
 from dera.decoding import sample_completions
 from training.log_probs import SampledLogProbs
-from training.shared_prompts import SharedScorer
+from training.shared_prompts import SharedScorer, in_full_precision
 
 
 class _Sampling:
@@ -39,7 +39,7 @@ class _Sampling:
         """Return the tokens of one completion a prompt, its end-of-sequence token included."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
         log_probs = SampledLogProbs(len(prompt_ids))
-        with merged(model) if self._in_full_precision() else nullcontext():
+        with merged(model) if in_full_precision(self) else nullcontext():
             completions = sample_completions(
                 model,
                 self.processing_class,
@@ -51,14 +51,6 @@ class _Sampling:
         self._drawn_log_probs = log_probs.together()
         rows = self._drawn.tolist()
         return [row[:length] for row, length in zip(rows, completions.lengths(), strict=True)]
-
-    def _in_full_precision(self: Any) -> bool:
-        """Return whether the model runs in float32.
-
-        In half precision the sum of weight and adapter is rounded so coarsely that the adapter may
-        be lost, and a token's probability depends on what it was computed together with.
-        """
-        return self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
 
 
 class RLOOTrainer(_Sampling, trl.RLOOTrainer):
@@ -85,7 +77,7 @@ class RLOOTrainer(_Sampling, trl.RLOOTrainer):
         TRL asks once for the policy's without a gradient, once for the reference's, and once with a
         gradient for the loss. Only the first are those that sampling has found.
         """
-        full_precision = self._in_full_precision()
+        full_precision = in_full_precision(self)
         if full_precision and not torch.is_grad_enabled() and not adapter_is_off(model):
             tokens = input_ids[:, -logits_to_keep:]
             if self._drawn_log_probs is not None and torch.equal(tokens, self._drawn):

@@ -146,6 +146,15 @@ def _line(
     return ids, positions, labels, branches
 
 
+def in_full_precision(trainer: Any) -> bool:
+    """Return whether a trainer's model runs in float32.
+
+    In half precision the sum of weight and adapter is rounded so coarsely that the adapter may be
+    lost, and a token's probability depends on what it was computed together with.
+    """
+    return trainer.model.dtype == torch.float32 and trainer.accelerator.mixed_precision == "no"
+
+
 class SharedScorer:
     """Lets a trainer's model score completions that share rows, where it does so rightly.
 

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft.utils import CONFIG_NAME
 from peft.utils.save_and_load import load_peft_weights
 from transformers import PreTrainedModel
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter, and not a whole model."""
+    return (folder / CONFIG_NAME).exists()
 
 
 def with_adapters(

@@ -77,6 +77,16 @@ SIDES = {
 }
 
 
+def is_informative(to_reference: Array, floor: Array) -> bool:
+    """Return whether alignment moves a model further than another training seed does.
+
+    Args:
+        to_reference: KL(retrained || reference) in nats, shape (seeds, prompts).
+        floor: KL(retrained || retrained of another seed), of the same shape.
+    """
+    return INFORMATIVE.outcome(measure(to_reference - 2 * floor)) is Outcome.HOLDS
+
+
 def decide(evidence: Evidence) -> list[Claim]:
     """Return the claims of each objective and anchor.
 
@@ -165,12 +175,11 @@ def _row(
     best = [float(factors[curve.argmin()]) for curve in np.nanmean(kl, axis=1)]
     in_window = [1 / WINDOW <= factor <= WINDOW for factor in best]
 
-    informative = INFORMATIVE.outcome(measure(to_reference - 2 * floor)) is Outcome.HOLDS
     return {
         "beta": float(beta),
         "lam": lam,
         "premise": _premise(evidence, objective, anchor, beta),
-        "informative": informative,
+        "informative": is_informative(to_reference, floor),
         "KL to DeRa, across seeds": shown(measure(matched)),
         "KL to DeRa, within a seed": shown(measure(kl_within)),
         "floor": shown(measure(floor)),

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from dera import chat
 from dera.decoding import sample_completions
 from dera.mixing import mix_logits
+from dera.model.adapters import is_adapter
 from dera.model.realigned import RealignedModel
 from eval.claims import FAILED, REPRODUCED, Claim, Evidence
 
@@ -49,7 +50,7 @@ def decide(evidence: Evidence) -> list[Claim]:
     )
     errors = []
     tokens = 0
-    merged_or_not = (False, True) if _is_adapter(evidence.checked_adapter) else (False,)
+    merged_or_not = (False, True) if is_adapter(evidence.checked_adapter) else (False,)
     for lam in CHECKED_LAMS:
         for merged in merged_or_not:
             error, count = per_token_identity_error(evidence, lam, merged)
@@ -176,7 +177,7 @@ def _apart(evidence: Evidence, inputs: dict[str, torch.Tensor]) -> list[torch.Te
     """Return the probabilities of the reference and of the aligned model, each run alone."""
     model = _load(evidence.reference)
     found = [model(**inputs).logits.double().softmax(-1)]
-    if _is_adapter(evidence.checked_adapter):
+    if is_adapter(evidence.checked_adapter):
         model = PeftModel.from_pretrained(model, evidence.checked_adapter)
     else:
         del model
@@ -187,8 +188,3 @@ def _apart(evidence: Evidence, inputs: dict[str, torch.Tensor]) -> list[torch.Te
 def _load(folder: Path) -> PreTrainedModel:
     """Load a whole model in float64."""
     return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float64)
-
-
-def _is_adapter(folder: Path) -> bool:
-    """Return whether an aligned model is an adapter, and not a whole model."""
-    return (folder / "adapter_config.json").exists()

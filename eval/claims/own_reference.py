@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from eval.claims import Claim, Evidence
-from eval.claims.agreement import INFORMATIVE
-from eval.claims.checks import Check, Condition, Outcome, above, shown
+from eval.claims.agreement import INFORMATIVE, is_informative
+from eval.claims.checks import Check, Condition, above, shown
 from eval.statistics import measure
 from study.other_references import OTHER, OWN, PRETRAINED
 from study.prospects import MIN_SEEDS_OF_REFERENCES as MIN_SEEDS
@@ -94,7 +94,7 @@ def _is_informative(evidence: Evidence, beta: Fraction) -> bool:
     if floor is None:
         return False  # there is one seed
     to_reference = evidence.readings.to_reference(objective, beta)
-    return INFORMATIVE.outcome(measure(to_reference - 2 * floor)) is Outcome.HOLDS
+    return is_informative(to_reference, floor)
 
 
 def _by_beta(evidence: Evidence, counting: list[Fraction]) -> list[dict[str, Any]]:
