@@ -8,8 +8,11 @@ RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .PHONY: figures smoke real test bench report criteria publish replicate unlock lint lock clean help
 
-help: ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+help: ## show these targets
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+
+##@ To see whether the paper's claims hold
 
 figures: $(STAMP) ## the default study: train, realign, compare, draw (results/laptop)
 	$(RUN) snakemake --cores $(CORES) figures
@@ -20,30 +23,22 @@ smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
 real: $(STAMP) ## the chat study on a real chat model, which is fetched once (results/real-mini)
 	$(RUN) snakemake figures --cores $(CORES) --configfile config/real-mini.yaml
 
-test: $(STAMP) ## unit and workflow tests, by two workers (tests/conftest.py)
-	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-
-bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench); trains the first pair if need be
+bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench)
 	$(RUN) snakemake bench --cores $(CORES)
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
 
-criteria: $(STAMP) ## the pilot of the default study, and docs/criteria/ from its spread
-	$(RUN) snakemake figures write_criteria --cores $(CORES) --config replicate=0
-
-publish: figures ## copy the front page of the default study to docs/laptop
-	$(RUN) snakemake curve_trial --cores 1
-	$(RUN) snakemake publish --cores 1
-
-replicate: $(STAMP) ## the whole study with one set of seeds after another; prints the verdicts (CONFIG=config/...)
+replicate: $(STAMP) ## the study with one set of seeds after another, and the verdicts side by side (CONFIG=config/...)
 	$(RUN) sh -ec 'numbers=$$(python -m study.replicates $(CONFIG)); for number in $$numbers; do \
 		snakemake figures --cores $(CORES) --configfile $(CONFIG) --config replicate=$$number; done'
 	$(RUN) sh -ec 'claims=$$(python -m study.replicates $(CONFIG) --claims); set -- $$claims; \
 		python -m eval.replicates "$$@" --output "$$(dirname "$$1")/replicates.md"'
 
-unlock: $(STAMP) ## after Snakemake itself was killed outright
-	$(RUN) snakemake --unlock
+##@ To change the code
+
+test: $(STAMP) ## all tests, by two workers
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .
@@ -52,11 +47,23 @@ lint: $(STAMP) ## formatting, lint, types
 	$(RUN) snakemake --lint
 	$(RUN) mypy
 
+##@ To publish a study and keep the environment
+
+criteria: $(STAMP) ## the pilot of the default study, and docs/criteria/ from its spread
+	$(RUN) snakemake figures write_criteria --cores $(CORES) --config replicate=0
+
+publish: figures ## copy the front page of the default study to docs/laptop
+	$(RUN) snakemake curve_trial --cores 1
+	$(RUN) snakemake publish --cores 1
+
 lock: ## remake the pinned environment from envs/requirements.in
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install torch==2.13.0
 	$(VENV)-lock/bin/pip install -r envs/requirements.in
 	$(VENV)-lock/bin/python envs/lock.py && rm -rf $(VENV)-lock
+
+unlock: $(STAMP) ## after Snakemake itself was killed outright
+	$(RUN) snakemake --unlock
 
 clean: ## remove the environment; results stay
 	rm -rf $(VENV)
