@@ -20,6 +20,7 @@ if (
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
+REPORT_TEXT = f"{RESULTS}/report.rst"
 STARTED = time.time()
 
 # What is wrong with data of the user's own, what the study cannot decide and what it takes are said
@@ -42,6 +43,10 @@ ENVIRONMENT = {
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
 shell.prefix(f"export {' '.join(EXPORTS)}; {out_of_memory.SAY_IF_KILLED}")
+
+
+# The first page of `snakemake --report`, which the rule `write_report_pages` makes.
+report: os.path.abspath(REPORT_TEXT)
 
 
 include: "study/jobs.smk"

@@ -1,4 +1,4 @@
-"""The open questions of the notes this project started from, each answered in a few sentences.
+"""What people ask about the method, each question answered in a few sentences.
 
 A claim declares in `answers` the keys of the questions that it answers. An answer is a template
 that is filled with the verdicts and the numbers of those claims. Where this study answers a
@@ -20,7 +20,7 @@ DECIDED = (REPRODUCED, FAILED, INCONCLUSIVE)
 
 @dataclass(frozen=True)
 class Question:
-    """A question of the notes.
+    """A question that people ask.
 
     Attributes:
         asked: the question.

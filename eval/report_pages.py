@@ -1,17 +1,18 @@
-"""Pages of the report: one for each claim, and the completions of each task, to be read.
+"""Pages of the report: the first one, one for each claim, and the completions of each task.
 
-A claim's page shows its figure with the numbers that decide as caption, and its evidence.
+A claim's page begins with the claim in a sentence. Then come the numbers that decide, the
+criterion, and the evidence. The figures are entries of the report of their own.
 """
 
 from __future__ import annotations
 
-import base64
 import html
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from eval import front_table
 from eval.gather_claims import as_html, html_page, section
 from study import job
 
@@ -21,15 +22,18 @@ BETA = "\N{GREEK SMALL LETTER BETA}"
 LAM = "\N{GREEK SMALL LETTER LAMDA}"
 
 
-def claim_page(claim: dict[str, Any], figures: Path) -> str:
-    """Return the page of a claim: its figure, the numbers in a line as caption, the evidence."""
-    lines = [f"# {claim['id']}", ""]
+def claim_page(claim: dict[str, Any]) -> str:
+    """Return the page of a claim: what it says, the numbers in a line, the evidence."""
+    lines = [f"# {claim['claim']}", "", f"*{claim['headline']}*", "", *section(claim)]
     if claim["figure"]:
-        picture = (figures / f"{claim['figure']}.png").read_bytes()
-        source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-        lines += [f'<img alt="{claim["figure"]}" style="max-width:100%" src="{source}">', ""]
-    lines += [f"*{claim['headline']}*", "", *section(claim)]
+        lines += ["", f"The figure `{claim['figure']}` shows it, in the chapter *Figures*."]
     return as_html(claim["id"], "\n".join(lines))
+
+
+def claim_path(claim: dict[str, Any]) -> str:
+    """Return the name of a claim's page, whose folders are what the report sorts it by."""
+    task = claim["task"] or "all tasks"
+    return f"{front_table.chapter(claim)}/{task}/{claim['verdict']}/{claim['id']}"
 
 
 def completions_page(task: str, samples: pd.DataFrame, kind: str) -> str:
@@ -70,7 +74,8 @@ def _named(row: Any) -> str:
 def main() -> None:
     parser = job.parser(__doc__)
     parser.add_argument("--claims", type=Path, required=True, help="claims.json of the study")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of its figures")
+    parser.add_argument("--study", required=True, help="its name")
+    parser.add_argument("--note", default="", help="what the first page says before its table")
     parser.add_argument(
         "--samples",
         type=Path,
@@ -81,17 +86,17 @@ def main() -> None:
     parser.add_argument(
         "--tasks", nargs="+", required=True, help="names of the tasks, in the order of the files"
     )
-    parser.add_argument("--claim-pages", type=Path, required=True, help="folder for TASK/ID.html")
+    parser.add_argument("--first-page", type=Path, required=True, help="the file to write")
+    parser.add_argument("--claim-pages", type=Path, required=True, help="folder for ID.html")
     parser.add_argument(
         "--completion-pages", type=Path, required=True, help="folder for KIND/TASK.html"
     )
     args = parser.parse_args()
     with job.running("pages", args):
-        claim_pages = {}
-        for claim in job.read_json(args.claims):
-            name = f"{claim['task'] or 'all'}/{claim['id']}"
-            claim_pages[name] = claim_page(claim, args.figures)
-        write(args.claim_pages, claim_pages)
+        claims = job.read_json(args.claims)
+        write(args.claim_pages, {claim_path(claim): claim_page(claim) for claim in claims})
+        with job.atomic_path(args.first_page) as path:
+            path.write_text(front_table.for_report(args.study, claims, args.note))
 
         completion_pages = {}
         for task, path in zip(args.tasks, args.samples, strict=True):

@@ -30,10 +30,9 @@ rule draw_figure_of_task:
         pdf=f"{RESULTS}/figures/{{task}}/{{figure}}.pdf",
         png=report(
             f"{RESULTS}/figures/{{task}}/{{figure}}.png",
-            category="{task}",
-            subcategory="Figures",
+            category="Figures",
             caption="../report/figure.rst",
-            labels={"figure": "{figure}"},
+            labels={"task": "{task}", "figure": "{figure}"},
         ),
     log:
         f"{RESULTS}/logs/draw_figure/{{task}}/{{figure}}.log",
@@ -59,10 +58,9 @@ use rule draw_figure_of_task as draw_figure with:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
-            category="all",
-            subcategory="Figures",
+            category="Figures",
             caption="../report/figure.rst",
-            labels={"figure": "{figure}"},
+            labels={"task": "all tasks", "figure": "{figure}"},
         ),
     log:
         f"{RESULTS}/logs/draw_figure/{{figure}}.log",
@@ -73,16 +71,14 @@ use rule draw_figure_of_task as draw_figure with:
 rule write_report_pages:
     input:
         claims=f"{RESULTS}/claims.json",
-        figures=PICTURES,
         samples=expand(f"{RESULTS}/{{task}}/tables/samples.csv", task=PLAN.tasks),
     output:
         claims=report(
             directory(f"{RESULTS}/pages/claims"),
-            patterns=["{task}/{claim}.html"],
-            category="{task}",
-            subcategory="Claims",
+            patterns=["{chapter}/{task}/{verdict}/{claim}.html"],
+            category="{chapter}",
             caption="../report/claim.rst",
-            labels={"claim": "{claim}"},
+            labels={"task": "{task}", "claim": "{claim}", "verdict": "{verdict}"},
         ),
         completions=report(
             directory(f"{RESULTS}/pages/completions"),
@@ -91,6 +87,7 @@ rule write_report_pages:
             caption="../report/completions.rst",
             labels={"task": "{task}", "policy": "{policy}"},
         ),
+        first_page=REPORT_TEXT,
     log:
         f"{RESULTS}/logs/write_report_pages.log",
     benchmark:
@@ -99,11 +96,13 @@ rule write_report_pages:
         "../envs/environment.yaml"
     params:
         tasks=list(PLAN.tasks),
-        figures=lambda wildcards, input: str(Path(input.claims).parent / "figures"),
+        study=PLAN.study,
+        note=prospects.too_small(PLAN),
         code=source_digest("eval.report_pages"),
     shell:
-        "python -m eval.report_pages --claims {input.claims:q} --figures {params.figures:q}"
-        " --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
+        "python -m eval.report_pages --claims {input.claims:q} --study {params.study:q}"
+        " --note {params.note:q} --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
+        " --first-page {output.first_page:q}"
         " --claim-pages {output.claims:q} --completion-pages {output.completions:q}"
 
 

@@ -56,7 +56,7 @@ SAME_REWARD_HIGH = Check(
 SAME_REWARD_LOW = Check(
     f"aligned - DeRa, plus {MARGIN:.0%} of what alignment has gained, is above {{:g}}", 0.0, above
 )
-#: Objectives of the paper; the notes ask about others in a question of its own.
+#: Objectives of the paper. A question of its own asks about others.
 OF_THE_PAPER = ("rloo", "dpo")
 #: Columns of the table agreement.csv, which the figure of the same name draws.
 TABLE = [

@@ -118,7 +118,7 @@ def _against(
             f"At equal KL to the reference DeRa brings more reward than {baseline.TITLE} "
             f"({objective.upper()})."
         ),
-        source=f"ours: the notes ask how DeRa compares with {baseline.TITLE}; {baseline.PAPER}",
+        source=f"ours: people ask how DeRa compares with {baseline.TITLE}; {baseline.PAPER}",
         criterion=(
             f"The baseline's knob is its {baseline.KNOB}. At every knob whose KL DeRa reaches, "
             f"{BETTER}. It is not reproduced if at some knob this difference is below 0, or lies "
@@ -191,7 +191,7 @@ def _compute(
             "For the price of two models a token, DeRa brings more reward than the best of two "
             f"({objective.upper()})."
         ),
-        source=f"ours: the notes ask what DeRa's second model could buy instead; {best_of_n.PAPER}",
+        source=f"ours: people ask what DeRa's second model could buy instead; {best_of_n.PAPER}",
         criterion=f"At the KL of the best of two completions of the reference, {BETTER}.",
         figure=f"{evidence.task}/baselines",
     )

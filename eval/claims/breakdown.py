@@ -40,7 +40,7 @@ def _stays_whole(evidence: Evidence, objective: str, beyond: bool) -> Claim:
         answers=("outside", "coherence"),
         task=evidence.task,
         claim=f"DeRa's text stays whole at every lam of the grid {side} ({objective.upper()}).",
-        source="ours: the notes ask how DeRa behaves for lam far outside [0, 1]",
+        source="ours: people ask how DeRa behaves for lam far outside [0, 1]",
         criterion=(
             f"At every lam of the grid {side}, {STAYS_WHOLE}. A completion is broken if it did not "
             "end, is not in the task's language, or is mostly repetition."

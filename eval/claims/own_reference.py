@@ -74,7 +74,7 @@ def _statement(evidence: Evidence) -> Claim:
             "DeRa needs the reference that the model was aligned from: with another one it is "
             f"further from retrained models ({objective.upper()})."
         ),
-        source="ours: the notes ask whether DeRa depends on the reference",
+        source="ours: people ask whether DeRa depends on the reference",
         criterion=(
             "The same aligned model is mixed with its own reference, with a reference of the same "
             "kind that learnt from other demonstrations, and with the pretrained model before SFT "

@@ -141,7 +141,7 @@ def _beyond(evidence: Evidence, objective: str) -> Claim:
             f"Beyond the aligned model ({objective.upper()}), the next lam of the grid refuses "
             "more of the harmful requests at no cost to the harmless ones."
         ),
-        source="ours: the notes ask whether DeRa holds for safety alignment",
+        source="ours: people ask whether DeRa holds for safety alignment",
         criterion=(
             f"From lam = 1 to the next lam of the grid above it, {REFUSES_MORE}, "
             f"{SPARES_THE_HARMLESS}, and {STILL_HELPS}."

@@ -1,42 +1,55 @@
-"""The report's pages, read back by an HTML parser.
+"""The report's pages, read back by an HTML parser, and its first page, read back by docutils.
 
-Every claim has its own figure, and every completion is as the model wrote it.
+Every claim is in its chapter, and every completion is as the model wrote it.
 """
 
-import base64
 import json
 import sys
 from html.parser import HTMLParser
 
+import docutils.core
 import pandas as pd
 import pytest
+from docutils import nodes
 
-from eval import report_pages
+from eval import front_table, report_pages
+from eval.claims import PAPER
 
 CLAIM = {
     "id": "length-smooth",
     "about": "smooth",
+    "part": "paper",
+    "brief": "reward from 0 to 1",
     "claim": "It is smooth.",
     "source": "paper",
     "criterion": "no steps < 1",
-    "verdict": "partly",
+    "verdict": "inconclusive",
     "headline": "largest step 0.42",
     "evidence": {"rows": [{"lam": 0.5, "reward": -0.25}]},
     "task": "length",
     "figure": "length/lam_curve",
     "must_hold": False,
 }
-EXACT = {**CLAIM, "id": "exact", "task": None, "figure": None, "headline": "error 1e-15"}
+EXACT = {
+    **CLAIM,
+    "id": "exact",
+    "about": "exact",
+    "task": None,
+    "figure": None,
+    "verdict": "reproduced",
+    "headline": "error 1e-15",
+    "brief": "error 1e-15",
+}
+OURS = {**CLAIM, "id": "length-outside", "about": None, "part": "limit"}
 WRITTEN = [" A cat.", "", " <b>bold</b> & more", " two\n\n# lines", " | cells |"]
 
 
 class Reader(HTMLParser):
-    """The text of each table's cells, row by row, and the sources of the images."""
+    """The text of each table's cells, row by row."""
 
     def __init__(self, page: str):
         super().__init__()
         self.rows = []
-        self.images = []
         self.text = ""
         self.inside = False
         self.feed(page)
@@ -47,8 +60,6 @@ class Reader(HTMLParser):
         if tag in ("td", "th"):
             self.rows[-1].append("")
         self.inside = tag in ("td", "th")
-        if tag == "img":
-            self.images.append(dict(attrs)["src"])
 
     def handle_endtag(self, tag):
         self.inside = self.inside and tag not in ("td", "th", "tr", "table")
@@ -62,13 +73,13 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    (folder / "figures" / "length").mkdir(parents=True)
-    (folder / "figures" / "length" / "lam_curve.png").write_bytes(b"\x89PNG of lam_curve")
-    (folder / "claims.json").write_text(json.dumps([EXACT, CLAIM]))
+    (folder / "claims.json").write_text(json.dumps([EXACT, CLAIM, OURS]))
     pd.DataFrame(completions()).to_csv(folder / "samples.csv", index=False)
     arguments = {
         "--claims": folder / "claims.json",
-        "--figures": folder / "figures",
+        "--study": "mine",
+        "--note": "It is too small.",
+        "--first-page": folder / "report.rst",
         "--samples": folder / "samples.csv",
         "--tasks": "length",
         "--claim-pages": folder / "claims",
@@ -102,23 +113,44 @@ def completions() -> list[dict]:
 
 
 def test_there_is_a_page_for_each_claim_and_for_each_task_and_kind_of_policy(pages):
-    claims = {"claims/all/exact.html", "claims/length/length-smooth.html"}
-    assert set(pages) == claims | {
+    assert set(pages) == {
+        "claims/1 geometric mixtures/all tasks/reproduced/exact.html",
+        "claims/4 smooth change/length/inconclusive/length-smooth.html",
+        "claims/Limits/length/inconclusive/length-outside.html",
         "completions/dera/length.html",
         "completions/retrained/length.html",
     }
 
 
-def test_a_claims_page_has_its_own_figure_its_numbers_and_its_verdict(pages):
-    page = pages["claims/length/length-smooth.html"]
-    [image] = page.images
-    assert base64.b64decode(image.removeprefix("data:image/png;base64,")) == b"\x89PNG of lam_curve"
-    for text in ("largest step 0.42", "partly", "It is smooth.", "no steps < 1"):
+def test_the_chapters_are_the_papers_claims_in_their_order():
+    assert list(front_table.CHAPTERS) == list(PAPER)
+    numbers = [title.split()[0] for title in front_table.CHAPTERS.values()]
+    assert numbers == [str(number + 1) for number in range(len(PAPER))]
+
+
+def test_a_claims_page_says_the_claim_its_numbers_its_verdict_and_its_figure(pages):
+    page = pages["claims/4 smooth change/length/inconclusive/length-smooth.html"]
+    texts = ("largest step 0.42", "inconclusive", "It is smooth.", "no steps < 1", "lam_curve")
+    for text in texts:
         assert text in page.text
     assert page.rows == [["lam", "reward"], ["0.5", "-0.25"]]
-    exact = pages["claims/all/exact.html"]
+    exact = pages["claims/1 geometric mixtures/all tasks/reproduced/exact.html"]
     assert "error 1e-15" in exact.text
-    assert not exact.images
+    assert "figure" not in exact.text
+
+
+@pytest.mark.parametrize("note", ["", "It is too small."])
+def test_the_reports_first_page_has_the_rows_of_the_paper(note):
+    written = front_table.for_report("mine", [EXACT, CLAIM, OURS], note)
+    strict = {"report_level": 1, "halt_level": 1}
+    page = docutils.core.publish_doctree(written, settings_overrides=strict)
+    assert "mine" in page.astext()
+    assert note in page.astext()
+    rows = [[cell.astext() for cell in row.children] for row in page.findall(nodes.row)]
+    assert rows[1:] == [
+        [PAPER["exact"], "reproduced 1", "error 1e-15", "1 geometric mixtures"],
+        [PAPER["smooth"], "inconclusive 1", "reward from 0 to 1", "4 smooth change"],
+    ]
 
 
 def test_completions_are_read_as_they_were_written_each_under_its_policy(pages):
