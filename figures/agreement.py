@@ -73,6 +73,18 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return how many comparisons that count lie below what is allowed, above it, and open."""
+    colors = [_color(cell) for cell in tables["agreement"].itertuples()]
+    below, open_, above = (colors.count(COLORS[name]) for name in (BELOW, OPEN, ABOVE))
+    if not below + open_ + above:
+        return ""
+    return (
+        f"Of {below + open_ + above} comparisons that count, DeRa is close enough in {below} and "
+        f"too far in {above}; {open_} cannot be told."
+    )
+
+
 def _color(cell: Any) -> str:
     """Return the colour of a cell, a row of the table."""
     if not (cell.informative and cell.premise):
@@ -112,4 +124,4 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

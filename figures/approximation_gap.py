@@ -71,6 +71,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the largest gap that the samples can show between lam = 0 and lam = 1."""
+    gaps = gap_table(selection.with_dera(tables["policies"]))
+    shown = gaps[gaps["trusted"] & gaps["lam"].between(0, 1)]
+    if not len(shown):
+        return ""
+    return f"Between λ = 0 and λ = 1 the gap is at most {shown['gap'].max():.2g} nats."
+
+
 def gap_table(policies: pd.DataFrame) -> pd.DataFrame:
     """Return the gap and DeRa's share of broken completions at each lam of the default anchors.
 
@@ -126,4 +135,4 @@ def _key(colors: dict[str, str], looks: dict[str, dict[str, Any]]) -> list[Line2
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

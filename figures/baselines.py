@@ -84,6 +84,25 @@ def contents(policies: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {kind: rows for kind, rows in drawn.items() if len(rows)}
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return which policy has the highest reward within the aligned model's distance."""
+    shown = contents(tables["policies"])
+    max_kl = shown["retrained"]["kl_high"].iloc[0]
+    looks = style.policy_looks(shown)
+    rewards = {}
+    for kind, rows in shown.items():
+        within = rows[rows["kl"] <= max_kl]
+        if kind != "retrained" and len(within):
+            rewards[kind] = within["reward"].max()
+    best = max(rewards, key=lambda kind: rewards[kind])
+    if best == "dera" or "dera" not in rewards:
+        return ""
+    return (
+        f"With a KL no larger than the aligned model's, {looks[best]['label']} reaches the highest "
+        f"mean reward, {rewards[best]:.2f}, and DeRa reaches {rewards['dera']:.2f}."
+    )
+
+
 def best_for_each_cost(rows: pd.DataFrame, max_kl: float) -> pd.DataFrame:
     """Return the policies of one kind that are drawn against passes.
 
@@ -135,4 +154,4 @@ def _reward_by_passes(
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

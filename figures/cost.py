@@ -66,6 +66,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return how much longer two models take than one, in the median repeat."""
+    timings = tables["timings"]
+    ratio = (timings["two models"] / timings["one model"]).median()
+    return f"In the median repeat, two models take {ratio:.2f} times as long as one."
+
+
 def _seconds(axes: Axes, costs: pd.DataFrame) -> None:
     """Draw the seconds to train and decode a model for each other strength, and those of DeRa."""
     other_strengths = costs["betas"] - 1
@@ -141,4 +148,4 @@ def _bars(axes: Axes, groups: list[Bars]) -> None:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

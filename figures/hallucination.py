@@ -73,6 +73,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return how often DeRa hallucinates at lam = 0 and at lam = 1, for the main objective."""
+    policies = selection.with_dera(tables["policies"])
+    objective = selection.main_objective(policies)
+    dera = selection.of_default_anchor(policies, objective).set_index("lam")
+    if not {0, 1} <= set(dera.index):
+        return ""
+    share, coverage = dera["hallucinated"], dera["coverage"]
+    return (
+        f"From λ = 0 to λ = 1 the answers that hallucinate go from {share[0]:.0%} to "
+        f"{share[1]:.0%}, and coverage goes from {coverage[0]:.0%} to {coverage[1]:.0%}."
+    )
+
+
 def _over_lam(axes: Axes, measure: str, kinds: dict[str, pd.DataFrame]) -> None:
     """Draw one measure against lam; only the last panel of a column has an axis label."""
     for kind, rows in kinds.items():
@@ -133,4 +147,4 @@ def _label(axes: Axes, dera: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

@@ -76,6 +76,25 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return how many retrained models DeRa is closest to at about the matched lam."""
+    table = tables["kl_by_lam"]
+    curves = table[table["reader"].isin(ROWS)]
+    if not len(curves):
+        return ""
+    # Across seeds if there are several; the anchor's own model is no model of another strength.
+    reader = next(name for name in ROWS if (curves["reader"] == name).any())
+    rows = curves[(curves["reader"] == reader) & (curves["anchor"] != curves["beta"])]
+    if not len(rows):
+        return ""
+    best = rows.loc[rows.groupby(["objective", "anchor", "beta"])["kl"].idxmin(), "factor"]
+    close = best.between(1 / WINDOW, WINDOW).sum()
+    return (
+        f"DeRa is closest to {close} of {len(best)} retrained models at a λ within a factor of "
+        f"{WINDOW:g} of the matched one."
+    )
+
+
 def _panel(axes: Axes, table: pd.DataFrame, reader: str, colors: dict[float, Any]) -> None:
     """Draw the curves of one objective, anchor and reader, beside the reference and the floor."""
     axes.set_xscale("log", base=2)
@@ -137,4 +156,4 @@ def _handles(colors: dict[float, Any], table: pd.DataFrame) -> list[Any]:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

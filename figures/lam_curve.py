@@ -40,6 +40,21 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return at which lam the first objective's gold is estimated to be highest."""
+    curves = tables["curves"]
+    supported = curves[curves["supported"]]
+    if not len(supported):
+        return ""
+    first = supported["objective"].iloc[0]
+    curve = supported[supported["objective"] == first]
+    best = curve.loc[curve["gold"].idxmax()]
+    return (
+        f"DeRa's gold is estimated to be highest at λ = {best['lam']:.2g} "
+        f"({style.objective_name(first)})."
+    )
+
+
 def draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str) -> None:
     """Draw the estimate where the samples support it, and ticks at the sampled lam."""
     # Missing values interrupt the line where the estimate is not supported.
@@ -82,4 +97,4 @@ def _column(column: list[Axes], curve: pd.DataFrame, policies: pd.DataFrame) -> 
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

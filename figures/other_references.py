@@ -61,6 +61,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the KL to retrained models with the own reference, and with the nearest other one."""
+    table = tables["other_references"]
+    rows = table[table["beta"].notna()]
+    own = rows.loc[rows["reference"] == "own", "kl_retrained"]
+    others = rows.loc[rows["reference"] != "own", "kl_retrained"]
+    if not (len(own) and len(others)):
+        return ""
+    return (
+        f"Mixed with its own reference, DeRa is at most {own.max():.2g} nats from the retrained "
+        f"models. Mixed with another reference, it is at least {others.min():.2g} nats from them."
+    )
+
+
 def _agreement(axes: Axes, rows: pd.DataFrame, references: list[str]) -> None:
     """Draw the KL from each retrained model to each mixture, a group of marks a strength."""
     betas = sorted(rows["beta"].unique())
@@ -97,4 +111,4 @@ def _matched(rows: pd.DataFrame, betas: list[float]) -> list[tuple[float, float]
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

@@ -65,6 +65,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the largest shares of broken completions between lam = 0 and 1, and outside."""
+    mean = selection.mean_over_seeds(selection.with_dera(tables["policies"]))
+    dera = mean[mean["kind"] == "dera"]
+    between = dera["lam"].between(0, 1)
+    if between.all() or not between.any():
+        return ""
+    inside, beyond = dera.loc[between, "broken"].max(), dera.loc[~between, "broken"].max()
+    return (
+        f"At most {inside:.0%} of the completions are broken for λ between 0 and 1, and up to "
+        f"{beyond:.0%} outside."
+    )
+
+
 def _column(column: list[Axes], policies: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
     """Draw one task: DeRa over all lam of the default anchor of each objective."""
     for axes, measure in zip(column, MEASURES, strict=True):
@@ -89,4 +103,4 @@ def _look(look: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

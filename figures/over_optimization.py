@@ -47,6 +47,24 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return at which strengths the retrained models' reward and gold are highest.
+
+    Of several objectives, the first one that maximised something other than gold is named.
+    """
+    mean = selection.mean_over_seeds(selection.with_dera(tables["policies"]))
+    for name, rows in mean.groupby("objective", sort=False):
+        retrained = rows[rows["kind"] == "retrained"].set_index("beta")
+        if len(retrained) and not np.allclose(rows["reward"], rows["gold"]):
+            reward, gold = retrained["reward"].idxmax(), retrained["gold"].idxmax()
+            return (
+                f"Of the models retrained by {style.objective_name(str(name))}, the one at "
+                f"β = {reward:g} has the highest reward, and the one at β = {gold:g} has the "
+                "highest gold."
+            )
+    return ""
+
+
 def contents(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
     """Return the rows of each kind: DeRa at readable lams, and others with enough samples."""
     mean = selection.mean_over_seeds(policies)
@@ -118,4 +136,4 @@ def _signed_square(x: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

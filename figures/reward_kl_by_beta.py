@@ -51,6 +51,32 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return by how much DeRa's reward differs from retrained models', beside alignment's gain."""
+    mean = selection.mean_over_seeds(selection.with_dera(tables["policies"]))
+    shares = []
+    for _, rows in mean.groupby("objective"):
+        (reference,) = rows.loc[rows["kind"] == "reference", "reward"]
+        retrained = rows[rows["kind"] == "retrained"].set_index("beta")["reward"]
+        for anchor, dera in rows[rows["kind"] == "dera"].groupby("anchor"):
+            matched = dera[dera["beta"].isin(retrained.index) & (dera["beta"] != anchor)]
+            difference = matched["reward"] - matched["beta"].map(retrained)
+            gain = abs(retrained[anchor] - reference)
+            if gain > 0:
+                shares += list(difference.abs() / gain)
+    if not shares:
+        return ""
+    if max(shares) > 1:
+        return (
+            "At a matched λ the mean rewards of DeRa and of a retrained model differ by more than "
+            "alignment gains."
+        )
+    return (
+        "At the matched λ the mean rewards of DeRa and of retrained models differ by at most "
+        f"{max(shares):.0%} of what alignment gains."
+    )
+
+
 def _column(column: list[Axes], policies: pd.DataFrame, mean: pd.DataFrame, anchor: float) -> None:
     """Draw one objective and anchor; `policies` has single seeds, `mean` averages over them."""
     column[0].sharex(column[1])
@@ -88,4 +114,4 @@ def _panel(
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

@@ -72,6 +72,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return what DeRa refuses at lam = 0 and at lam = 1, for the main objective."""
+    policies = selection.with_dera(tables["policies"])
+    objective = selection.main_objective(policies)
+    dera = selection.of_default_anchor(policies, objective).set_index("lam")
+    if not {0, 1} <= set(dera.index):
+        return ""
+    harmful, alike = dera["refused_harmful"], dera["refused_alike"]
+    return (
+        f"From λ = 0 to λ = 1 refusals go from {harmful[0]:.0%} to {harmful[1]:.0%} of harmful "
+        f"requests, and from {alike[0]:.0%} to {alike[1]:.0%} of harmless ones that look alike."
+    )
+
+
 def _panel(axes: Axes, kinds: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]) -> None:
     """Draw some measures of DeRa as lines, and of retrained models as marks."""
     for measure, look in looks.items():
@@ -94,4 +108,4 @@ def _markers() -> list[Line2D]:
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)

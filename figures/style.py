@@ -6,8 +6,10 @@ Text in the PDFs stays text. `run` is the command line of every figure script.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "top-k": dict(color="#4B0092", marker="h", label="DeRa among the top k"),
     "best-of-n": dict(color="#5AAE61", marker="*", markersize=6, label="best of n"),
 }
+#: Characters in a line of a figure's title.
+TITLE_WIDTH = 82
 #: How kinds of policies are drawn that POLICIES does not know, such as a new baseline, in turn.
 MORE_POLICIES: tuple[dict[str, Any], ...] = (
     dict(color="#CC79A7", marker="X"),
@@ -163,12 +167,43 @@ def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
     return [below, above]
 
 
+def entitle(figure: Figure, finding: str) -> None:
+    """Write what a figure has found above its legend, or above its panels where it has no legend.
+
+    Args:
+        figure: the figure, which is drawn already.
+        finding: one sentence; empty where there is nothing to say.
+    """
+    if not finding:
+        return
+    title = textwrap.fill(finding, TITLE_WIDTH)
+    look: dict[str, Any] = dict(size=9, weight="bold")
+    if not figure.legends:
+        figure.suptitle(title, **look)
+        return
+    # A legend above the panels is given space for its own title, too. Legends that stand side by
+    # side get as many empty lines, so that their entries stay below the title.
+    first, *others = figure.legends
+    first.set_title(title, prop=look)
+    for legend in others:
+        legend.set_title(re.sub(r"[^\n]+", " ", title), prop=look)
+
+
 def run(
-    draw: Callable[[dict[str, pd.DataFrame]], Figure], description: str, tables: list[str]
+    draw: Callable[[dict[str, pd.DataFrame]], Figure],
+    description: str,
+    tables: list[str],
+    finding: Callable[[dict[str, pd.DataFrame]], str] | None = None,
 ) -> None:
     """Read one CSV or JSON file for each table from the command line; write a PDF and a PNG.
 
     The job's log begins with the command that repeats the job, which is printed first.
+
+    Args:
+        draw: draws the figure from the tables.
+        description: the help text of the command.
+        tables: the names of the tables.
+        finding: returns the figure's title, which says in a sentence what the tables show.
     """
     parser = argparse.ArgumentParser(description=description)
     for name in tables:
@@ -180,7 +215,10 @@ def run(
     command = ["python", "-m", module.name if module else __name__, *sys.argv[1:]]
     print(f"# To repeat this job: {shlex.join(command)}", flush=True)
 
-    figure = draw({name: _read(getattr(args, name)) for name in tables})
+    read = {name: _read(getattr(args, name)) for name in tables}
+    figure = draw(read)
+    if finding is not None:
+        entitle(figure, finding(read))
 
     # Without a date of creation the same tables give the same bytes.
     for path, metadata in ((args.pdf, {"CreationDate": None}), (args.png, None)):

@@ -61,6 +61,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Return DeRa's highest win rate over the model at the default strength."""
+    rates = selection.with_dera(tables["win_rates"])
+    over_default = rates[(rates["kind"] == "dera") & (rates["against_kind"] == "retrained")]
+    if not len(over_default):
+        return ""
+    best = over_default.loc[over_default["win_rate"].idxmax()]
+    return (
+        "DeRa's highest win rate over the model at the default strength is "
+        f"{best['win_rate']:.2f}, at λ = {best['lam']:g} "
+        f"({style.objective_name(best['objective'])})."
+    )
+
+
 def _opponents(column: list[Axes], rates: pd.DataFrame) -> None:
     """Draw one objective's win rates over each opponent, one panel below the other."""
     # Only the DeRa of the default anchor is an opponent, so its anchor is the default strength.
@@ -130,4 +144,4 @@ def _write(axes: Axes, value: np.ndarray, decided: np.ndarray, reach: float) -> 
 
 
 if __name__ == "__main__":
-    style.run(draw, __doc__ or "", READS)
+    style.run(draw, __doc__ or "", READS, finding)
