@@ -1,12 +1,13 @@
 """Read a table of a user's own, whatever form it has.
 
-A table is a file of JSON lines, which may be gzipped, a Parquet file, or a folder that
-`Dataset.save_to_disk` of the library `datasets` has written. A name with `*` stands for several
-files of one table, in the order of their names.
+A table is a file of JSON lines, which may be gzipped, a CSV file with a header, a Parquet file, or
+a folder that `Dataset.save_to_disk` of the library `datasets` has written. A name with `*` stands
+for several files of one table, in the order of their names.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zlib
@@ -17,6 +18,7 @@ from typing import Any, TextIO
 
 #: The endings of the files that can be read.
 JSON_LINES = (".jsonl", ".jsonl.gz")
+CSV = ".csv"
 PARQUET = ".parquet"
 
 
@@ -64,12 +66,14 @@ def _numbered(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise TableError(f"{path}: there is no such file or folder")
     if path.name.endswith(JSON_LINES):
         return _json_lines(path)
+    if path.name.endswith(CSV):
+        return _csv(path)
     if path.name.endswith(PARQUET):
         return enumerate(_parquet(path), start=1)
     raise TableError(
-        f"{path}: a table is a file that ends in {', '.join(JSON_LINES)} or {PARQUET}, or a folder "
-        "of Dataset.save_to_disk; convert it, for example with "
-        "pandas.read_csv(...).to_parquet(...)"
+        f"{path}: a table is a file that ends in {', '.join(JSON_LINES)}, {CSV} or {PARQUET}, or a "
+        "folder of Dataset.save_to_disk; convert it, for example with "
+        "pandas.read_json(...).to_parquet(...)"
     )
 
 
@@ -88,6 +92,19 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except json.JSONDecodeError as error:
         raise TableError(f"{path}, row {number}: is not JSON: {error}") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: cannot be read after row {number}: {error}") from error
+
+
+def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a CSV file by its header; the first row below the header is 1."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            for number, values in enumerate(csv.DictReader(lines, strict=True), start=1):
+                if None in values or None in values.values():
+                    raise TableError(f"{path}, row {number}: has not as many cells as the header")
+                yield number, values
+    except (csv.Error, OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path}: cannot be read after row {number}: {error}") from error
 
 

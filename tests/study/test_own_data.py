@@ -43,8 +43,7 @@ def here(tmp_path, monkeypatch) -> Path:
     """A folder with the files that the shipped study names."""
     monkeypatch.chdir(tmp_path)
     for split in SIZES:
-        name = "pairs" if split == "train" else split
-        write(tmp_path / "my-data" / f"{name}.jsonl", rows(split))
+        write(tmp_path / "my-data" / f"{split}.jsonl", rows(split))
     return tmp_path
 
 
@@ -64,31 +63,31 @@ def test_the_shipped_study_reads_the_files_that_it_names(here):
 
 
 def test_a_mistake_ends_in_one_line(here, capsys):
-    write(here / "my-data/pairs.jsonl", [{"prompt": "Why?", "chosen": "a"}])
+    write(here / "my-data/train.jsonl", [{"prompt": "Why?", "chosen": "a"}])
     with pytest.raises(SystemExit, match="1"):
         own_data.check_or_exit(resolve.plan_or_exit(shipped()))
     assert capsys.readouterr().err == (
-        "config error: tasks.own_text.preferences: my-data/pairs.jsonl: there is no column "
+        "config error: tasks.own_text.preferences: my-data/train.jsonl: there is no column "
         "'rejected' for columns.rejected; there are chosen, prompt\n"
     )
 
 
 def test_a_test_prompt_among_the_pairs_is_refused(here):
     config = shipped()
-    config["tasks"]["own_text"]["corpus"]["files"]["train"] = "train.jsonl"
-    write(here / "my-data/train.jsonl", rows("train"))
+    config["tasks"]["own_text"]["corpus"]["files"]["train"] = "prompts.jsonl"
+    write(here / "my-data/prompts.jsonl", rows("train"))
     check(config)
-    write(here / "my-data/pairs.jsonl", [*rows("train"), rows("test")[2]])
+    write(here / "my-data/train.jsonl", [*rows("train"), rows("test")[2]])
     assert refusal(config).startswith(
-        "tasks.own_text.preferences: my-data/pairs.jsonl, row 4: the prompt is also that of "
+        "tasks.own_text.preferences: my-data/train.jsonl, row 4: the prompt is also that of "
         "my-data/test.jsonl, row 3; remove it"
     )
 
 
 def test_a_prompt_in_two_splits_is_refused(here):
-    write(here / "my-data/pairs.jsonl", [*rows("train"), rows("test")[2], rows("test")[0]])
+    write(here / "my-data/train.jsonl", [*rows("train"), rows("test")[2], rows("test")[0]])
     assert refusal(shipped()).startswith(
-        "tasks.own_text.corpus: my-data/pairs.jsonl, row 4: the prompt is also that of "
+        "tasks.own_text.corpus: my-data/train.jsonl, row 4: the prompt is also that of "
         "my-data/test.jsonl, row 3 (2 such rows); remove it"
     )
 
@@ -110,10 +109,10 @@ def test_a_prompt_of_more_words_than_there_is_room_for_is_refused(here, split):
 def test_long_prompts_of_pairs_are_left_to_the_job_where_they_may_be_left_out(here):
     config = shipped()
     section = config["tasks"]["own_text"]
-    section["corpus"]["files"]["train"] = "train.jsonl"
-    write(here / "my-data/train.jsonl", rows("train"))
-    write(here / "my-data/pairs.jsonl", [rows("train")[0] | {"prompt": "a " * 500}])
-    assert "my-data/pairs.jsonl, row 1: the prompt has 500 words, and" in refusal(config)
+    section["corpus"]["files"]["train"] = "prompts.jsonl"
+    write(here / "my-data/prompts.jsonl", rows("train"))
+    write(here / "my-data/train.jsonl", [rows("train")[0] | {"prompt": "a " * 500}])
+    assert "my-data/train.jsonl, row 1: the prompt has 500 words, and" in refusal(config)
     section["preferences"]["skip_unusable"] = True
     check(config)
 
@@ -153,8 +152,7 @@ def write_examples(folder: Path) -> None:
     for split in SIZES:
         pairs = rows(split)
         both = [pair | row for pair, row in zip(pairs, rows(split, **named), strict=True)]
-        for name in {split, "pairs" if split == "train" else split}:
-            write(folder / "my-data" / f"{name}.jsonl", both)
+        write(folder / "my-data" / f"{split}.jsonl", both)
         chats = []
         for pair in pairs:
             turns = [{"role": "user", "content": pair["prompt"]}]
@@ -183,7 +181,7 @@ def test_the_examples_of_the_guide_are_right(number, tmp_path, monkeypatch):
 def test_the_judge_of_the_guide_judges(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     guide = (ROOT / "docs/own-data.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "polite.py").write_text(code)
     write_examples(tmp_path)
     config = shipped()

@@ -205,7 +205,7 @@ def broken_file(folder: Path, name: str) -> Path:
         path.write_text(json.dumps(PLAIN[0]) + "\n\nIs it wet?\n")
     elif name == "empty.jsonl":
         path.write_text("\n")
-    elif name == "rows.csv":
+    elif name == "rows.xlsx":
         path.write_text("asked,good,bad\n")
     elif name == "splits":
         path = write(folder, PLAIN, "split").parent
@@ -227,7 +227,7 @@ def broken_file(folder: Path, name: str) -> Path:
         ("array.jsonl", "array.jsonl, row 1: is no JSON object such as {...}"),
         ("text.jsonl", "text.jsonl, row 3: is not JSON"),
         ("empty.jsonl", "empty.jsonl: there is no row in it"),
-        ("rows.csv", "rows.csv: a table is a file that ends in .jsonl, .jsonl.gz or .parquet, or"),
+        ("rows.xlsx", "rows.xlsx: a table is a file that ends in .jsonl, .jsonl.gz, .csv or"),
         ("absent.jsonl", "absent.jsonl: there is no such file or folder"),
         ("splits", "rows.split: has the splits test, train; name one of them, such as rows.split/"),
         ("folder", "folder: this folder was not written by Dataset.save_to_disk"),
@@ -239,8 +239,9 @@ def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path, name, said):
 
 
 def test_the_remedy_for_another_kind_of_file_works(tmp_path):
-    pd.DataFrame(PLAIN).to_csv(tmp_path / "rows.csv", index=False)
-    pd.read_csv(tmp_path / "rows.csv").to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.json").write_text(json.dumps(PLAIN))
+    assert "convert it" in refusal(tmp_path / "rows.json")
+    pd.read_json(tmp_path / "rows.json").to_parquet(tmp_path / "rows.parquet")
     assert texts(tmp_path / "rows.parquet").columns == AS_TEXTS
 
 
