@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dera.completions import Completions
-from dera.model.padding import positions_of
+from dera.model.conventions import position_ids_for
+from dera.model.row_selection import select_rows
 
 #: Completions of about the same length that are read at once.
 ROWS_OF_A_GROUP = 64
@@ -34,11 +35,11 @@ def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     """
     if completions.encoder_input_ids is None:
         return _after_shared_prompts(model, completions)
-    logits = predicting(model(**inputs_of(completions)).logits, completions)
+    logits = predicting(model(**inputs_of(model, completions)).logits, completions)
     return normalised(logits[mask_of(completions)])
 
 
-def inputs_of(completions: Completions) -> dict[str, Any]:
+def inputs_of(model: Any, completions: Completions) -> dict[str, Any]:
     """Return the inputs of a call that predicts the completion tokens and one token more."""
     if completions.encoder_input_ids is not None:
         return dict(
@@ -47,10 +48,11 @@ def inputs_of(completions: Completions) -> dict[str, Any]:
             decoder_input_ids=completions.input_ids,
             use_cache=False,
         )
+    mask = completions.attention_mask
     return dict(
         input_ids=completions.input_ids,
-        attention_mask=completions.attention_mask,
-        position_ids=positions_of(completions.attention_mask),
+        attention_mask=mask,
+        position_ids=position_ids_for(model, mask),
         logits_to_keep=completions.completion_length + 1,
         use_cache=False,
     )
@@ -109,7 +111,7 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
     prompts = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions_of(mask),
+        position_ids=position_ids_for(model, mask),
         logits_to_keep=1,
         use_cache=True,
     )
@@ -127,12 +129,12 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
             continue
         end = prompt_length + longest - 1
         cache = copy.deepcopy(prompts.past_key_values)
-        cache.batch_select_indices(row_prompts[rows])
+        select_rows(cache, row_prompts[rows])
         mask = completions.attention_mask[rows, :end]
         output = model(
             input_ids=completions.input_ids[rows, prompt_length:end],
             attention_mask=mask,
-            position_ids=positions_of(mask)[:, prompt_length:],
+            position_ids=position_ids_for(model, mask)[:, prompt_length:],
             past_key_values=cache,
             use_cache=True,
         )
