@@ -166,8 +166,8 @@ def _empty_for(template: Cache | None, part: Part) -> Cache:
     is_dynamic = type(template) in (DynamicCache, own_kind) and not template.offloading
     if template is not None and not is_dynamic:
         raise ValueError(
-            f"{part.name} is a {part.config.model_type} model, which has a kind of cache of its own, "
-            f"and {type(template).__name__} was asked for: leave cache_implementation and "
+            f"{part.name} is a {part.config.model_type} model, which has a kind of cache of its "
+            f"own, and a {type(template).__name__} was asked for: leave cache_implementation and "
             "past_key_values away"
         )
     return own_kind()

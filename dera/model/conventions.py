@@ -94,6 +94,21 @@ def decoder_ids_from_labels(model: Any, labels: Tensor) -> Tensor:
     return ids.masked_fill(ids == -100, pad)
 
 
+def decoder_mask_from_labels(model: Any, decoder_ids: Tensor) -> Tensor | None:
+    """Return the mask that a family makes for the decoder's tokens that come from labels, or None.
+
+    A model that was put together from an encoder and a decoder masks what stands for an ignored
+    label. Other families do not.
+
+    Args:
+        model: the encoder-decoder.
+        decoder_ids: what `decoder_ids_from_labels` returned, shape (batch, time).
+    """
+    if model.config.model_type != "encoder-decoder":
+        return None
+    return (decoder_ids != model.config.pad_token_id).long()
+
+
 def encoder_size(model: Any) -> int:
     """Return the number of features of the states that an encoder-decoder's encoder returns."""
     return model.get_encoder().config.get_text_config().hidden_size

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from dera.mixing import mix_present, parts_with_share
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
-from dera.model.conventions import shared_first_position
+from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import batch_size_of, completion_start_of
 from dera.model.inputs import (
@@ -276,6 +276,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         is_seq2seq = self.config.is_encoder_decoder
         if is_seq2seq:
             tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
+            if decoder_input_ids is None and decoder_attention_mask is None:
+                decoder_attention_mask = decoder_mask_from_labels(self.parts[0].base, tokens)
         else:
             tokens = decoder_only_tokens(input_ids)
         cache = realigned_cache(past_key_values, use_cache, self.parts)

@@ -34,8 +34,8 @@ def check_families(parts: Sequence[Part]) -> None:
         reason = _reason(part)
         if reason is not None:
             raise ValueError(
-                f"{part.name} is a {part.config.model_type} model, which {reason}: only models with "
-                "attention and a past_key_values that holds all of their state can be mixed"
+                f"{part.name} is a {part.config.model_type} model, which {reason}: only models "
+                "with attention and a past_key_values that holds all of their state can be mixed"
             )
 
 
