@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dera.completions import Completions
 from dera.model.conventions import position_ids_for
+from dera.model.refusals import keeps_recurrent_state
 from dera.model.row_selection import select_rows
 
 #: Completions of about the same length that are read at once.
@@ -24,7 +25,8 @@ ROWS_OF_A_GROUP = 64
 def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     """Return a model's next-token distributions at every token of completions.
 
-    A prompt that occurs in several rows is read once, where the model is decoder-only.
+    A prompt that occurs in several rows is read once, where the model is decoder-only and keeps
+    nothing but keys and values. Some recurrent models forget a prompt that several tokens follow.
 
     Args:
         model: any transformers language model.
@@ -33,7 +35,7 @@ def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     Returns:
         Log-probabilities in nats, float32 of shape (tokens, vocabulary).
     """
-    if completions.encoder_input_ids is None:
+    if completions.encoder_input_ids is None and not keeps_recurrent_state(_base_of(model)):
         return _after_shared_prompts(model, completions)
     logits = predicting(model(**inputs_of(model, completions)).logits, completions)
     return normalised(logits[mask_of(completions)])
@@ -93,6 +95,11 @@ def sum_over_tokens(per_token: Tensor, completions: Completions) -> Tensor:
     shape = (*per_token.shape[:-1], len(completions.input_ids))
     total = torch.zeros(shape, dtype=torch.double, device=per_token.device)
     return total.index_add(-1, rows_of(completions), per_token.double())
+
+
+def _base_of(model: Any) -> Any:
+    """Return the transformers model itself, without a PEFT model around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:

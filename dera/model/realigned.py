@@ -30,7 +30,12 @@ from dera.model.inputs import (
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
 from dera.model.reader import PartsReader
-from dera.model.refusals import check_padding, padded_only_at_the_end
+from dera.model.refusals import (
+    check_continuation,
+    check_padding,
+    keeps_recurrent_state,
+    padded_only_at_the_end,
+)
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
 from dera.speculative.loop import Speculation, speculate
@@ -110,7 +115,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         self.first_position = shared_first_position(parts)
         self._padded_only_at_the_end = padded_only_at_the_end(parts)
         # Transformers asks this before it lets an assistant draft tokens that may be taken back.
-        self._is_stateful = any(part.base._is_stateful for part in parts)
+        self._is_stateful = any(keeps_recurrent_state(part.base) for part in parts)
         self._known_arguments = known_arguments(parts)
 
         # A bad strength is refused now rather than at the first call.
@@ -266,7 +271,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         Raises:
             ValueError: if `lam` is not finite or has a wrong shape, if another model filled the
-                cache, or if rows are padded at the left for models that this would change.
+                cache, if rows are padded at the left for models that this would change, or if
+                several tokens follow cached ones for models that would forget the latter.
             TypeError: if an argument is given that none of the models knows.
         """
         check_known(kwargs, self._known_arguments)
@@ -282,6 +288,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             tokens = decoder_only_tokens(input_ids)
         cache = realigned_cache(past_key_values, use_cache, self.parts)
         past = 0 if cache is None else cache.get_seq_length()
+        check_continuation(self.parts, past, tokens.shape[1])
 
         # Step 2, weights: give each row its lam, and find the parts that must run. With a schedule,
         # a part that has no share yet may get one later, and then needs the cached tokens.

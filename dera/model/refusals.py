@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache, cache_utils
@@ -22,6 +23,10 @@ _KEPT_BY_TOKEN = {
     cache_utils.LinearAttentionAndSlidingWindowAttentionLayer,
     cache_utils.DummyLayer,
 }
+
+
+#: Families whose scan over several tokens begins with an empty state, whatever the cache holds.
+_FORGET_WHEN_CONTINUED = {"jamba", "zamba"}
 
 
 def check_families(parts: Sequence[Part]) -> None:
@@ -49,6 +54,42 @@ def padded_only_at_the_end(parts: Sequence[Part]) -> list[str]:
         for part in parts
         if own_cache_kind(type(part.base)) is None and _layer_kinds(part) - _KEPT_BY_TOKEN
     ]
+
+
+def keeps_recurrent_state(model: Any) -> bool:
+    """Return whether a model keeps a state of a text that cannot be put back by some tokens.
+
+    The last inputs of a convolution can be put back, and so can keys and values.
+
+    Args:
+        model: a transformers model, or anything else that predicts tokens.
+    """
+    if getattr(model, "_is_stateful", False) or own_cache_kind(type(model)) is not None:
+        return True
+    config = getattr(model, "config", None)
+    if config is None:
+        return False
+    layer_types = getattr(config.get_text_config(decoder=True), "layer_types", None) or []
+    return bool({"linear_attention", "hybrid"} & set(layer_types))
+
+
+def check_continuation(parts: Sequence[Part], past: int, new: int) -> None:
+    """Refuse to read several tokens after cached ones with models that would forget the latter.
+
+    Args:
+        parts: the parts.
+        past: how many tokens are in the cache.
+        new: how many tokens are to be read.
+
+    Raises:
+        ValueError: naming the families.
+    """
+    families = {part.config.model_type for part in parts} & _FORGET_WHEN_CONTINUED
+    if families and past > 0 and new > 1:
+        raise ValueError(
+            f"models of the families {sorted(families)} forget their state where several tokens "
+            "are read after a cache: read one token at a time, or the whole text at once"
+        )
 
 
 def check_padding(names: Sequence[str], attention_mask: Tensor | None) -> None:

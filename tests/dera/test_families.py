@@ -227,6 +227,22 @@ def test_an_assistant_cannot_draft_for_a_model_whose_state_cannot_be_taken_back(
         model.generate(torch.tensor([[5, 6, 5, 6]]), **options)
 
 
+def test_several_tokens_after_a_cache_are_refused_where_they_would_be_forgotten():
+    """One token at a time, and the whole text at once, are right."""
+    parts = [tiny("jamba", 1), tiny("jamba", 2)]
+    model = RealignedModel(*parts)
+    ids = torch.tensor([PROMPTS[0]])
+    expected = next_logits(parts, [0.5], PROMPTS[0])[-1].float()
+    with torch.no_grad():
+        cache = model(ids[:, :4], lam=0.5, use_cache=True).past_key_values
+        with pytest.raises(ValueError, match=r"\['jamba'\] forget .* read one token at a time"):
+            model(ids[:, 4:], lam=0.5, past_key_values=cache)
+        for token in ids[:, 4:].T:
+            output = model(token[None], lam=0.5, past_key_values=cache)
+        assert_close(output.logits[0, -1], expected, rtol=1e-3, atol=1e-3)
+        assert_close(model(ids, lam=0.5).logits[0, -1], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_encoder_decoders_decode_as_rows_alone(seq2seq):
     """The source of the first row is longer than the window of T5Gemma's decoder."""
     model, parts = seq2seq
