@@ -163,8 +163,8 @@ def _empty_for(template: Cache | None, part: Part) -> Cache:
     if own_kind is None:
         config = part.config
         return _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)
-    is_dynamic = type(template) in (DynamicCache, own_kind) and not template.offloading
-    if template is not None and not is_dynamic:
+    served = (DynamicCache, own_kind)
+    if template is not None and (type(template) not in served or template.offloading):
         raise ValueError(
             f"{part.name} is a {part.config.model_type} model, which has a kind of cache of its "
             f"own, and a {type(template).__name__} was asked for: leave cache_implementation and "

@@ -392,7 +392,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         """
         if self.first_position:
             return None
-        return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)  # type: ignore[misc]
+        return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
 
     def _get_candidate_generator(  # type: ignore[override]
         self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any

@@ -1,4 +1,4 @@
-"""Families of models that cannot be mixed, or not in padded rows, because of what they keep."""
+"""Families of models that cannot be mixed, or not in every way, because of what they keep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ _KEPT_BY_TOKEN = {
     cache_utils.DummyLayer,
 }
 
-
 #: Families whose scan over several tokens begins with an empty state, whatever the cache holds.
 _FORGET_WHEN_CONTINUED = {"jamba", "zamba"}
 
@@ -40,7 +39,8 @@ def check_families(parts: Sequence[Part]) -> None:
         if reason is not None:
             raise ValueError(
                 f"{part.name} is a {part.config.model_type} model, which {reason}: only models "
-                "with attention and a past_key_values that holds all of their state can be mixed"
+                "with attention and a past_key_values that holds all of their state can be mixed, "
+                "as transformer and most hybrid models are (Llama, Qwen3-Next, Jamba)"
             )
 
 
@@ -119,6 +119,10 @@ def _reason(part: Part) -> str | None:
         return "keeps no past_key_values"
     if any(hasattr(module, "_setup_cache") for module in part.base.modules()):
         return "keeps the state of a text in its modules, where rows cannot be selected"
+    if own_cache_kind(type(part.base)) is not None:
+        if part.config.layer_types[0] != "full_attention":
+            return "has no attention in its first layer, where its cache counts its tokens"
+        return None
     kinds = _layer_kinds(part)
     if kinds and all(_is_recurrent_only(kind) for kind in kinds):
         return "has no layer with attention"

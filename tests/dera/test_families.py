@@ -191,10 +191,16 @@ def test_a_state_outside_the_cache_is_refused_by_family():
         RealignedModel(tiny("llama", 1), mamba)
 
 
-def test_layers_without_attention_alone_are_refused():
-    """Such a cache does not know how many tokens it holds."""
-    parts = [tiny("qwen3_next", seed, layer_types=["linear_attention"] * 2) for seed in (1, 2)]
-    with pytest.raises(ValueError, match="qwen3_next model, which has no layer with attention"):
+@pytest.mark.parametrize(
+    ("family", "layer_types", "reason"),
+    [
+        ("qwen3_next", ["linear_attention"] * 2, "has no layer with attention"),
+        ("minimax", ["linear_attention", "full_attention"], "has no attention in its first layer"),
+    ],
+)
+def test_a_cache_that_does_not_know_its_tokens_is_refused(family, layer_types, reason):
+    parts = [tiny(family, seed, layer_types=layer_types) for seed in (1, 2)]
+    with pytest.raises(ValueError, match=f"{family} model, which {reason}"):
         RealignedModel(*parts)
 
 
