@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.completions import Completions, end_tokens, mask_until_end
-from dera.model.padding import positions_of
+from dera.model.conventions import position_ids_for
 from dera.model.realigned import RealignedModel
+from dera.model.row_selection import select_rows
 
 #: A batch of prompts, all of them texts or all of them token ids.
 Prompts = Sequence[str] | Sequence[Sequence[int]]
@@ -100,12 +101,14 @@ class Rows:
         elif first and len(self.prompts.input_ids) < len(self.mask):
             output = self._read_shared_prompts(**arguments)
         else:
-            output = self._call(**_decoder_inputs(self._unread, self.mask), **arguments)
+            inputs = _decoder_inputs(self.model, self._unread, self.mask)
+            output = self._call(**inputs, **arguments)
         return output
 
     def _read_shared_prompts(self, **arguments: Any) -> Any:
         """Read each prompt once, and go on with a copy of it for each of its rows."""
-        inputs = _decoder_inputs(self.prompts.input_ids, self.prompts.attention_mask)
+        batch = self.prompts
+        inputs = _decoder_inputs(self.model, batch.input_ids, batch.attention_mask)
         if isinstance(self.model, RealignedModel):
             # This model has a lam for each row, and itself copies what the rows of a prompt share.
             return self._call(**inputs, rows=self.row_prompts, **arguments)
@@ -113,7 +116,7 @@ class Rows:
         for name, value in list(output.items()):
             if isinstance(value, Tensor):
                 output[name] = value[self.row_prompts]
-        self._cache.batch_select_indices(self.row_prompts)
+        select_rows(self._cache, self.row_prompts)
         return output
 
     def _call(self, **inputs: Any) -> Any:
@@ -137,7 +140,7 @@ class Rows:
                 An index may occur more than once.
         """
         if not self._are_all_rows(going):
-            self._cache.batch_select_indices(going)
+            select_rows(self._cache, going)
             self.mask = self.mask[going]
             if self._encoder_states is not None:
                 self._encoder_states = self._encoder_states[going]
@@ -187,9 +190,9 @@ def batch_of(model: Any, tokenizer: Any, prompts: Prompts) -> Any:
     return batch.to(model.device)
 
 
-def _decoder_inputs(ids: Tensor, mask: Tensor) -> dict[str, Any]:
+def _decoder_inputs(model: Any, ids: Tensor, mask: Tensor) -> dict[str, Any]:
     """Return a decoder's inputs for reading tokens. The mask covers earlier tokens too."""
-    positions = positions_of(mask)[:, -ids.shape[1] :]
+    positions = position_ids_for(model, mask)[:, -ids.shape[1] :]
     return dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
 
 

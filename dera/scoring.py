@@ -135,7 +135,7 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     """
     input_ids, mask = completions.input_ids, mask_of(completions)
     weights = as_lam(lam, len(input_ids), input_ids.device, model.names)
-    output = model(**inputs_of(completions), lam=weights, output_parts=True)
+    output = model(**inputs_of(model, completions), lam=weights, output_parts=True)
     logits = [predicting(part, completions)[mask] for part in _parts_logits(output)]
     rows = rows_of(completions)
     token_scores = _mixture_token_scores(logits, weights[rows], tokens_of(completions))
@@ -145,7 +145,7 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Return log-probabilities of completions under one model, float64, shape (batch,), in nats."""
-    output = model(**inputs_of(completions))
+    output = model(**inputs_of(model, completions))
     logits = predicting(output.logits, completions)[mask_of(completions)]
     return sum_over_tokens(at_tokens(normalised(logits), tokens_of(completions)), completions)
 

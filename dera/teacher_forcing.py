@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from dera.completions import Completions
-from dera.model.padding import positions_of
+from dera.model.conventions import position_ids_for
+from dera.model.refusals import keeps_recurrent_state
+from dera.model.row_selection import select_rows
 
 #: Completions of about the same length that are read at once.
 ROWS_OF_A_GROUP = 64
@@ -23,7 +25,8 @@ ROWS_OF_A_GROUP = 64
 def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     """Return a model's next-token distributions at every token of completions.
 
-    A prompt that occurs in several rows is read once, where the model is decoder-only.
+    A prompt that occurs in several rows is read once, where the model is decoder-only and keeps
+    nothing but keys and values. Some recurrent models forget a prompt that several tokens follow.
 
     Args:
         model: any transformers language model.
@@ -32,13 +35,13 @@ def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     Returns:
         Log-probabilities in nats, float32 of shape (tokens, vocabulary).
     """
-    if completions.encoder_input_ids is None:
+    if completions.encoder_input_ids is None and not keeps_recurrent_state(_base_of(model)):
         return _after_shared_prompts(model, completions)
-    logits = predicting(model(**inputs_of(completions)).logits, completions)
+    logits = predicting(model(**inputs_of(model, completions)).logits, completions)
     return normalised(logits[mask_of(completions)])
 
 
-def inputs_of(completions: Completions) -> dict[str, Any]:
+def inputs_of(model: Any, completions: Completions) -> dict[str, Any]:
     """Return the inputs of a call that predicts the completion tokens and one token more."""
     if completions.encoder_input_ids is not None:
         return dict(
@@ -47,10 +50,11 @@ def inputs_of(completions: Completions) -> dict[str, Any]:
             decoder_input_ids=completions.input_ids,
             use_cache=False,
         )
+    mask = completions.attention_mask
     return dict(
         input_ids=completions.input_ids,
-        attention_mask=completions.attention_mask,
-        position_ids=positions_of(completions.attention_mask),
+        attention_mask=mask,
+        position_ids=position_ids_for(model, mask),
         logits_to_keep=completions.completion_length + 1,
         use_cache=False,
     )
@@ -93,6 +97,11 @@ def sum_over_tokens(per_token: Tensor, completions: Completions) -> Tensor:
     return total.index_add(-1, rows_of(completions), per_token.double())
 
 
+def _base_of(model: Any) -> Any:
+    """Return the transformers model itself, without a PEFT model around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
     """Return what `next_token_log_probs` does, for a decoder-only model.
 
@@ -109,7 +118,7 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
     prompts = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions_of(mask),
+        position_ids=position_ids_for(model, mask),
         logits_to_keep=1,
         use_cache=True,
     )
@@ -127,12 +136,12 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
             continue
         end = prompt_length + longest - 1
         cache = copy.deepcopy(prompts.past_key_values)
-        cache.batch_select_indices(row_prompts[rows])
+        select_rows(cache, row_prompts[rows])
         mask = completions.attention_mask[rows, :end]
         output = model(
             input_ids=completions.input_ids[rows, prompt_length:end],
             attention_mask=mask,
-            position_ids=positions_of(mask)[:, prompt_length:],
+            position_ids=position_ids_for(model, mask)[:, prompt_length:],
             past_key_values=cache,
             use_cache=True,
         )

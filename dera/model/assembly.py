@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dera.model.parts import OFF, Part
+from dera.model.refusals import check_families
 
 
 def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
@@ -21,7 +22,7 @@ def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[P
         parts = _parts_of_one_base(aligned, adapters)
     else:
         parts = _parts_of_whole_models(reference, aligned, adapters)
-    _check_attention(parts)
+    check_families(parts)
     return parts
 
 
@@ -96,18 +97,6 @@ def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | N
 def _is_base_of(reference: Any, aligned: Any) -> bool:
     """Return whether an aligned model is a PEFT model on the reference itself."""
     return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
-
-
-def _check_attention(parts: Sequence[Part]) -> None:
-    """Refuse models whose state is not a cache of keys and values (RWKV, Mamba).
-
-    Such a state can be neither padded nor reordered here.
-    """
-    without_cache = [part.name for part in parts if "past_key_values" not in part.known]
-    if without_cache:
-        raise ValueError(
-            f"{without_cache} keep no past_key_values: only models with attention can be mixed"
-        )
 
 
 def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:

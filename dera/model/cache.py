@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, StaticCache
 
+from dera.model.conventions import own_cache_kind
 from dera.model.parts import Part
+from dera.model.row_selection import select_rows
 from dera.one_pass.cache import OnePassCache
 
 
@@ -25,27 +28,24 @@ class RealignedCache(Cache):
         self.parts = list(parts)
 
     @classmethod
-    def like(cls, template: Cache | None, configs: Sequence[Any]) -> RealignedCache:
+    def like(cls, template: Cache | None, parts: Sequence[Part]) -> RealignedCache:
         """Make an empty cache for each part, of the kind and size of an empty `template`.
 
         Args:
             template: the cache to take the kind and the size from. When it is absent, dynamic
                 caches are made.
-            configs: the parts' configurations.
+            parts: the parts.
 
         Raises:
-            ValueError: if `template` holds keys already, or is neither dynamic nor static.
+            ValueError: if `template` holds keys already, or is neither dynamic nor static; or if a
+                part has a kind of cache of its own and `template` is of another kind than dynamic.
         """
         if template is not None and template.get_seq_length() > 0:
             raise ValueError(
                 "past_key_values was filled by another model: "
                 "pass the one this model returned, or none"
             )
-        caches = [
-            _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)
-            for config in configs
-        ]
-        return cls(caches)
+        return cls([_empty_for(template, part) for part in parts])
 
     @property
     def filled(self) -> list[Cache]:
@@ -110,8 +110,7 @@ class RealignedCache(Cache):
             cache.reset()
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        for cache in self.filled:
-            cache.reorder_cache(beam_idx)
+        self.batch_select_indices(beam_idx)
 
     def crop(self, tokens_to_remove: int) -> None:
         for cache in self.filled:
@@ -123,7 +122,7 @@ class RealignedCache(Cache):
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         for cache in self.filled:
-            cache.batch_select_indices(indices)
+            select_rows(cache, indices)
 
     def activate_past_recording(self) -> None:
         for cache in self.filled:
@@ -155,7 +154,23 @@ def realigned_cache(
     """
     if isinstance(cache, RealignedCache) or (cache is None and not use_cache):
         return cache
-    return RealignedCache.like(cache, [part.config for part in parts])
+    return RealignedCache.like(cache, parts)
+
+
+def _empty_for(template: Cache | None, part: Part) -> Cache:
+    """Return an empty cache of the template's kind for one part, or one of the part's own kind."""
+    own_kind = own_cache_kind(type(part.base))
+    if own_kind is None:
+        config = part.config
+        return _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)
+    served = (DynamicCache, own_kind)
+    if template is not None and (type(template) not in served or template.offloading):
+        raise ValueError(
+            f"{part.name} is a {part.config.model_type} model, which has a kind of cache of its "
+            f"own, and a {type(template).__name__} was asked for: leave cache_implementation and "
+            "past_key_values away"
+        )
+    return own_kind()
 
 
 def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cache:
@@ -163,14 +178,16 @@ def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cac
     if isinstance(template, EncoderDecoderCache):
         return EncoderDecoderCache(
             _empty(template.self_attention_cache, config, False),
-            _empty(template.cross_attention_cache, config, False),
+            _empty(template.cross_attention_cache, _without_window(config), False),
         )
     if template is None and is_encoder_decoder:
-        return EncoderDecoderCache(_empty(None, config, False), _empty(None, config, False))
+        return EncoderDecoderCache(
+            _empty(None, config, False), _empty(None, _without_window(config), False)
+        )
     if isinstance(template, StaticCache):
-        # A layer with a sliding window has a shorter cache than the others.
-        layers: list[Any] = template.layers
-        longest = max(layer.max_cache_len for layer in layers)
+        # A layer with a sliding window has a shorter cache than the others, and a layer with a
+        # recurrent state has no length.
+        longest = max(getattr(layer, "max_cache_len", 0) for layer in template.layers)
         return StaticCache(config=config, max_cache_len=longest, offloading=template.offloading)
     if template is None or isinstance(template, DynamicCache):
         return DynamicCache(config=config, offloading=template is not None and template.offloading)
@@ -178,3 +195,14 @@ def _empty(template: Cache | None, config: Any, is_encoder_decoder: bool) -> Cac
         f"past_key_values must be a dynamic or a static cache, got {type(template).__name__}: "
         "pass one of these, or none"
     )
+
+
+def _without_window(config: Any) -> Any:
+    """Return a decoder's configuration for its cross-attention, which sees the whole source.
+
+    The decoders of some families (T5Gemma) look back at their own text through a sliding window.
+    """
+    whole = copy.deepcopy(config)
+    whole.sliding_window = None
+    whole.layer_types = ["full_attention"] * whole.num_hidden_layers
+    return whole

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from dera.model.conventions import encoder_size
 from dera.model.padding import padding_last, put_back
 from dera.model.parts import Part
 from dera.weights import Lam, as_lam
@@ -73,7 +74,7 @@ class JoinedEncoder:
     @property
     def sizes(self) -> list[int]:
         """The hidden size of each part's encoder."""
-        return [part.config.hidden_size for part in self.parts]
+        return [encoder_size(part.base) for part in self.parts]
 
     def split(self, joined: BaseModelOutput, run: Sequence[bool]) -> list[BaseModelOutput | None]:
         """Return each part's own encoder output in its own precision, None for parts not run.
@@ -103,4 +104,4 @@ class JoinedEncoder:
 
     def _zeros(self, part: Part, input_ids: Tensor) -> Tensor:
         """Return zeros in the place of the hidden states of a part that is not run."""
-        return torch.zeros(*input_ids.shape, part.config.hidden_size, device=input_ids.device)
+        return torch.zeros(*input_ids.shape, encoder_size(part.base), device=input_ids.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils.generic import TransformersKwargs
 
+from dera.model.conventions import decoder_ids_from_labels
 from dera.model.padding import padding_last, positions_of, put_back
 from dera.model.parts import Part
 
@@ -77,7 +78,7 @@ def decoder_tokens(
             "an encoder-decoder's forward needs decoder_input_ids or labels, and got neither: "
             "pass one of them, or call generate"
         )
-    return reference.base.prepare_decoder_input_ids_from_labels(labels)
+    return decoder_ids_from_labels(reference.base, labels)
 
 
 def decoder_inputs(
@@ -85,6 +86,7 @@ def decoder_inputs(
     attention_mask: Tensor | None,
     position_ids: Tensor | None,
     options: dict[str, Any],
+    first_position: int = 0,
 ) -> PartInputs:
     """Return the arguments of decoders. Where no positions are given, the mask tells them.
 
@@ -93,9 +95,10 @@ def decoder_inputs(
         attention_mask: 1 for tokens and 0 for padding, shape (batch, past + time).
         position_ids: the positions of the new tokens, shape (batch, time).
         options: more arguments for the parts.
+        first_position: the position id of a text's first token.
     """
     if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
-        position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :]
+        position_ids = positions_of(attention_mask)[:, -tokens.shape[1] :] + first_position
     shared = dict(
         options, input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids
     )

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from dera.mixing import mix_present, parts_with_share
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
+from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import batch_size_of, completion_start_of
 from dera.model.inputs import (
@@ -29,6 +30,12 @@ from dera.model.inputs import (
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
 from dera.model.reader import PartsReader
+from dera.model.refusals import (
+    check_continuation,
+    check_padding,
+    keeps_recurrent_state,
+    padded_only_at_the_end,
+)
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
 from dera.speculative.loop import Speculation, speculate
@@ -61,6 +68,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         parts: the models that are mixed, the reference first.
         names: the names of the aligned models.
         vocabulary_size: the number of tokens that all models know.
+        first_position: the position id of a text's first token.
         last_speculation: what the last speculative `generate` did; None if it decoded plainly.
 
     Raises:
@@ -104,6 +112,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         modules = {id(part.module): part.module for part in parts}
         self.part_modules = nn.ModuleList(modules.values())
         self.reader = PartsReader(parts)
+        self.first_position = shared_first_position(parts)
+        self._padded_only_at_the_end = padded_only_at_the_end(parts)
+        # Transformers asks this before it lets an assistant draft tokens that may be taken back.
+        self._is_stateful = any(keeps_recurrent_state(part.base) for part in parts)
         self._known_arguments = known_arguments(parts)
 
         # A bad strength is refused now rather than at the first call.
@@ -231,7 +243,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 are the new ones only. For an encoder-decoder they are the encoder's.
             attention_mask: 1 for tokens and 0 for padding on either side, shape
                 (batch, past + time).
-            position_ids: shape (batch, time); counted from the attention mask when absent.
+            position_ids: shape (batch, time), as the models themselves count them; counted from the
+                attention mask when absent.
             past_key_values: the cache of an earlier call, or an empty one.
             decoder_input_ids: for an encoder-decoder, the decoder's tokens, shape (batch, time);
                 made from `labels` when absent.
@@ -257,8 +270,9 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             `past_key_values`; and with `output_parts` the logits that were mixed.
 
         Raises:
-            ValueError: if `lam` is not finite or has a wrong shape, or if another model filled the
-                cache.
+            ValueError: if `lam` is not finite or has a wrong shape, if another model filled the
+                cache, if rows are padded at the left for models that this would change, or if
+                several tokens follow cached ones for models that would forget the latter.
             TypeError: if an argument is given that none of the models knows.
         """
         check_known(kwargs, self._known_arguments)
@@ -268,10 +282,13 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         is_seq2seq = self.config.is_encoder_decoder
         if is_seq2seq:
             tokens = decoder_tokens(decoder_input_ids, labels, self.parts[0])
+            if decoder_input_ids is None and decoder_attention_mask is None:
+                decoder_attention_mask = decoder_mask_from_labels(self.parts[0].base, tokens)
         else:
             tokens = decoder_only_tokens(input_ids)
         cache = realigned_cache(past_key_values, use_cache, self.parts)
         past = 0 if cache is None else cache.get_seq_length()
+        check_continuation(self.parts, past, tokens.shape[1])
 
         # Step 2, weights: give each row its lam, and find the parts that must run. With a schedule,
         # a part that has no share yet may get one later, and then needs the cached tokens.
@@ -291,7 +308,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 tokens, attention_mask, decoder_attention_mask, encoder.split(joined, run), options
             )
         else:
-            inputs = decoder_inputs(tokens, attention_mask, position_ids, options)
+            check_padding(self._padded_only_at_the_end, attention_mask)
+            inputs = decoder_inputs(
+                tokens, attention_mask, position_ids, options, self.first_position
+            )
 
         # Step 4, parts: run them, and keep the positions, tokens and rows that were asked for.
         logits = self._part_logits(run, inputs, cache, logits_to_keep, rows, tokens.device)
@@ -364,6 +384,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         chosen = model_kwargs.get("past_key_values")
         if chosen is not None:
             model_kwargs["past_key_values"] = realigned_cache(chosen, True, self.parts)
+
+    def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: Any) -> Any:
+        """Leave positions to `forward` where the models do not count them from 0.
+
+        Transformers' `generate` counts from 0 for every family. RoBERTa's forward does not.
+        """
+        if self.first_position:
+            return None
+        return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
 
     def _get_candidate_generator(  # type: ignore[override]
         self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any

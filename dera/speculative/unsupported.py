@@ -157,6 +157,8 @@ def _unsupported(model: Any, lam: Any, arguments: dict[str, Any]) -> str | None:
     for part in model.parts:
         if "position_ids" not in part.known:
             return f"{part.name} takes no position_ids"
+        if model.first_position:
+            return f"{part.name} counts positions from {model.first_position}, not from 0"
         attention = part.config._attn_implementation
         if attention not in ("eager", "sdpa"):
             return f"the attention of {part.name} is {attention!r}, not 'eager' or 'sdpa'"
