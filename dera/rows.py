@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.completions import Completions, end_tokens, mask_until_end
-from dera.model.conventions import position_ids_for
+from dera.model.conventions import first_position
+from dera.model.padding import positions_of
 from dera.model.realigned import RealignedModel
 from dera.model.row_selection import select_rows
 
@@ -51,6 +52,7 @@ class Rows:
                 "pad_token = eos_token"
             )
         self.model = model
+        self.first_position = first_position(model)  # looked up once, because it walks the modules
         self.ends = end_tokens(model, tokenizer)
         self.pad = tokenizer.pad_token_id
         self._read_each_prompt_once(tokenizer, prompts)
@@ -101,14 +103,13 @@ class Rows:
         elif first and len(self.prompts.input_ids) < len(self.mask):
             output = self._read_shared_prompts(**arguments)
         else:
-            inputs = _decoder_inputs(self.model, self._unread, self.mask)
+            inputs = self._decoder_inputs(self._unread, self.mask)
             output = self._call(**inputs, **arguments)
         return output
 
     def _read_shared_prompts(self, **arguments: Any) -> Any:
         """Read each prompt once, and go on with a copy of it for each of its rows."""
-        batch = self.prompts
-        inputs = _decoder_inputs(self.model, batch.input_ids, batch.attention_mask)
+        inputs = self._decoder_inputs(self.prompts.input_ids, self.prompts.attention_mask)
         if isinstance(self.model, RealignedModel):
             # This model has a lam for each row, and itself copies what the rows of a prompt share.
             return self._call(**inputs, rows=self.row_prompts, **arguments)
@@ -118,6 +119,11 @@ class Rows:
                 output[name] = value[self.row_prompts]
         select_rows(self._cache, self.row_prompts)
         return output
+
+    def _decoder_inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+        """Return a decoder's inputs for reading tokens. The mask covers earlier tokens too."""
+        positions = positions_of(mask)[:, -ids.shape[1] :] + self.first_position
+        return dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
 
     def _call(self, **inputs: Any) -> Any:
         output = self.model(**inputs, past_key_values=self._cache, use_cache=True)
@@ -188,12 +194,6 @@ def batch_of(model: Any, tokenizer: Any, prompts: Prompts) -> Any:
         ids = {"input_ids": [list(prompt) for prompt in prompts]}
         batch = tokenizer.pad(ids, return_tensors="pt", padding_side=side)
     return batch.to(model.device)
-
-
-def _decoder_inputs(model: Any, ids: Tensor, mask: Tensor) -> dict[str, Any]:
-    """Return a decoder's inputs for reading tokens. The mask covers earlier tokens too."""
-    positions = position_ids_for(model, mask)[:, -ids.shape[1] :]
-    return dict(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
 
 
 def _decoder_start(model: Any) -> int:

@@ -159,7 +159,7 @@ def realigned_cache(
 
 def _empty_for(template: Cache | None, part: Part) -> Cache:
     """Return an empty cache of the template's kind for one part, or one of the part's own kind."""
-    own_kind = own_cache_kind(type(part.base))
+    own_kind = own_cache_kind(part.base)
     if own_kind is None:
         config = part.config
         return _empty(template, config.get_text_config(decoder=True), config.is_encoder_decoder)

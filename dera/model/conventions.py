@@ -27,9 +27,10 @@ def first_position(model: Any) -> int:
     known = getattr(model, "first_position", None)
     if known is not None or not isinstance(model, nn.Module):
         return known or 0
-    if model.config.is_encoder_decoder:
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return 0  # its forward takes no position ids
-    for module in model.modules():
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         if hasattr(module, "create_position_ids_from_input_ids"):
             return int(module.padding_idx) + 1
     return 0
@@ -114,13 +115,17 @@ def encoder_size(model: Any) -> int:
     return model.get_encoder().config.get_text_config().hidden_size
 
 
-@cache
-def own_cache_kind(kind_of_model: type) -> type[Cache] | None:
-    """Return the kind of cache that a family defines for itself (MiniMax), or None.
+def own_cache_kind(model: Any) -> type[Cache] | None:
+    """Return the kind of cache that a model's family defines for itself (MiniMax), or None.
 
     Such a family refuses the common kinds.
     """
-    module = kind_of_model.__module__
+    return _cache_kind_of(type(model).__module__)
+
+
+@cache
+def _cache_kind_of(module: str) -> type[Cache] | None:
+    """Return the kind of cache that a module defines, or None."""
     for _, kind in inspect.getmembers(sys.modules[module], inspect.isclass):
         if issubclass(kind, Cache) and kind.__module__ == module:
             return kind

@@ -52,7 +52,7 @@ def padded_only_at_the_end(parts: Sequence[Part]) -> list[str]:
     return [
         f"{part.name} ({part.config.model_type})"
         for part in parts
-        if own_cache_kind(type(part.base)) is None and _layer_kinds(part) - _KEPT_BY_TOKEN
+        if own_cache_kind(part.base) is None and _layer_kinds(part) - _KEPT_BY_TOKEN
     ]
 
 
@@ -64,7 +64,7 @@ def keeps_recurrent_state(model: Any) -> bool:
     Args:
         model: a transformers model, or anything else that predicts tokens.
     """
-    if getattr(model, "_is_stateful", False) or own_cache_kind(type(model)) is not None:
+    if getattr(model, "_is_stateful", False) or own_cache_kind(model) is not None:
         return True
     config = getattr(model, "config", None)
     if config is None:
@@ -119,7 +119,7 @@ def _reason(part: Part) -> str | None:
         return "keeps no past_key_values"
     if any(hasattr(module, "_setup_cache") for module in part.base.modules()):
         return "keeps the state of a text in its modules, where rows cannot be selected"
-    if own_cache_kind(type(part.base)) is not None:
+    if own_cache_kind(part.base) is not None:
         if part.config.layer_types[0] != "full_attention":
             return "has no attention in its first layer, where its cache counts its tokens"
         return None
