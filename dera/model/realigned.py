@@ -68,7 +68,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         parts: the models that are mixed, the reference first.
         names: the names of the aligned models.
         vocabulary_size: the number of tokens that all models know.
-        last_speculation: what the last speculative `generate` did; None if it decoded plainly.
+        last_speculation: what the last speculative `generate` did; None if it decoded plainly. With
+            calls in several threads it is that of any of them.
 
     Raises:
         ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder

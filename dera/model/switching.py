@@ -8,36 +8,23 @@ nothing lets the lock go before the model runs, so that such calls run at the sa
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from peft.tuners.mixed import MixedModel
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner
 from peft.utils.other import AuxiliaryTrainingWrapper
-from torch import nn
+
+from dera.model.modules import in_evaluation_mode, lock_of, survey
 
 if TYPE_CHECKING:
     from dera.model.parts import Part
 
 #: Stands for no adapter at all. PEFT's adapter names are module names, which cannot hold a dot.
 OFF = "adapter.off"
-
-#: The lock of each transformers model. Models are compared by identity, so all realigned models
-#: that share one share its lock.
-_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
-
-
-def lock_of(base: nn.Module) -> Any:
-    """Return the re-entrant lock of a transformers model, which PEFT models around it share."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(base, threading.RLock())
 
 
 @contextmanager
@@ -53,85 +40,16 @@ def used_as(part: Part, evaluates: bool) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(lock_of(part.base))
-        found = _survey(part.module)
+        found = survey(part.module)
         changes_mode = evaluates and bool(found.in_training_mode)
         if changes_mode:
-            stack.enter_context(_in_evaluation_mode(found.in_training_mode))
+            stack.enter_context(in_evaluation_mode(found.in_training_mode))
         if part.adapter is not None:
             stack.enter_context(_switched(part, found.layers))
         if not (part.adapter or found.layers or found.rescales or changes_mode):
             # This call changes nothing, so that calls in other threads need not wait for it.
             stack.close()
         yield
-
-
-def modules_of(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield a module and all modules inside, each once. It takes less time than torch's own."""
-    seen: set[int] = set()
-    left: list[nn.Module | None] = [module]
-    while left:
-        found = left.pop()
-        if found is not None and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            left.extend(found._modules.values())
-
-
-def rescales(module: nn.Module) -> bool:
-    """Return whether a module changes its own frequencies with the length of the text it reads.
-
-    Rotary embeddings of the kinds "dynamic" and "longrope" do.
-    """
-    kinds = vars(module).get("rope_type")
-    if kinds is None:
-        return False
-    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
-    return any(kind == "longrope" or "dynamic" in str(kind) for kind in kinds)
-
-
-@dataclass
-class _Found:
-    """What a call of a module may have to change.
-
-    Attributes:
-        layers: the layers that PEFT switches.
-        in_training_mode: the modules in training mode.
-        rescales: whether a module changes its own frequencies, which one call at a time may do.
-    """
-
-    layers: list[Any]
-    in_training_mode: list[nn.Module]
-    rescales: bool
-
-
-def _survey(module: nn.Module) -> _Found:
-    """Look through a module. It is done at every call, for the user may have changed any of it."""
-    found = _Found([], [], False)
-    for inner in modules_of(module):
-        if inner.training:
-            found.in_training_mode.append(inner)
-        if _is_switched(type(inner)):
-            found.layers.append(inner)
-        elif rescales(inner):
-            found.rescales = True
-    return found
-
-
-@cache
-def _is_switched(kind: Any) -> bool:
-    """Return whether modules of this class are layers that PEFT switches."""
-    return issubclass(kind, (BaseTunerLayer, AuxiliaryTrainingWrapper))
-
-
-@contextmanager
-def _in_evaluation_mode(modules: Sequence[nn.Module]) -> Iterator[None]:
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module in modules:
-            module.training = True
 
 
 def _switched(part: Part, layers: Sequence[Any]) -> Any:

@@ -17,9 +17,9 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
+from dera.model.modules import lock_of, rescales
 from dera.model.padding import positions_of
 from dera.model.parts import Part
-from dera.model.switching import lock_of, rescales
 from dera.one_pass.cache import OnePassCache
 from dera.one_pass.conditions import decoder_layers
 from dera.one_pass.layers import AdaptedLinear, WideBlock, repeat_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dera.model.switching import modules_of
+from dera.model.modules import modules_of
 
 
 class Structure:
