@@ -221,15 +221,14 @@ def rescaling(seed, factor):
     return tiny("llama", seed, rope_parameters=rope, max_position_embeddings=32)
 
 
-def longrope():
-    return get_peft_model(rescaling(1, 9.0), lora())
+def lora_on_longrope():
+    return shaken(get_peft_model(rescaling(1, 9.0), lora()), "default", 5).eval()
 
 
-def of_one_peft_model(make):
+def of_one_peft_model(make, reference=lambda: tiny("llama", 1)):
     """A pair of one PEFT model, and the two whole models to compare with."""
     model = make()
-    whole = copy.deepcopy(model).eval()
-    return RealignedModel(None, model), [copy.deepcopy(whole).unload(), alone(whole, "default")]
+    return RealignedModel(None, model), [reference(), alone(model, "default")]
 
 
 def of_whole_models_in_training_mode():
@@ -255,6 +254,7 @@ PAIRS = {
     ),
     "whole models in training mode": of_whole_models_in_training_mode,
     "longrope": of_rescaling_models,
+    "lora on longrope": lambda: of_one_peft_model(lora_on_longrope, lambda: rescaling(1, 9.0)),
 }
 
 
@@ -262,7 +262,7 @@ def prompts_of(rows):
     return padded([PROMPTS[row] for row in rows])
 
 
-GREEDY = dict(max_new_tokens=6, do_sample=False)
+GREEDY = dict(max_new_tokens=4, do_sample=False)
 CALLS = [([0, 1, 2, 3], 0.5), ([1], 1.0), ([2, 3], 0.0), ([3], 1.7), ([0, 2], [0.0, 1.0])]
 
 
