@@ -17,6 +17,31 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG_NAME).exists()
 
 
+def with_named_adapters(
+    base: PreTrainedModel,
+    reference: str,
+    paths: dict[str, str],
+    hub: dict[str, Any],
+    keeps_base: bool,
+) -> tuple[PeftModel, dict[str, str]]:
+    """Put adapters with any names on a base. PEFT gets other names, which cannot trouble it.
+
+    The arguments and the errors are those of `with_adapters`.
+
+    Returns:
+        The PEFT model, and PEFT's name of each adapter by the name in `paths`.
+    """
+    names = _names_for_peft(base, list(paths))
+    own_paths = {names[name]: path for name, path in paths.items()}
+    try:
+        return with_adapters(base, reference, own_paths, hub, keeps_base), names
+    except ValueError as error:
+        message = str(error)
+        for name, own in names.items():
+            message = message.replace(own, str(name))
+        raise ValueError(message) from error
+
+
 def with_adapters(
     base: PreTrainedModel,
     reference: str,
@@ -29,7 +54,7 @@ def with_adapters(
     Args:
         base: the base, into which PEFT puts the adapters.
         reference: the path of the base, for messages.
-        paths: the adapters' paths, by name; at least one.
+        paths: the adapters' paths, by PEFT's names for them; at least one.
         hub: arguments that say where on the Hub to look, and as whom.
         keeps_base: whether the base with its adapters off must stay the reference.
 
@@ -59,6 +84,19 @@ def with_adapters(
         _check_complete(model, name, path, reference, set(stored))
     assert model is not None, "at least one adapter is needed"
     return model.eval()
+
+
+def _names_for_peft(base: PreTrainedModel, names: list[str]) -> dict[str, str]:
+    """Return a name for PEFT to use in the place of each name.
+
+    PEFT makes parts of keys of the names of adapters, and looks for the names in keys again. A name
+    therefore must not hold a dot, and must not occur in another adapter's name or in the base's
+    keys, as `model` and `0` do.
+    """
+    stem = "aligned"
+    while any(stem in key for key in base.state_dict()):
+        stem += "_adapter"
+    return {name: f"{stem}_{index}_" for index, name in enumerate(names)}
 
 
 def check_adapter(path: str, reference: str, hub: dict[str, Any]) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 from dera.model.parts import OFF, Part
 from dera.model.refusals import check_families
 
+#: The names of adapters, or a mapping to them from the names of the aligned models.
+Adapters = Sequence[str] | Mapping[str, str] | None
 
-def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+
+def parts_of(reference: Any, aligned: Any, adapters: Adapters) -> list[Part]:
     """Return the reference, then the aligned models.
 
     The arguments and the errors are those of `RealignedModel`.
@@ -64,7 +67,7 @@ def _kind(part: Part) -> str:
     return "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only"
 
 
-def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
+def _parts_of_one_base(aligned: Any, adapters: Adapters) -> list[Part]:
     """Return the base of a PEFT model, then its adapters."""
     if not hasattr(aligned, "disable_adapter"):
         raise ValueError(
@@ -72,10 +75,11 @@ def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
             "whose base is then the reference"
         )
     names = _adapters_to_mix(aligned, adapters)
-    return [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
+    aligned_parts = [Part(name, aligned, adapter) for name, adapter in names.items()]
+    return [Part(_reference_name(names), aligned, OFF), *aligned_parts]
 
 
-def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+def _parts_of_whole_models(reference: Any, aligned: Any, adapters: Adapters) -> list[Part]:
     """Return the reference, then aligned models that do not share their weights with it."""
     modules = named(aligned)
     if adapters:
@@ -91,7 +95,12 @@ def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | N
                 "adapters=[...]"
             )
     aligned_parts = [Part(name, module) for name, module in modules.items()]
-    return [Part("reference", reference), *aligned_parts]
+    return [Part(_reference_name(modules), reference), *aligned_parts]
+
+
+def _reference_name(aligned: Mapping[str, Any]) -> str:
+    """Return the reference's name in messages, which is no aligned model's name."""
+    return "the reference" if "reference" in aligned else "reference"
 
 
 def _is_base_of(reference: Any, aligned: Any) -> bool:
@@ -99,21 +108,29 @@ def _is_base_of(reference: Any, aligned: Any) -> bool:
     return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
 
 
-def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:
+def _adapters_to_mix(module: Any, adapters: Adapters) -> dict[str, str]:
     """Return the adapters of a PEFT model that are mixed: the named ones, or its only one.
+
+    Returns:
+        PEFT's name of each adapter, by the name of the aligned model.
 
     Raises:
         ValueError: if a named adapter is unknown, or if none is named and the model has more than
-            one.
+            one, or none.
     """
     present = list(module.peft_config)
-    unknown = [name for name in adapters or [] if name not in present]
-    if unknown:
-        raise ValueError(f"the PEFT model has no adapter {unknown}: it has {present}")
-    if adapters:
-        return list(adapters)
-    if len(present) > 1:
+    if not adapters:
+        if len(present) == 1:
+            return {present[0]: present[0]}
+        if not present:
+            raise ValueError("the PEFT model has no adapter: load one into it with load_adapter")
         raise ValueError(
             f"the PEFT model has several adapters {present}: name those to mix with adapters=[...]"
         )
-    return present
+    if isinstance(adapters, str):
+        adapters = [adapters]
+    named_adapters = dict(adapters) if isinstance(adapters, Mapping) else {a: a for a in adapters}
+    unknown = [adapter for adapter in named_adapters.values() if adapter not in present]
+    if unknown:
+        raise ValueError(f"the PEFT model has no adapter {unknown}: it has {present}")
+    return named_adapters

@@ -99,7 +99,8 @@ class JoinedEncoder:
 
     def _states(self, part: Part, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """Return one part's hidden states, float32."""
-        states = part.encode(input_ids=input_ids, attention_mask=attention_mask)
+        evaluates = not self.model.training
+        states = part.encode(evaluates, input_ids=input_ids, attention_mask=attention_mask)
         return states.to(input_ids.device).float()
 
     def _zeros(self, part: Part, input_ids: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from dera.model.adapters import check_adapter, with_adapters
+from dera.model.adapters import check_adapter, with_named_adapters
 from dera.model.assembly import named
 from dera.model.vocabulary import check_same_tokenizer
 
@@ -40,13 +40,13 @@ class Loaded:
     Attributes:
         reference: the reference; None when it is the base of adapters.
         aligned: a PEFT model with all adapters, or whole models by name.
-        adapters: the names of the adapters; None for whole models.
+        adapters: PEFT's name of each adapter, by the aligned model's name; None for whole models.
         tokenizer: the reference's tokenizer; None if it has none.
     """
 
     reference: PreTrainedModel | None
     aligned: Any
-    adapters: list[str] | None
+    adapters: dict[str, str] | None
     tokenizer: Any
 
 
@@ -85,15 +85,15 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
     # the reference.
     if len(adapters) == len(paths) and not merge_adapter:
         base = _load_whole(reference, kwargs, hub)
-        model = with_adapters(base, reference, paths, hub, keeps_base=True)
-        return Loaded(None, model, list(paths), tokenizer)
+        model, names = with_named_adapters(base, reference, paths, hub, keeps_base=True)
+        return Loaded(None, model, names, tokenizer)
 
     # Otherwise every model is whole, and each adapter is merged into a base of its own.
     modules = {}
     for name, path in paths.items():
         if name in adapters:
             base = _load_whole(reference, kwargs, hub)
-            model = with_adapters(base, reference, {name: path}, hub, keeps_base=False)
+            model, _ = with_named_adapters(base, reference, {name: path}, hub, keeps_base=False)
             modules[name] = model.merge_and_unload()
         else:
             modules[name] = _load_whole(path, kwargs, hub)
@@ -117,14 +117,7 @@ def must_exist(path: str) -> None:
 
 def _paths(aligned: Any) -> dict[str, str]:
     """Return the aligned models' paths as text, by name."""
-    paths = {name: str(path) for name, path in named(aligned).items()}
-    dotted = [name for name in paths if "." in name]
-    if dotted:
-        raise ValueError(
-            f"the names {dotted} of aligned models have a dot, which PEFT cannot have in the name "
-            "of an adapter: name them without dots"
-        )
-    return paths
+    return {name: str(path) for name, path in named(aligned).items()}
 
 
 def _must_be_a_model(path: str, hub: dict[str, Any]) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 
-#: Stands for no adapter at all. PEFT's adapter names are module names, which cannot hold a dot.
-OFF = "adapter.off"
+from dera.model.switching import OFF, used_as
 
 
 @dataclass(frozen=True)
@@ -22,17 +19,20 @@ class Part:
     Attributes:
         name: the part's name in messages, and in a mapping `lam`.
         module: a transformers model, or a PEFT model.
-        adapter: of a PEFT model, the adapter to switch on; `OFF` for its base alone; None to leave
-            the model as it is.
+        adapter: of a PEFT model, PEFT's name of the adapter to switch on; `OFF` for its base alone;
+            None to leave the model as it is.
     """
 
     name: str
     module: Any
     adapter: str | None = None
 
-    @property
+    @cached_property
     def base(self) -> Any:
-        """The transformers model itself, without the PEFT model around it."""
+        """The transformers model itself, without the PEFT model around it.
+
+        It is looked up once, because PEFT cannot tell it after its last adapter was deleted.
+        """
         if hasattr(self.module, "get_base_model"):
             return self.module.get_base_model()
         return self.module
@@ -57,7 +57,8 @@ class Part:
 
         Switching adapters may cost more than a call of a small model does.
         """
-        return self.module(**self.known_of(inputs))
+        module = self.base if self.adapter == OFF else self.module
+        return module(**self.known_of(inputs))
 
     def known_of(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return the inputs that the model's forward knows, on the model's device."""
@@ -69,10 +70,11 @@ class Part:
             if name in self.known
         }
 
-    def encode(self, **inputs: Any) -> torch.Tensor:
+    def encode(self, evaluates: bool = True, **inputs: Any) -> torch.Tensor:
         """Return the last hidden state of an encoder-decoder's encoder.
 
         Args:
+            evaluates: as for `adapted`.
             **inputs: arguments for the encoder, which gets those that it knows.
 
         Returns:
@@ -83,7 +85,7 @@ class Part:
         encoder_inputs = {
             name: self.on_device(value) for name, value in inputs.items() if name in known
         }
-        with self.adapted():
+        with self.adapted(evaluates):
             return encoder(**encoder_inputs).last_hidden_state
 
     def on_device(self, value: Any, device: torch.device | None = None) -> Any:
@@ -100,24 +102,16 @@ class Part:
             return value.to(device)
         return value
 
-    def adapted(self) -> Any:
-        """Return a context in which the module is this part: its adapter is on, or all are off."""
-        if self.adapter is None:
-            return nullcontext()
-        if self.adapter == OFF:
-            return self.module.disable_adapter()
-        return _switched_to(self.module, self.adapter)
+    def adapted(self, evaluates: bool = True) -> Any:
+        """Return a context in which the module is this part: its adapter is on, or all are off.
 
+        When it ends, the module is as it was. Other threads that use the module wait meanwhile if
+        anything has to be changed.
 
-@contextmanager
-def _switched_to(module: Any, adapter: str) -> Iterator[None]:
-    """Return a context in which this is a PEFT model's active adapter."""
-    before = module.active_adapter
-    if before == adapter:
-        yield
-        return
-    module.set_adapter(adapter)
-    try:
-        yield
-    finally:
-        module.set_adapter(before)
+        Args:
+            evaluates: whether the module is in evaluation mode meanwhile.
+
+        Raises:
+            ValueError: on entering the context, if the adapter is gone.
+        """
+        return used_as(self, evaluates)

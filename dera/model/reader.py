@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from dera.mixing import parts_with_share
 from dera.model.cache import RealignedCache
 from dera.model.inputs import PartInputs
+from dera.model.modules import lock_of
 from dera.model.parts import Part
-from dera.one_pass.conditions import can_run_in_one_pass
+from dera.one_pass.conditions import are_one_decoder, can_run_in_one_pass
 from dera.one_pass.one_pass import OnePass
+from dera.one_pass.structure import Structure
 
 
 class PartsReader:
@@ -19,12 +22,33 @@ class PartsReader:
 
     Attributes:
         parts: the reference, then the aligned models.
-        one_pass: what runs the parts in one pass; None where they are not one base with adapters.
     """
 
     def __init__(self, parts: Sequence[Part]):
         self.parts = list(parts)
-        self.one_pass = OnePass(parts) if can_run_in_one_pass(parts) else None
+        self._structure: Structure | None = None
+        self._one_pass: OnePass | None = None
+        if are_one_decoder(parts):
+            self._look_again()
+
+    @property
+    def one_pass(self) -> OnePass | None:
+        """What runs the parts in one pass; None where they are not one base with adapters.
+
+        It is made again after adapters were added, deleted, loaded or unloaded.
+        """
+        if self._structure is not None and not self._structure.is_current():
+            with lock_of(self.parts[0].base):
+                if not self._structure.is_current():
+                    self._look_again()
+        return self._one_pass
+
+    def _look_again(self) -> None:
+        """Find out whether the parts can run in one pass, as the PEFT model is now."""
+        structure = Structure(self.parts[0].base)
+        self._one_pass = OnePass(self.parts) if can_run_in_one_pass(self.parts) else None
+        # This comes last: until then calls in other threads see the old structure, and wait.
+        self._structure = structure
 
     def parts_to_run(
         self, weights: Tensor, run_all: bool, cache: RealignedCache | None
@@ -51,7 +75,11 @@ class PartsReader:
             run: for each part whether it runs.
             inputs: what the parts are called with.
             cache: the cache of this call.
-            training: whether the model is in training mode, in which one pass is not used.
+            training: whether the model is in training mode. One pass is then not used, and every
+                part is in the mode that its own module is in.
+
+        Raises:
+            ValueError: if an adapter is gone, or has changed since the cache was begun.
         """
         # Run the parts in one pass where that is possible.
         indices = [index for index, runs in enumerate(run) if runs]
@@ -66,7 +94,8 @@ class PartsReader:
         logits = {}
         for index in indices:
             part = self.parts[index]
-            output = part(**inputs.of_part(index), past_key_values=caches[index])
+            with part.adapted(evaluates=not training):
+                output = part.run(**inputs.of_part(index), past_key_values=caches[index])
             logits[index] = output.logits
         return logits
 
@@ -78,13 +107,29 @@ class PartsReader:
         The empty caches of the parts are then replaced by a shared one. An aligned model that runs
         alone is left to PEFT, so that its logits are the aligned model's bit for bit.
         """
+        one_pass = self.one_pass
         if cache is not None and cache.get_seq_length():
-            return self.one_pass if cache.is_one_pass else None
+            return _that_began(cache, one_pass) if cache.is_one_pass else None
         aligned_alone = len(indices) == 1 and indices != [0]
-        if self.one_pass is None or aligned_alone or training or not self.one_pass.ready:
+        if one_pass is None or aligned_alone or training or not one_pass.ready:
             return None
         if cache is not None:
-            shared = self.one_pass.empty_cache(len(indices))
+            shared = one_pass.empty_cache(len(indices))
             if not cache.share(indices, shared):
                 return None
-        return self.one_pass
+        return one_pass
+
+
+def _that_began(cache: RealignedCache, one_pass: OnePass | None) -> OnePass:
+    """Return the one pass, which must be the one that began this cache.
+
+    Raises:
+        ValueError: if it is not, or if an adapter was merged meanwhile.
+    """
+    begun: Any = cache.filled[0]
+    if one_pass is None or one_pass.number != begun.maker or not one_pass.ready:
+        raise ValueError(
+            "the adapters of the PEFT model were changed after past_key_values was begun: "
+            "read the text again without past_key_values"
+        )
+    return one_pass

@@ -51,6 +51,12 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     different `lam`. A model without a share in a batch is not run: at lam = 0 only the reference
     runs.
 
+    The models remain the caller's own. They are not changed, and a call leaves them as it found
+    them. In evaluation mode, in which this model is made, they decode without dropout, whichever
+    mode they are in. Calls may run in several threads at once. Between calls the adapters of a PEFT
+    model may be switched, added, loaded, deleted, scaled and merged. An adapter is looked up by its
+    name at every call.
+
     Args:
         reference: the reference (SFT) model. It is None when `aligned` is a PEFT model: then the
             base with the adapter off is the reference, and the base is held in memory once.
@@ -61,7 +67,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam: the mixing weight of calls that name none: one number, or a number for each of several
             aligned models. With one aligned model the default is 1, which is the aligned model.
         adapters: the names of the adapters that are the aligned models, for a PEFT model that has
-            more than one.
+            more than one; or a mapping to these from other names, which `lam` and messages then
+            use.
         tokenizer: if it is given, the logits of all models are checked to be about its tokens.
 
     Attributes:
@@ -69,7 +76,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         names: the names of the aligned models.
         vocabulary_size: the number of tokens that all models know.
         first_position: the position id of a text's first token.
-        last_speculation: what the last speculative `generate` did; None if it decoded plainly.
+        last_speculation: what the last speculative `generate` did; None if it decoded plainly. With
+            calls in several threads it is that of any of them.
 
     Raises:
         ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder
@@ -91,10 +99,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         aligned: Any,  # PreTrainedModel and PeftModel share no typed base; or several of them
         aligned_beta: float | None = None,
         lam: Lam | None = None,
-        adapters: Sequence[str] | None = None,
+        adapters: Sequence[str] | Mapping[str, str] | None = None,
         tokenizer: Any = None,
     ):
-        parts = parts_of(reference, aligned, list(adapters) if adapters else None)
+        parts = parts_of(reference, aligned, adapters)
         check_one_kind(parts)
 
         # The configuration is the aligned model's with a vocabulary that all models know.
@@ -128,7 +136,9 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             as_lam(lam, 1, names=self.names)
         self.lam = lam
         self.last_speculation: Speculation | None = None
-        self.eval()
+
+        # The mode is this model's own. `self.eval()` would change the mode of the caller's models.
+        self.training = self.part_modules.training = False
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -20,10 +20,12 @@ class OnePassCache(DynamicCache):
         number_of_parts: how many parts share the cache.
         first_wide_layer: the first layer that holds the rows of all parts. The layers below it hold
             the rows of one part, which are the same for all.
+        maker: the number of the `OnePass` that the cache is for.
     """
 
-    def __init__(self, config: Any, number_of_parts: int, first_wide_layer: int):
+    def __init__(self, config: Any, number_of_parts: int, first_wide_layer: int, maker: int):
         super().__init__(config=config)
+        self.maker = maker
         self.number_of_parts = number_of_parts
         self.first_wide_layer = first_wide_layer
 

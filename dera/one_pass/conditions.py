@@ -21,12 +21,21 @@ def can_run_in_one_pass(parts: Sequence[Part]) -> bool:
     of the decoder's blocks or of its head. Every layer must cache keys and values.
     """
     return (
-        _are_one_decoder(parts)
+        are_one_decoder(parts)
         and _all_adapters_are_lora(parts)
         and not _has_replaced_modules(parts[0].base)
         and _caches_keys_and_values(parts[0])
         and _adapts_linear_layers_of_blocks(parts[0].base)
     )
+
+
+def are_one_decoder(parts: Sequence[Part]) -> bool:
+    """Return whether all parts are one PEFT model that reads text only."""
+    base = parts[0].base
+    share_a_model = all(part.module is parts[0].module and part.adapter for part in parts)
+    if not share_a_model or base.config.is_encoder_decoder:
+        return False
+    return base.config.get_text_config() is base.config
 
 
 def decoder_layers(base: Any) -> list[nn.Module]:
@@ -37,19 +46,10 @@ def decoder_layers(base: Any) -> list[nn.Module]:
     return []
 
 
-def _are_one_decoder(parts: Sequence[Part]) -> bool:
-    """Return whether all parts are one PEFT model that reads text only."""
-    base = parts[0].base
-    share_a_model = all(part.module is parts[0].module and part.adapter for part in parts)
-    if not share_a_model or base.config.is_encoder_decoder:
-        return False
-    return base.config.get_text_config() is base.config
-
-
 def _all_adapters_are_lora(parts: Sequence[Part]) -> bool:
     adapters = [part.adapter for part in parts if part.adapter != OFF]
     configs = parts[0].module.peft_config
-    return all(configs[name].peft_type == "LORA" for name in adapters)
+    return all(name in configs and configs[name].peft_type == "LORA" for name in adapters)
 
 
 def _has_replaced_modules(base: Any) -> bool:
@@ -74,14 +74,17 @@ def _caches_keys_and_values(part: Part) -> bool:
 
 
 def _adapts_linear_layers_of_blocks(base: Any) -> bool:
-    """Return whether every adapter is plain LoRA on a linear layer of a block, or on the head."""
+    """Return whether every adapter is plain LoRA on a linear layer of a block, or on the head.
+
+    A PEFT model without adapters, from which they were unloaded, has none.
+    """
     layers = decoder_layers(base)
     head = base.get_output_embeddings()
     in_blocks: set[int] = set()
     for layer in layers:
         in_blocks |= {id(m) for name, m in layer.named_modules() if not _is_in_list(layer, name)}
     tuned = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
-    return bool(layers) and all(
+    return bool(layers and tuned) and all(
         _is_plain_lora(module) and (id(module) in in_blocks or module is head) for module in tuned
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -11,17 +10,6 @@ from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dera.model.parts import Part
-
-
-@dataclass
-class BatchParts:
-    """The parts whose rows are in the batch. All layers of a `OnePass` share one of these.
-
-    Attributes:
-        indices: the parts' indices, in the order of their rows.
-    """
-
-    indices: list[int] = field(default_factory=list)
 
 
 class Adapter(NamedTuple):
@@ -42,7 +30,7 @@ class AdaptedLinear(nn.Module):
 
     Args:
         parts: all parts of the `OnePass`.
-        batch_parts: the parts whose rows are in the batch.
+        indices: the indices of the parts whose rows are in the batch, in the order of their rows.
         layer: the base's layer, or PEFT's layer around it.
 
     Attributes:
@@ -51,9 +39,9 @@ class AdaptedLinear(nn.Module):
         present: the adapters of the parts in the batch, each with its part's place in the batch.
     """
 
-    def __init__(self, parts: Sequence[Part], batch_parts: BatchParts, layer: Any):
+    def __init__(self, parts: Sequence[Part], indices: Sequence[int], layer: Any):
         super().__init__()
-        self.batch_parts = batch_parts
+        self.number_of_parts = len(indices)
         self.base_layer: Any = layer
         self.adapters: dict[int, Adapter] = {}
         if isinstance(layer, LoraLinear):
@@ -61,9 +49,10 @@ class AdaptedLinear(nn.Module):
             self.adapters = _adapters_of(layer, parts)
         self.is_plain_linear = type(self.base_layer) is nn.Linear
         self.present: list[tuple[int, Adapter]] = []
+        self.select_parts(indices)
 
     def select_parts(self, indices: Sequence[int]) -> None:
-        """Get ready for a batch with the rows of the parts with these indices."""
+        """Find the adapters for a batch with the rows of these parts. It is done once."""
         self.present = [
             (place, self.adapters[part])
             for place, part in enumerate(indices)
@@ -75,7 +64,7 @@ class AdaptedLinear(nn.Module):
         if not self.present:
             return result
         inputs, outputs = x.flatten(0, -2), result.flatten(0, -2)
-        rows = len(inputs) // len(self.batch_parts.indices)
+        rows = len(inputs) // self.number_of_parts
         for place, adapter in self.present:
             part_rows = slice(place * rows, (place + 1) * rows)
             down = adapter.down.weight
@@ -94,7 +83,7 @@ class AdaptedLinear(nn.Module):
         bit for bit.
         """
         layer = self.base_layer
-        direct = self.is_plain_linear and len(self.batch_parts.indices) > 1
+        direct = self.is_plain_linear and self.number_of_parts > 1
         if direct and not layer._forward_hooks and not layer._forward_pre_hooks:
             return _linear(x, layer.weight, layer.bias)
         return layer(x)
@@ -104,15 +93,15 @@ class WideBlock(nn.Module):
     """A decoder block that runs on the rows of all parts, where lower blocks run for one part.
 
     Args:
-        batch_parts: the parts whose rows are in the batch.
+        number_of_parts: how many parts have rows in the batch.
         widens: whether this is the first such block, which gets the rows of one part and repeats
             them for every part.
         layer: the block.
     """
 
-    def __init__(self, batch_parts: BatchParts, widens: bool, layer: nn.Module):
+    def __init__(self, number_of_parts: int, widens: bool, layer: nn.Module):
         super().__init__()
-        self.batch_parts = batch_parts
+        self.number_of_parts = number_of_parts
         self.widens = widens
         self.layer = layer
 
@@ -124,7 +113,7 @@ class WideBlock(nn.Module):
             return getattr(super().__getattr__("layer"), name)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        times = len(self.batch_parts.indices)
+        times = self.number_of_parts
         batch = len(hidden_states) if self.widens else len(hidden_states) // times
         if times > 1:
             args = repeat_rows(args, batch, times)

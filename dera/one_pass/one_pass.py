@@ -8,22 +8,27 @@ too, with `adapter_names`; it gathers and scatters the rows of each adapter in e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property, partial
+from itertools import count
 from typing import Any
 
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
+from dera.model.modules import lock_of, rescales
 from dera.model.padding import positions_of
 from dera.model.parts import Part
 from dera.one_pass.cache import OnePassCache
 from dera.one_pass.conditions import decoder_layers
-from dera.one_pass.layers import AdaptedLinear, BatchParts, WideBlock, repeat_rows
+from dera.one_pass.layers import AdaptedLinear, WideBlock, repeat_rows
 from dera.one_pass.sharing import Replacement, copy_with_replacements
 
 #: What layers raise when they get tensors of a shape they do not expect.
 SHAPE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
+
+_numbers = count()
 
 
 class OnePass:
@@ -33,31 +38,43 @@ class OnePass:
     blocks that adapters reach are replaced. Nothing is switched on or off, so the PEFT model is
     never changed. The logits are PEFT's, up to rounding.
 
+    There is one such copy for each choice of parts, and a call changes nothing in it, so that calls
+    may run at the same time. The copies are right for as long as the PEFT model has the modules
+    that it has now (`Structure` tells when it does not).
+
     Args:
         parts: the parts of one PEFT model, which `can_run_in_one_pass` accepts.
 
     Attributes:
         first_wide_layer: the first layer that runs on the rows of all parts. The layers below it
             run on the rows of one part.
+        number: a number that no other `OnePass` of this process has.
     """
-
-    first_wide_layer: int
 
     def __init__(self, parts: Sequence[Part]):
         self.parts = list(parts)
-        self._lora_layers = _lora_layers_of(parts[0].base)
-        has_adapter = [bool(_lora_layers_of(layer)) for layer in decoder_layers(parts[0].base)]
-        self._build(has_adapter.index(True) if True in has_adapter else 0)
+        self.number = next(_numbers)
+        base = parts[0].base
+        self._lora_layers = _lora_layers_of(base)
+        has_adapter = [bool(_lora_layers_of(layer)) for layer in decoder_layers(base)]
+        self.first_wide_layer = has_adapter.index(True) if True in has_adapter else 0
+        self._rescaling = [module for module in base.modules() if rescales(module)]
+        self._copies: dict[tuple[int, ...], nn.Module] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether one pass can be used now: its trial succeeded, and no adapter is merged."""
-        return not any(layer.merged_adapters for layer in self._lora_layers) and self._trial
+        """Whether one pass can be used now: its trial succeeded, and no adapter is merged.
+
+        A call that switches adapters in another thread may have unmerged them for itself.
+        """
+        with lock_of(self.parts[0].base):
+            return not any(layer.merged_adapters for layer in self._lora_layers) and self._trial
 
     def empty_cache(self, number_of_parts: int) -> OnePassCache:
         """Return an empty cache for so many parts."""
         first_wide_layer = self.first_wide_layer if number_of_parts > 1 else 0
-        return OnePassCache(self.parts[0].config, number_of_parts, first_wide_layer)
+        config = self.parts[0].config
+        return OnePassCache(config, number_of_parts, first_wide_layer, self.number)
 
     def __call__(self, indices: list[int], **inputs: Any) -> list[Tensor]:
         """Return the logits of some parts, each of shape (batch, time, vocabulary).
@@ -67,36 +84,38 @@ class OnePass:
             **inputs: the arguments of the base's forward for the rows of one part;
                 `past_key_values` comes from `empty_cache`.
         """
-        if self._batch_parts.indices != indices:
-            self._batch_parts.indices = list(indices)
-            for layer in self._linear_layers:
-                layer.select_parts(indices)
         times = len(indices)
         if self.first_wide_layer == 0 and times > 1:
             batch = len(inputs["input_ids"])
             inputs = {name: repeat_rows(value, batch, times) for name, value in inputs.items()}
-        return list(self._module(**inputs).logits.chunk(times))
+        with lock_of(self.parts[0].base) if self._rescaling else nullcontext():
+            return list(self._copy_for(indices)(**inputs).logits.chunk(times))
 
-    def _build(self, first_wide_layer: int) -> None:
-        """Make the layers. Those below `first_wide_layer` run on the rows of one part."""
+    def _copy_for(self, indices: Sequence[int]) -> nn.Module:
+        """Return the copy of the base that runs these parts, which is made when first asked for."""
+        key = tuple(indices)
+        if key not in self._copies:
+            self._copies[key] = self._copied(indices)
+        return self._copies[key]
+
+    def _copied(self, indices: Sequence[int]) -> nn.Module:
+        """Make a copy of the base. Layers below `first_wide_layer` run on the rows of one part."""
         base = self.parts[0].base
-        self.first_wide_layer = first_wide_layer
-        self._batch_parts = BatchParts()
 
         # Replace the blocks that run on the rows of all parts, if the blocks below do not.
         replacements: dict[int, Replacement] = {}
         for index, block in enumerate(decoder_layers(base)):
-            if index >= first_wide_layer > 0:
-                widens = index == first_wide_layer
-                replacements[id(block)] = partial(WideBlock, self._batch_parts, widens)
+            if index >= self.first_wide_layer > 0:
+                widens = index == self.first_wide_layer
+                replacements[id(block)] = partial(WideBlock, len(indices), widens)
 
         # Replace all linear layers, with and without an adapter. The PEFT model keeps its own.
         for layer in [*self._lora_layers, *_linear_layers_outside(base, self._lora_layers)]:
-            replacements[id(layer)] = partial(AdaptedLinear, self.parts, self._batch_parts)
+            replacements[id(layer)] = partial(AdaptedLinear, self.parts, indices)
 
-        self._module = copy_with_replacements(base, replacements)
-        modules = self._module.modules()
-        self._linear_layers = [module for module in modules if isinstance(module, AdaptedLinear)]
+        # Modules that remember how long texts were stay the base's own.
+        kept = {id(module): module for module in self._rescaling}
+        return copy_with_replacements(base, replacements, kept)
 
     @cached_property
     def _trial(self) -> bool:
@@ -123,7 +142,8 @@ class OnePass:
                 return True
             if self.first_wide_layer == 0:
                 return False
-            self._build(0)
+            self.first_wide_layer = 0
+            self._copies = {}
             return self._reproduces(expected, inputs)
 
     def _reproduces(self, expected: list[Tensor], inputs: dict[str, Any]) -> bool:

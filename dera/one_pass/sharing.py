@@ -17,16 +17,19 @@ def copy_with_replacements(
 ) -> nn.Module:
     """Return a copy of a module that has the same parameters, buffers and hooks.
 
+    The copy is in evaluation mode, whichever mode the module is in or will be.
+
     Args:
         module: the module, which is not changed.
         replacements: for some modules inside, by their id, the function that gets the copy of the
             module and returns what is put in its place.
-        copies: the copies made so far, by the id of the original. Only the recursion passes it.
+        copies: the copies made so far, by the id of the original. A caller passes the modules that
+            are to stand for themselves.
     """
     copies = {} if copies is None else copies
     if id(module) not in copies:
         copied = object.__new__(type(module))
-        copied.__dict__ = {**vars(module), "_modules": {}}
+        copied.__dict__ = {**vars(module), "_modules": {}, "training": False}
         for name, child in module._modules.items():
             copied._modules[name] = (
                 None if child is None else copy_with_replacements(child, replacements, copies)

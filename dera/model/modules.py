@@ -1,0 +1,97 @@
+"""What a call may have to change in a model that others use too, and the model's lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
+
+#: The lock of each transformers model. Models are compared by identity, so all realigned models
+#: that share one share its lock.
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_LOCKS_GUARD = threading.Lock()
+
+
+def lock_of(base: nn.Module) -> Any:
+    """Return the re-entrant lock of a transformers model, which PEFT models around it share."""
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(base, threading.RLock())
+
+
+def modules_of(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and all modules inside, each once. It takes less time than torch's own."""
+    seen: set[int] = set()
+    left: list[nn.Module | None] = [module]
+    while left:
+        found = left.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            left.extend(found._modules.values())
+
+
+def rescales(module: nn.Module) -> bool:
+    """Return whether a module changes its own frequencies with the length of the text it reads.
+
+    Rotary embeddings of the kinds "dynamic" and "longrope" do.
+    """
+    kinds = vars(module).get("rope_type")
+    if kinds is None:
+        return False
+    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any(kind == "longrope" or "dynamic" in str(kind) for kind in kinds)
+
+
+@dataclass
+class Found:
+    """What a call of a module may have to change.
+
+    Attributes:
+        layers: the layers that PEFT switches.
+        in_training_mode: the modules in training mode.
+        rescales: whether a module changes its own frequencies, which one call at a time may do.
+    """
+
+    layers: list[Any]
+    in_training_mode: list[nn.Module]
+    rescales: bool
+
+
+def survey(module: nn.Module) -> Found:
+    """Look through a module. It is done at every call, for the user may have changed any of it."""
+    found = Found([], [], False)
+    for inner in modules_of(module):
+        if inner.training:
+            found.in_training_mode.append(inner)
+        kind: Any = type(inner)
+        if _is_switched(kind):
+            found.layers.append(inner)
+        elif rescales(inner):
+            found.rescales = True
+    return found
+
+
+@cache
+def _is_switched(kind: Any) -> bool:
+    """Return whether modules of this class are layers that PEFT switches."""
+    return issubclass(kind, (BaseTunerLayer, AuxiliaryTrainingWrapper))
+
+
+@contextmanager
+def in_evaluation_mode(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Return a context in which modules that are in training mode are in evaluation mode."""
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module in modules:
+            module.training = True
