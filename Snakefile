@@ -4,10 +4,11 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 
 from snakemake.utils import min_version
 
-from study import estimate, out_of_memory, own_data, plugins, prospects, resolve, sizes
+from study import estimate, on_disk, out_of_memory, own_data, plugins, prospects, resolve, sizes
 
 min_version("9.0")
 
@@ -30,6 +31,12 @@ if workflow.is_main_process:
     takes = estimate.message(estimate.seconds(PLAN), cores, PLAN.study)
     for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
         print(said, file=sys.stderr)
+
+    # What was made with other settings or another seed is made again, as with `--forcerun`.
+    otherwise = on_disk.made_otherwise(PLAN, Path(RESULTS))
+    workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *map(str, otherwise)}
+    if otherwise:
+        print(on_disk.message(otherwise), file=sys.stderr)
 
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.
