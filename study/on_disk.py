@@ -3,12 +3,14 @@
 Snakemake notes with which settings it made a file, in the folder `.snakemake`. Where that folder is
 missing it takes every file for what the config says. So each model and each decoding records its
 own settings and its seed, and each job leaves its settings beside its log. What differs from the
-config is made again.
+config stops the study, unless Snakemake has a note on it and will make it again by itself.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,10 @@ from study.plan import Plan, TaskPlan
 OF_DATA = "made_with.json"
 #: A message names so many files at most.
 MOST_NAMED = 5
+#: Where Snakemake keeps its notes. The note on a file is named after its path, in Base64.
+NOTES = Path(".snakemake/metadata")
+#: Snakemake puts the note on a file of a longer name elsewhere.
+LONGEST_NAME = 254
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,35 @@ def made_otherwise(plan: Plan, results: Path) -> dict[Path, str]:
     return found
 
 
-def message(found: Mapping[Path, str]) -> str:
-    """Return what is said of outputs that are made again; an empty text if there is none."""
-    if not found:
-        return ""
-    lines = [f"{path} was made with {what}" for path, what in list(found.items())[:MOST_NAMED]]
-    more = len(found) - len(lines)
-    rest = f"; and so were {more} more" if more else ""
+def check_or_exit(plan: Plan, results: Path) -> None:
+    """End the process if results are not the config's, and Snakemake would leave them as they are.
+
+    Args:
+        plan: the study.
+        results: the folder of its results, relative to the working folder as Snakemake has it.
+    """
+    found = made_otherwise(plan, results)
+    unknown = {path: what for path, what in found.items() if not _has_note(path)}
+    if unknown:
+        print(f"error: {message(results, unknown)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def message(results: Path, found: Mapping[Path, str]) -> str:
+    """Return what is said of results that this config does not describe."""
+    named = [f"{path} was made with {what}" for path, what in list(found.items())[:MOST_NAMED]]
+    more = len(found) - len(named)
+    rest = f", and so were {more} more" if more else ""
     return (
-        f"on disk are results that this config does not describe: {'; '.join(lines)}{rest}. They "
-        "are made again. To keep them, stop here and give the study another name."
+        f"this config does not describe what is in {results}: {'; '.join(named)}{rest}. Give the "
+        f"study another name, or the config that made the results, or delete {results}."
     )
+
+
+def _has_note(output: Path) -> bool:
+    """Whether Snakemake knows what an output was made with, and so makes it again by itself."""
+    name = base64.urlsafe_b64encode(str(output).encode()).decode()
+    return (NOTES / name).is_file() or len(name) > LONGEST_NAME
 
 
 def _difference(expected: Expected) -> str:
@@ -110,7 +134,9 @@ def _expected(plan: Plan, results: Path) -> Iterator[Expected]:
 def _data(plan: Plan, task: TaskPlan, folder: Path) -> Iterator[Expected]:
     """Yield the documents of a task, and those of another reference."""
     made_with = settings.of_task(task, "corpus")
-    seeds = {"data": plan.seed, "data/other": task.seed_of("other documents")}
+    seeds = {"data": plan.seed}
+    if OTHER in task.mixed_references and not task.writes_demonstrations:
+        seeds["data/other"] = task.seed_of("other documents")
     for place, seed in seeds.items():
         record = folder / place / OF_DATA
         yield Expected(

@@ -5,6 +5,7 @@ Messages name the key, the value and what is allowed.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -56,8 +57,13 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} = {value}: must be at most {LARGEST} in size")
         if isinstance(value, float) and 0 < abs(value) < SMALLEST:
             raise ConfigError(f"{key} = {value}: must be 0, or at least {SMALLEST:g} in size")
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    refuse(Validator(schema), config, "")
+    refuse(_whole(), config, "")
+
+
+@functools.cache
+def _whole() -> jsonschema.Draft202012Validator:
+    """What checks a whole config. Reading the schema takes longer than checking a config."""
+    return Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
 def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> None:
