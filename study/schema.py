@@ -61,7 +61,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _whole() -> jsonschema.Draft202012Validator:
+def _whole() -> Any:
     """What checks a whole config. Reading the schema takes longer than checking a config."""
     return Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 

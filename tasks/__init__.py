@@ -147,8 +147,9 @@ def _check_types(where: str, task: Task, settings: Mapping[str, Any]) -> None:
     Raises:
         TaskError: naming the first setting of another type.
     """
+    kind_of_task: Any = type(task)
     try:
-        declared = get_type_hints(type(task).__init__)
+        declared = get_type_hints(kind_of_task.__init__)
     except Exception:  # what cannot be read declares nothing
         return
     for name, value in settings.items():

@@ -157,7 +157,7 @@ def test_a_task_that_is_broken_is_refused_by_its_file(tmp_path, text, message):
     ("name", "message"),
     [
         ("-x.py", "write ./-x.py"),
-        ("x" * 5000 + ".py", "there is no file"),
+        ("x" * 300 + ".py", "there is no file"),
         ("../x", "there is no such module"),
         ("x;touch hit", "there is no such module"),
     ],
