@@ -50,7 +50,7 @@ def test_a_table_without_one_policy_is_named(results, capsys):
     table = results / "policies.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
     assert said(results, capsys).startswith(
-        f"error: {table} is not what its job wrote: it has 23 bytes, and had 30. Delete {table} and"
+        f"error: {table} is not what its job wrote: it has 21 bytes, and had 28. Delete {table} and"
     )
 
 
