@@ -4,10 +4,17 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 
 from snakemake.utils import min_version
 
-from study import estimate, out_of_memory, own_data, plugins, prospects, resolve, sizes
+# The folder of this file. It is not `workflow.basedir` where this is a module of another workflow.
+PROJECT = workflow.current_basedir.get_path_or_uri(secret_free=True)
+if PROJECT not in sys.path:
+    sys.path.insert(0, PROJECT)
+
+from study import estimate, on_disk, out_of_memory, outputs, own_data, plugins, prospects, resolve
+from study import sizes
 
 min_version("9.0")
 
@@ -15,7 +22,7 @@ if (
     not workflow.overwrite_configfiles
 ):  # a --configfile replaces the default study; it is not laid over it
 
-    configfile: os.path.join(workflow.basedir, "config/laptop.yaml")
+    configfile: os.path.join(PROJECT, "config/laptop.yaml")
 
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
@@ -32,16 +39,23 @@ if workflow.is_main_process:
     for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
         print(said, file=sys.stderr)
 
+    # Results of another config are refused, and so are tables that were cut or edited.
+    on_disk.check_or_exit(PLAN, Path(RESULTS))
+    outputs.check_or_exit(Path(RESULTS))
+
 # The two MALLOC variables: glibc keeps the memory a job has freed instead of giving it back page by
 # page, which takes a sixth less time in training.
 ENVIRONMENT = {
-    "PYTHONPATH": workflow.basedir,
+    "PYTHONPATH": PROJECT,
+    "PYTHONUTF8": "1",  # whatever the locale is
     "TOKENIZERS_PARALLELISM": "false",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
+# Snakemake formats the prefix, so that a brace in the name of a folder is doubled.
+EXPORTS = [export.replace("{", "{{").replace("}", "}}") for export in EXPORTS]
 shell.prefix(f"export {' '.join(EXPORTS)}; {out_of_memory.SAY_IF_KILLED}")
 
 

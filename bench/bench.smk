@@ -3,7 +3,7 @@
 import yaml
 
 BENCH = "results/bench"
-BENCH_SETTINGS = os.path.join(workflow.basedir, "bench/decoding.yaml")
+BENCH_SETTINGS = os.path.join(PROJECT, "bench/decoding.yaml")
 LARGER = next(
     pair["make"]
     for pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].values()

@@ -186,7 +186,7 @@ def main() -> None:
 
         # Say what was timed, where and with what.
         provenance = {
-            "settings": yaml.safe_load(args.what.read_text()),
+            "settings": yaml.safe_load(args.what.read_text(encoding="utf-8")),
             "seed": args.seed,
             "device": device_name(),
             "threads": args.threads,

@@ -143,4 +143,6 @@ def read_timing(file: Path) -> Timing:
     Raises:
         ValueError: naming the key and the value that do not fit.
     """
-    return pydantic.TypeAdapter(Timing).validate_python(yaml.safe_load(file.read_text()))
+    return pydantic.TypeAdapter(Timing).validate_python(
+        yaml.safe_load(file.read_text(encoding="utf-8"))
+    )

@@ -168,8 +168,12 @@ rule gather_curves:
         f"{OF_TASK}/benchmarks/gather_curves.tsv"
     conda:
         "../envs/environment.yaml"
+    params:
+        settings=curve_settings,
+        code=source_digest("eval.gather_curves"),
     shell:
-        "awk 'NR == 1 || FNR > 1' {input:q} > {output:q} 2> {log:q}"
+        "python -m eval.gather_curves {input:q} --settings {params.settings:q} --log {log:q}"
+        " --output {output:q}"
 
 
 rule curve_trial:

@@ -239,7 +239,7 @@ def main() -> None:
 
 def _write(path: Path, text: str) -> None:
     with job.atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,12 @@ def curves(wildcards):
     ]
 
 
+def curve_settings(wildcards):
+    """What the curves of a task must have: their labels, and the number of their points."""
+    task = task_of(wildcards)
+    return text(settings.gathering_curves(task))
+
+
 def learned_reward(wildcards):
     """The reward model's folder, where an objective of the task maximises it."""
     return f"{OF_TASK}/models/reward" if task_of(wildcards).has_learned_reward else []

@@ -111,7 +111,7 @@ def write(output: Path, pages: dict[str, str]) -> None:
     with job.atomic_path(output) as folder:
         for name, page in pages.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / f"{name}.html").write_text(page)
+            (folder / f"{name}.html").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def user_values(
     try:
         result = metric.compute(predictions=completions, references=prompts)
         values = np.array(result["values"], float)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"the metric {file} raised {type(error).__name__}: {error}") from error
     if values.shape != (len(completions),) or not np.isfinite(values).all():
         raise ValueError(

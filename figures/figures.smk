@@ -175,6 +175,12 @@ rule write_front_page:
 rule check_publication:
     input:
         manifest=f"{RESULTS}/manifest.json",
+        files=[
+            *PICTURES,
+            *multiext(f"{RESULTS}/claims", ".json", ".md"),
+            f"{RESULTS}/questions.md",
+            *expand(f"{RESULTS}/tables/{{table}}.csv", table=["policies", "agreement"]),
+        ],
         runs=lambda wildcards: [REPLICATES] if Path(REPLICATES).exists() else [],
     output:
         temp(touch(f"{RESULTS}/.may_be_published")),
@@ -187,10 +193,14 @@ rule check_publication:
     params:
         study=PLAN.study,
         replicate=PLAN.replicate.number,
+        config=text(config),
+        folder=f"docs/{PLAN.folder}",
+        own_config=f"{PROJECT}/config/{PLAN.study}.yaml",
         runs=lambda wildcards, input: ["--comparison", *input.runs] if input.runs else [],
     shell:
         "python -m study.publication {input.manifest:q} --study {params.study:q}"
-        " --replicate {params.replicate:q} {params.runs:q} 2>&1 | tee {log:q} >&2"
+        " --replicate {params.replicate:q} --config {params.config:q} --folder {params.folder:q}"
+        " --own-config {params.own_config:q} --files {input.files:q} {params.runs:q} 2>&1 | tee {log:q} >&2"
 
 
 rule publish:

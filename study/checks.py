@@ -12,6 +12,8 @@ from typing import Any
 
 import tasks as task_modules
 from study import modules, names, sources
+from study.layers import check_layers
+from study.measures import check_measures
 from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.schema import ConfigError
 from study.sources import Source
@@ -46,6 +48,8 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
         task = task_modules.create(name, section["settings"], section.get("module"))
     except task_modules.TaskError as error:
         raise ConfigError(str(error)) from error
+    check_measures(key, section, task_modules.measures_of(task))
+    check_layers(key, section)
     if "preferences" in section:
         writes_pairs = hasattr(task, "pair")
         _check_preferences(f"{key}.preferences", section["preferences"], writes_pairs)
@@ -92,7 +96,7 @@ def _in_folder(key: str, split: str, name: str, folder: str | None) -> Source:
             f"environment as {CORPUS_VARIABLE}=/path/to/files"
         )
     path = Path(folder) / name
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, it is False for any name
         raise ConfigError(f"{key}.files.{split} = {name!r}: {path} does not exist")
     return sources.OwnPath(str(path))
 
@@ -221,12 +225,21 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
             f"{key}.settings.max_tokens = {settings['max_tokens']}, or a summary that was cut off "
             "would be rewarded"
         )
-    if "pretrained" not in model and model["hidden_size"] % model["heads"]:
+    if "pretrained" not in model:
+        _check_heads(f"{key}.model", model["hidden_size"], model["heads"])
+    if model["max_new_tokens"] >= model["max_positions"]:
         raise ConfigError(
-            f"{key}.model.hidden_size = {model['hidden_size']}: must be a multiple of "
-            f"{key}.model.heads = {model['heads']}"
+            f"{key}.model.max_new_tokens = {model['max_new_tokens']}: must be less than "
+            f"{key}.model.max_positions = {model['max_positions']}, which a prompt shares with its "
+            "completion"
         )
     _check_micro_batches(key, section)
+    curve = section["dera"]["curve"]
+    if curve["max_sampled_lams"] < len(curve["sampled_lams"]):
+        raise ConfigError(
+            f"{key}.dera.curve.max_sampled_lams = {curve['max_sampled_lams']}: must be at least "
+            f"{len(curve['sampled_lams'])}, because {key}.dera.curve.sampled_lams has so many"
+        )
     documents = section["corpus"].get("documents")
     prompts = section["evaluation"]["prompts"]
     if documents and documents["test"] < prompts:
@@ -243,6 +256,22 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
         )
     if "reward_model" in section and "pairs" in section.get("preferences", {}):
         _check_pairs_left(key, section["reward_model"], section["preferences"]["pairs"])
+
+
+def _check_heads(key: str, hidden_size: int, heads: int) -> None:
+    """Check that the heads share the width of the model evenly.
+
+    Rotary positions turn pairs of numbers, so that each head needs an even number of them.
+    """
+    if hidden_size % heads:
+        raise ConfigError(
+            f"{key}.hidden_size = {hidden_size}: must be a multiple of {key}.heads = {heads}"
+        )
+    if hidden_size // heads % 2:
+        raise ConfigError(
+            f"{key}.hidden_size = {hidden_size}: must be an even multiple of {key}.heads = "
+            f"{heads}, such as {hidden_size + heads}, because each head turns pairs of numbers"
+        )
 
 
 def _check_micro_batches(key: str, section: Mapping[str, Any]) -> None:
@@ -276,7 +305,7 @@ def _check_metrics(key: str, files: Sequence[str]) -> None:
     file_by_name: dict[str, str] = {}
     for file in files:
         name = Path(file).stem
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise ConfigError(f"{key} = {file!r}: there is no file {Path(file).absolute()}")
         names.check(f"{key} = {file!r}", name, "metric")
         if name in file_by_name:

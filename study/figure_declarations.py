@@ -115,7 +115,7 @@ def _in_words(values: Sequence[Any]) -> str:
 def _assigned(file: Path) -> set[str]:
     """Return the names that a script assigns at its top."""
     try:
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
         raise FigureError(f"{file}, line {error.lineno}: {error.msg}") from error
     names = set()

@@ -7,6 +7,7 @@ the job, progress for the person who watches, and outputs that appear whole or n
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shlex
@@ -21,10 +22,15 @@ from typing import Any, TextIO, TypeVar
 import pydantic
 import pydantic.dataclasses
 
-from study import out_of_memory
+from study import out_of_memory, outputs
 from study.files import broken_file
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: What the job of this process has written so far, and how the names of files end that a job leaves
+#: beside its log.
+_WRITTEN: list[Path] = []
+NOT_OUTPUTS = (".settings.json", outputs.ENDING)
 
 REPEAT = """
 To repeat one job of a study by hand, copy the command in the first line of its log
@@ -124,8 +130,10 @@ class Progress:
 def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
     """Run a job with its threads set and its output in its log; name a failure on the terminal."""
     terminal = os.fdopen(os.dup(2), "w")
+    _WRITTEN.clear()
     if args.log:
         _send_output_to(args.log)
+        outputs.record_of(args.log).unlink(missing_ok=True)  # a job that is killed leaves none
         settings_file = args.log.with_suffix(".settings.json")
         write_json(settings_file, args.settings)
         print(f"# To repeat this job: {repeating(sys.argv[1:], settings_file)}", flush=True)
@@ -135,10 +143,12 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
         set_threads(args.threads)
         yield progress
     except Exception as error:
-        helps = out_of_memory.remedy(error, args) + _broken_inputs(args)
+        helps = out_of_memory.remedy(error, args) + _full_disk(error) + _broken_inputs(args)
         said = _said(error)
         progress.say(f"failed: {said.rstrip('.') if helps else said}{helps}")
         raise
+    if args.log:
+        write_json(outputs.record_of(args.log), outputs.describe(list(_WRITTEN)))
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
 
 
@@ -150,6 +160,19 @@ def _said(error: Exception) -> str:
     package = type(error).__module__.split(".")[0]
     ours = package == "__main__" or (ROOT / package).is_dir()
     return str(error) if ours else f"{type(error).__name__}: {error}"
+
+
+def _full_disk(error: BaseException | None) -> str:
+    """Return what to do about a full disk, or an empty text where that is not what failed.
+
+    Libraries wrap the system's error in one of their own, or quote its text.
+    """
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return ". The disk is full: free some space and run the study again, which goes on here"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _broken_inputs(args: argparse.Namespace) -> str:
@@ -223,6 +246,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if path.is_dir():
         shutil.rmtree(path)
     os.replace(temporary, path)
+    if not path.name.endswith(NOT_OUTPUTS):
+        _WRITTEN.append(path)
 
 
 def _remove(path: Path) -> None:

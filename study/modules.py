@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -54,8 +55,10 @@ def find(package: str, name: str) -> str:
     Raises:
         ModuleError: if there is none, or there are two of this name.
     """
+    if name.startswith("-"):
+        raise ModuleError(f"begins with '-', as options do; write ./{name}")
     if name.endswith(".py"):
-        if not Path(name).is_file():
+        if not os.path.isfile(name):  # unlike Path.is_file, it is False for any name
             raise ModuleError(f"there is no file {Path(name).absolute()}")
         return name
 
@@ -98,7 +101,7 @@ def load(module: str) -> ModuleType:
     sys.modules[name] = loaded  # dataclasses look their module up there
     try:
         spec.loader.exec_module(loaded)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"{path} cannot be imported: {type(error).__name__}: {error}"
         raise ModuleError(message) from error
     return loaded
@@ -184,8 +187,14 @@ def _assigned(module: str, name: str) -> ast.expr | None:
 
 
 def _parsed(module: str) -> ast.Module:
+    """The syntax tree of a module. It is read as bytes, since it may declare its encoding."""
+    file = file_of(module)
     try:
-        return ast.parse(file_of(module).read_text(encoding="utf-8"))
+        return ast.parse(file.read_bytes())
     except SyntaxError as error:
-        message = f"{file_of(module)}, line {error.lineno}: {error.msg}"
-        raise ModuleError(message) from error
+        place = f", line {error.lineno}" if error.lineno else ""
+        raise ModuleError(f"{file}{place}: {error.msg}") from error
+    except OSError as error:
+        raise ModuleError(f"{file} cannot be read: {error.strerror}") from error
+    except (RecursionError, MemoryError) as error:
+        raise ModuleError(f"{file} is nested too deeply to be read") from error

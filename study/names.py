@@ -19,9 +19,18 @@ MEANING = (
 
 #: Names that other folders have already, beside the folders of studies, tasks or objectives.
 RESERVED = {
-    "study": {"bench", "downloads", "examples"},
+    "study": {"bench", "criteria", "downloads", "examples"},
     "task": {"all", "benchmarks", "figures", "logs", "pages", "tables"},
-    "objective": {"baselines", "mean", "reference", "reward", "several_rewards"},
+    "objective": {
+        "baselines",
+        "mean",
+        "new",
+        "other_reference",
+        "pretrained",
+        "reference",
+        "reward",
+        "several_rewards",
+    },
     "metric": set(),
 }
 

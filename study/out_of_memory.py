@@ -1,12 +1,13 @@
 """What a job says that has no memory left, and what is said of one that was killed for it.
 
-`python -m study.out_of_memory` says the second. Bash calls it when the status of a job is 137: the
-system has killed its process by signal 9, which it does when the memory is full.
+`python -m study.out_of_memory STATUS` says the second. Bash calls it when a signal has ended a job.
+The status is 137 where that was signal 9, which the system sends when the memory is full.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 
 #: What needs less memory. A training has other keys for it than a job that samples.
 FOR_TRAINING = (
@@ -20,7 +21,11 @@ FOR_SAMPLING = (
 FEWER_JOBS = "Or run fewer jobs at once, with `--cores 1`, or with `--resources gpu=1` on a GPU"
 
 #: What stands before the command of a job in bash.
-SAY_IF_KILLED = "trap '[ $? -ne 137 ] || python -m study.out_of_memory >&2' EXIT; "
+SAY_IF_KILLED = (
+    "trap 'status=$?; [ $status -le 128 ] || python -m study.out_of_memory $status >&2' EXIT; "
+)
+#: Bash adds this to the number of the signal that ended a process.
+BY_SIGNAL = 128
 
 
 def remedy(error: Exception, args: argparse.Namespace) -> str:
@@ -39,11 +44,30 @@ def remedy(error: Exception, args: argparse.Namespace) -> str:
     return f". The memory is full: {knob}. {FEWER_JOBS}"
 
 
-def main() -> None:
-    print(
+def killed(status: int) -> str:
+    """Return what is said of a job that a signal has ended; nothing where a person stopped it.
+
+    Args:
+        status: what bash has as its exit status.
+    """
+    number = status - BY_SIGNAL
+    if number == signal.SIGINT:
+        return ""
+    if number != signal.SIGKILL:
+        name = signal.Signals(number).name if number in list(signal.Signals) else "unknown"
+        return f"A job was ended by the signal {number} ({name})."
+    return (
         "A job was killed, most likely because the memory was full. If it is a training, "
         f"{FOR_TRAINING}. If it is not, {FOR_SAMPLING}. {FEWER_JOBS}."
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("status", type=int, help="the exit status of the job")
+    said = killed(parser.parse_args().status)
+    if said:
+        print(said)
 
 
 if __name__ == "__main__":

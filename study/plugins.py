@@ -24,5 +24,11 @@ def check_or_exit(plan: Plan) -> None:
     print(f"importing {', '.join(files)} ...", flush=True)
     command = [sys.executable, "-m", "training.check_objectives", *files]
     environment = {**os.environ, "PYTHONPATH": str(modules.ROOT)}
-    if subprocess.run(command, check=False, env=environment).returncode:
+    status = subprocess.run(command, check=False, env=environment).returncode
+    if status < 0:
+        print(
+            f"error: importing {', '.join(files)} was ended by the signal {-status}",
+            file=sys.stderr,
+        )
+    if status:
         sys.exit(1)

@@ -60,7 +60,7 @@ def source_digest(*modules: str) -> str:
         module = waiting.pop()
         if module in trees:
             continue
-        tree, imports = _parsed(file_of(module).read_text(encoding="utf-8"))
+        tree, imports = _parsed(file_of(module).read_bytes())
         trees[module] = tree + _texts(file_of(module))
         waiting += [name for name in _modules_of(imports) if name.split(".")[0] in PACKAGES]
     text = "\n".join(f"{name} {trees[name]}" for name in sorted(trees))
@@ -76,7 +76,7 @@ def _texts(file: Path) -> str:
 
 
 @functools.cache
-def _parsed(source: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _parsed(source: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
     """A module's syntax tree without docstrings, as text, and its imports.
 
     A hundred jobs import the same few modules, and parsing one takes a hundredth of a second.

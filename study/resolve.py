@@ -11,6 +11,7 @@ from typing import Any
 from study import (
     baselines,
     checks,
+    layers,
     loaded,
     names,
     objective_checks,
@@ -18,6 +19,7 @@ from study import (
     replicates,
     schema,
     several_rewards,
+    sources,
 )
 from study.objective_checks import Declared
 from study.plan import ObjectivePlan, Plan, TaskPlan
@@ -83,6 +85,8 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
         for name, task in plan.tasks.items():
             key, section = f"tasks.{name}", task.section
             reference = checks.pretrained_source(f"{key}.model", section["model"])
+            if reference is not None:
+                layers.check_layers_of_files(key, section, Path(sources.where(reference)))
             for objective in task.objectives.values():
                 where = f"{key}.alignment.objectives.{objective.name}"
                 loaded.check_files(where, reference, objective.pretrained)
@@ -99,7 +103,14 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
 
 
 def _cut(message: str) -> str:
-    """Return a message that fits a screen, whatever value it quotes."""
+    """Return a message that fits a screen and is one line, whatever value it quotes.
+
+    A value may hold characters that move the cursor or clear the screen. They are shown as escapes.
+    """
+    message = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in message
+    )
     if len(message) <= LONGEST_MESSAGE:
         return message
     half = LONGEST_MESSAGE // 2

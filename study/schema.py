@@ -5,6 +5,7 @@ Messages name the key, the value and what is allowed.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ MOST_VALUES = 20_000
 DEEPEST = 20
 #: No number of a config is larger than this. Seeds are the largest that make sense.
 LARGEST = 2**32
+#: No number of a config but 0 is smaller than this in size.
+SMALLEST = 1e-9
 #: How a whole number is written. YAML reads 010 as 8, 1_0 as 10 and 1:30 as 90.
 PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 
@@ -52,8 +55,15 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} = {value}: must be a finite number")
         if isinstance(value, int | float) and abs(value) > LARGEST:
             raise ConfigError(f"{key} = {value}: must be at most {LARGEST} in size")
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    refuse(Validator(schema), config, "")
+        if isinstance(value, float) and 0 < abs(value) < SMALLEST:
+            raise ConfigError(f"{key} = {value}: must be 0, or at least {SMALLEST:g} in size")
+    refuse(_whole(), config, "")
+
+
+@functools.cache
+def _whole() -> Any:
+    """What checks a whole config. Reading the schema takes longer than checking a config."""
+    return Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
 def refuse(validator: jsonschema.Draft202012Validator, value: Any, key: str) -> None:

@@ -133,6 +133,16 @@ def estimating_curve(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     )
 
 
+def gathering_curves(task: TaskPlan) -> dict[str, Any]:
+    """Settings of `eval.gather_curves`: the model of each curve, and how far a curve goes."""
+    labels = [
+        {"objective": run.objective, "anchor": run.beta, "seed": run.seed}
+        for run in task.curve_runs
+    ]
+    curve = task.section["dera"]["curve"]
+    return {"curves": labels, "points": curve["points"], "max_lam": curve["max_lam"]}
+
+
 def timing(task: TaskPlan) -> dict[str, Any]:
     """Settings of `eval.time_two_models`."""
     pretrained = "pretrained" in task.section["model"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -124,7 +125,7 @@ def check(key: str, source: Source) -> None:
         return
     path = Path(source.path)
     where = f"{key}.path = {source.path!r}"
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, it is False for any name
         raise ConfigError(f"{where}: {path.absolute()} does not exist")
     if source.sha256 is None:
         return

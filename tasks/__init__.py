@@ -12,13 +12,21 @@ import math
 import numbers
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
 
 from study import modules
 from study.job import settings_class
 
 if TYPE_CHECKING:  # importing datasets takes seconds, and checking a config needs no data
     from datasets import Dataset
+
+#: What a setting may be whose parameter is declared as one of these types.
+PLAIN_TYPES: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+}
 
 
 class Task(Protocol):
@@ -113,10 +121,53 @@ def create(name: str, settings: Mapping[str, Any], module: str | None = None) ->
         loaded = modules.load(modules.find("tasks", module or name))
     except modules.ModuleError as error:
         raise TaskError(f"tasks.{name}.module = {module or name!r}: {error}") from error
+    where = f"tasks.{name}.settings = {dict(settings)}"
     try:
-        return loaded.create(settings)
+        task = loaded.create(settings)
     except (KeyError, TypeError, ValueError) as error:
-        raise TaskError(f"tasks.{name}.settings = {dict(settings)}: {error}") from error
+        raise TaskError(f"{where}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"{where}: create raised {type(error).__name__}: {error}") from error
+    missing = [method for method in ("splits", "judge") if not hasattr(task, method)]
+    if missing:
+        raise TaskError(
+            f"tasks.{name}.module = {module or name!r}: create returned {type(task).__name__}, "
+            f"which has no method {' and no method '.join(missing)}; tasks.Task says what it needs"
+        )
+    _check_types(where, task, settings)
+    return task
+
+
+def _check_types(where: str, task: Task, settings: Mapping[str, Any]) -> None:
+    """Check settings against the types that the task's class declares for them.
+
+    A number with a point where a whole one belongs would fail late, or shift what is judged. A
+    parameter is compared if it has the name of a setting and is declared as one plain type.
+
+    Raises:
+        TaskError: naming the first setting of another type.
+    """
+    kind_of_task: Any = type(task)
+    try:
+        declared = get_type_hints(kind_of_task.__init__)
+    except Exception:  # what cannot be read declares nothing
+        return
+    for name, value in settings.items():
+        kind = declared.get(name)
+        if kind not in PLAIN_TYPES or type(value) in PLAIN_TYPES[kind]:
+            continue
+        raise TaskError(
+            f"{where}: {name} = {value!r} must be of type {kind.__name__}, "
+            f"and is of type {type(value).__name__}"
+        )
+
+
+def measures_of(task: Task) -> set[str] | None:
+    """Return the names of a task's measures, or None if it cannot judge an empty list."""
+    try:
+        return set(task.judge([], [], []))
+    except (Exception, SystemExit):
+        return None
 
 
 def by_measure(names: Iterable[str], rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
@@ -145,7 +196,7 @@ def judge(
     """
     try:
         measures = task.judge(prompts, completions, completion_ids)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(
             f"task {task.name}: judge raised {type(error).__name__}: {error}"
         ) from error

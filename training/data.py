@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from study import job
+from study import job, on_disk
 from tasks import TaskSettings
 
 
@@ -35,6 +35,8 @@ def main() -> None:
             with job.atomic_path(args.output / f"{name}.parquet") as path:
                 split.to_parquet(path)
             progress.say(f"{name}: {len(split)} prompts")
+        record = {"seed": args.seed, "settings": args.settings}
+        job.write_json(args.output / on_disk.OF_DATA, record)
 
 
 if __name__ == "__main__":

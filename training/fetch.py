@@ -132,7 +132,9 @@ def _download_wheel(source: WheelFile, folder: Path) -> Path:
         return wheels[0]
 
     errors = [line for line in said.splitlines() if line.startswith("ERROR: ")]
-    last = errors[-1].removeprefix("ERROR: ") if errors else f"it ended with {done.returncode}"
+    status = done.returncode
+    ended = f"it was ended by the signal {-status}" if status < 0 else f"it ended with {status}"
+    last = errors[-1].removeprefix("ERROR: ") if errors else ended
     if last.startswith("Wheel ") and last.endswith("is invalid."):
         raise FetchError(_cut(source))
     raise FetchError(

@@ -12,7 +12,7 @@ from eval.combining import Combine, Combined
 NAME = "temperature"
 TITLE = "the aligned model's temperature"
 KNOB = "temperature"
-KNOB_SCHEMA = {"type": "number", "exclusiveMinimum": 0}
+KNOB_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "maximum": 1000}
 OPTIONS = {}
 PAPER = "the simplest knob there is"
 PASSES = 1

@@ -14,7 +14,7 @@ from eval.combining import Combine, Combined
 NAME = "top-k"
 TITLE = "DeRa among the reference's top k"
 KNOB = "lam"
-KNOB_SCHEMA = {"type": "number"}
+KNOB_SCHEMA = {"type": "number", "minimum": -1000, "maximum": 1000}
 OPTIONS = {"k": {"type": "integer", "minimum": 1}}
 PAPER = "Li et al. 2023 (contrastive decoding's plausibility constraint)"
 PASSES = 2

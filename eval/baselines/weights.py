@@ -14,7 +14,7 @@ from eval.combining import Combined
 NAME = "weights"
 TITLE = "mixing weights"
 KNOB = "share of the aligned model"
-KNOB_SCHEMA = {"type": "number", "not": {"enum": [0, 1]}}
+KNOB_SCHEMA = {"type": "number", "minimum": -1000, "maximum": 1000, "not": {"enum": [0, 1]}}
 OPTIONS = {}
 PAPER = (
     "Wortsman et al. 2022 (model soups, WiSE-FT), Ilharco et al. 2023 (task arithmetic), "

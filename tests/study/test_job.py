@@ -1,6 +1,7 @@
 """A job's outputs appear whole or not at all, and its progress says how much time is left."""
 
 import argparse
+import errno
 import io
 import subprocess
 
@@ -76,6 +77,33 @@ def test_a_full_memory_without_a_gpu_is_told_alike(capfd):
     assert "The memory is full" in said_of(caught.value, capfd)
     assert "The memory is full" in said_of(MemoryError(), capfd)
     assert "The memory is full" not in said_of(ValueError("a wrong value"), capfd)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "x.parquet"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("Error while serializing: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_said_to_be_full(error, capfd):
+    said = said_of(error, capfd)
+    assert "The disk is full: free some space and run the study again" in said
+    wrapped = RuntimeError("cannot write")
+    wrapped.__cause__ = error
+    assert "The disk is full" in said_of(wrapped, capfd)
+    assert "The disk is full" not in said_of(OSError(errno.EACCES, "Permission denied"), capfd)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("SEGV", "ended by the signal 11 (SIGSEGV)"), ("INT", ""), ("TERM", "15")]
+)
+def test_of_a_job_that_another_signal_ends_the_shell_names_it(name, said):
+    script = f"{out_of_memory.SAY_IF_KILLED} sh -c 'kill -{name} $$'"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert said in result.stderr
+    assert "micro_batch_size" not in result.stderr
 
 
 @pytest.mark.parametrize(("command", "told"), [("kill -9 $$", True), ("exit 1", False)])

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from study.manifest import checksum
-from study.publication import PublicationError, check, check_comparison
+from study.publication import (
+    PublicationError,
+    check,
+    check_comparison,
+    check_config,
+    check_folder,
+    check_named,
+)
 
 
 @pytest.fixture
@@ -77,3 +84,40 @@ def test_the_command_says_so_in_one_line(manifest):
     assert done.returncode == 1
     assert done.stderr.startswith("error: manifest.json is of the study 'toy'")
     assert done.stderr.count("\n") == 1
+
+
+def test_results_of_the_config_at_hand_are_accepted_and_of_another_are_not(manifest):
+    check_config(manifest, {"study": "toy", "replicate": 1})
+    with pytest.raises(PublicationError, match=r"config than the one at hand: seed differs"):
+        check_config(manifest, {"study": "toy", "replicate": 1, "seed": 1})
+
+
+def test_the_folder_of_a_study_in_config_is_for_that_config_alone(tmp_path):
+    """A study that calls itself `laptop` must not overwrite the published `laptop`."""
+    own = tmp_path / "laptop.yaml"
+    own.write_text("study: laptop\ntasks: {length: {betas: [1, 2]}}\n")
+    whole = {"study": "laptop", "tasks": {"length": {"betas": [1, 2]}}}
+    check_folder(tmp_path / "docs", whole | {"replicate": 2}, own)
+    other = {"study": "laptop", "tasks": {"length": {"betas": [1, 3]}}}
+    with pytest.raises(PublicationError, match=r"is not for this study: tasks\.length\.betas"):
+        check_folder(tmp_path / "docs", other, own)
+    # the remedy: another name
+    check_folder(tmp_path / "docs", other | {"study": "mine"}, tmp_path / "mine.yaml")
+
+
+def test_a_folder_that_another_study_was_published_in_is_kept(manifest, tmp_path):
+    folder = manifest.parent
+    missing = tmp_path / "toy.yaml"
+    check_folder(folder, {"study": "toy", "replicate": 2}, missing)
+    other = {"study": "toy", "seed": 3}
+    with pytest.raises(PublicationError, match=r"seed differs from the study that is published"):
+        check_folder(folder, other, missing)
+    # the remedy: to delete what was published
+    manifest.unlink()
+    check_folder(folder, other, missing)
+
+
+def test_a_file_that_the_manifest_does_not_know_is_named(manifest):
+    check_named(manifest, [Path("claims.json")])
+    with pytest.raises(PublicationError, match=r"policies\.csv is not in manifest\.json"):
+        check_named(manifest, [Path("claims.json"), Path("policies.csv")])

@@ -69,3 +69,13 @@ def test_a_busy_machine_and_few_repeats_say_nothing():
     assert "busy" in time.headline
     time, _ = cost.price(timings(NINE[:4]))
     assert time.verdict == UNTESTED
+
+
+@pytest.mark.parametrize("wrong", [0.48, 0.999])
+def test_two_models_that_take_less_than_one_were_not_timed_alone(wrong):
+    """One of the two is the one model, so load alone explains such a time."""
+    for ratios in ([wrong] * 9, [*NINE[:8], wrong]):
+        time, memory = cost.price(timings(ratios))
+        assert verdicts([time, memory]) == [UNTESTED, REPRODUCED]
+        assert f"busy: in a repeat two models took {wrong:.2f} times" in time.headline
+    assert cost.price(timings([*NINE[:8], 1.0]))[0].verdict == REPRODUCED
