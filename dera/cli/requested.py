@@ -49,7 +49,7 @@ def check_total(prompts: int, lams: int, samples: int) -> None:
     if total > MAX_REQUESTS:
         raise ValueError(
             f"{prompts} prompts at {lams} lam with {samples} samples are {total} completions, and "
-            f"at most {MAX_REQUESTS} are allowed: give a smaller --samples, or fewer lams or prompts"
+            f"at most {MAX_REQUESTS} are allowed: give a smaller --samples, or fewer lams"
         )
 
 

@@ -16,7 +16,6 @@ from dera.cli.models import device_of, identity
 #: what the results are. The batch size is one of these, because a batch has random draws of its
 #: own.
 _OTHERS = (
-    "command",
     "run",
     "output",
     "quiet",
@@ -99,7 +98,9 @@ def read_settings(file: Path) -> dict[str, Any] | None:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return settings if isinstance(settings, dict) and "versions" in settings else None
+    if not isinstance(settings, dict) or "versions" not in settings:
+        return None
+    return {"command": "sweep", **settings}  # once only sweeps had settings
 
 
 def changes_of(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
