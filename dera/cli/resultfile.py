@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from dera.curve.sampling import Batch
 
 
+#: Settings that decide how completions are judged, and not which completions are decoded.
+_JUDGEMENT = ("metric", "max_kl", "aligned_beta")
+
+
 class ResultFile:
     """A result on its way to a file. It is a `BatchRecord` of the completions behind the result.
 
@@ -43,8 +47,8 @@ class ResultFile:
             settings: everything that the result depends on, in values that JSON has.
 
         Raises:
-            ValueError: if batches are there that come from other settings, or if the result of
-                these settings was changed since it was written.
+            ValueError: if batches are there that were decoded with other settings, or if the
+                result of these settings was changed since it was written.
         """
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
@@ -54,7 +58,7 @@ class ResultFile:
         self._kept: list[dict[str, Any]] = []
         self._recalled = 0
         if self.partial.exists():
-            check_settings(settings, self._settings_file, self.partial)
+            check_settings(settings, self._settings_file, self.partial, _JUDGEMENT)
             self._read_batches()
         else:
             check_settings_file(self._settings_file)
@@ -64,8 +68,7 @@ class ResultFile:
         """Write the settings, before the first batch."""
         if self._kept:
             note(f"going on with {self.partial}: {len(self._kept)} batches are there")
-        else:
-            write_json(self._settings_file, self._settings)
+        write_json(self._settings_file, self._settings)
 
     def recall(self, sampled_lams: Sequence[float], start: int) -> Batch | None:
         """Return the next batch that was kept before; None after the last.

@@ -57,13 +57,16 @@ def settings_of(
     return json.loads(json.dumps(settings, default=str))
 
 
-def check_settings(settings: dict[str, Any], file: Path, begun: Path) -> None:
+def check_settings(
+    settings: dict[str, Any], file: Path, begun: Path, free: Sequence[str] = ()
+) -> None:
     """Refuse to go on with a file that was made with other settings.
 
     Args:
         settings: those of this command.
         file: the file with the settings that `begun` was made with.
         begun: the file to go on with.
+        free: settings that `begun` does not depend on.
 
     Raises:
         ValueError: naming each setting that has changed.
@@ -72,7 +75,7 @@ def check_settings(settings: dict[str, Any], file: Path, begun: Path) -> None:
     before = read_settings(file)
     if before is None:
         raise ValueError(f"{begun} exists, but its settings cannot be read from {file}: {remedy}")
-    changes = changes_of(before, settings)
+    changes = changes_of(before, settings, free)
     if changes:
         raise ValueError(
             f"{begun} was made with other settings: {'; '.join(changes)}. Use those again, {remedy}"
@@ -103,10 +106,12 @@ def read_settings(file: Path) -> dict[str, Any] | None:
     return {"command": "sweep", **settings}  # once only sweeps had settings
 
 
-def changes_of(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return a sentence for each setting that differs."""
+def changes_of(
+    before: dict[str, Any], after: dict[str, Any], free: Sequence[str] = ()
+) -> list[str]:
+    """Return a sentence for each setting that differs, the free ones left out."""
     return [
         f"{name} was {before.get(name)} and is now {after.get(name)}"
-        for name in sorted({*before, *after})
+        for name in sorted({*before, *after} - {*free})
         if before.get(name) != after.get(name)
     ]

@@ -124,11 +124,12 @@ def _decode_missing(
                 batch = requests[rows.done : rows.done + args.batch_size]
                 rows.append(_decode(model, tokenizer, batch, args, metric))
                 bar.update(len(batch))
-        except (KeyboardInterrupt, OSError, ValueError):
-            note(
-                f"{rows.done} of {rows.total} completions are in {rows.partial}: "
-                "the same command goes on from there"
-            )
+        except (KeyboardInterrupt, OSError):
+            if rows.done:
+                note(
+                    f"{rows.done} of {rows.total} completions are in {rows.partial}: "
+                    "the same command goes on from there"
+                )
             raise
     rows.finish()
 

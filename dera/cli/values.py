@@ -37,6 +37,8 @@ def number(
         try:
             value = kind(text)
         except ValueError:
+            if text.isdecimal():  # Python reads no more than a few thousand digits
+                raise argparse.ArgumentTypeError(f"{_cut(text)} is not {limits}") from None
             name = "an integer" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{_cut(text)!r} is not {name}") from None
         if kind is float and not math.isfinite(value):

@@ -132,6 +132,24 @@ def test_other_settings_are_refused_until_the_partial_file_is_deleted(
     assert dera(*words, "--seed", "4", "--output", output)[0] == 0
 
 
+def test_a_metric_that_failed_may_be_mended(llamas, judge, tmp_path, dera, batches):
+    """The completions do not depend on it, so none is decoded twice."""
+    output = tmp_path / "x.json"
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "def count(prompts, texts):\n    return [0, 0] if len(texts) == 2 else None\n"
+    )
+    words = ["tune", *llamas, *PROMPTS, *OPTIONS, *EXTRA["tune"], "--output", output, "--metric"]
+    status, _, err = dera(*words, f"{broken}:count")
+    assert status == 2
+    assert f"the metric {broken}:count failed" in err
+    assert f"what was decoded is in {output}.partial" in err
+    decoded = len(batches)
+    # Only the trial of the metric, and the prompts held out, are decoded after that.
+    assert dera(*words, f"{judge}:count", "--max-kl", 50)[0] == 0
+    assert sum(batches[decoded:]) == 2 + 2 * 4
+
+
 def test_commands_do_not_take_up_each_other_s_files(llamas, tmp_path, dera, batches):
     output = tmp_path / "x.json"
     words = [*llamas, *PROMPTS, *OPTIONS, "--lams", "0.5,2", "--output", output]
