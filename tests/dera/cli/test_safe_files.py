@@ -200,15 +200,30 @@ def test_of_two_sweeps_to_one_file_one_is_refused_and_the_other_is_complete(wait
     assert not list(output.parent.glob(".*"))
 
 
-def test_the_lock_of_a_killed_process_locks_nothing(waiting, dera):
-    first, words, output = waiting
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    lock = output.with_name(".two.jsonl.lock")
-    assert json.loads(lock.read_text())["pid"] == first.pid
-    status, _, err = dera(*words)
-    assert status == 0, err
-    assert [(r["prompt_id"], r["lam"], r["sample"]) for r in read_rows(output)] == PLAN
+def test_the_lock_of_a_killed_process_locks_nothing(llamas, tmp_path, dera):
+    """A holder that does not clean up leaves its file behind, and that file does no harm."""
+    output = tmp_path / "x.jsonl"
+    program = (
+        "import sys, pathlib\n"
+        "from dera.cli.lock import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program, str(output)]
+    words = ["generate", *llamas, "w3", "--lam", 1, *OPTIONS, "--output", output]
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        status, _, err = dera(*words)
+        assert status == 2
+        assert f"another process writes {output} already: process {holder.pid} on" in err
+        assert dera(*words[:-1], tmp_path / "other.jsonl")[0] == 0  # one of the two remedies
+        holder.send_signal(signal.SIGKILL)
+    lock = tmp_path / ".x.jsonl.lock"
+    assert json.loads(lock.read_text())["pid"] == holder.pid
+    assert dera(*words)[0] == 0
+    assert len(read_rows(output)) == 2
     assert not lock.exists()
 
 
