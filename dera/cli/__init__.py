@@ -5,6 +5,23 @@ module with its texts, `add_arguments` and `run`. What can be checked without a 
 before one is loaded.
 """
 
-from dera.cli.program import main
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status, as `dera.cli.program.main` does.
+
+    An interruption while the program itself is still being loaded is met here.
+    """
+    try:
+        from dera.cli import program
+
+        return program.main(argv)
+    except KeyboardInterrupt:
+        print("dera: interrupted", file=sys.stderr)
+        return 130

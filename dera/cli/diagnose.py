@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from dera.cli import options
 from dera.cli.models import check_models, load_pair
-from dera.cli.output import check_output, interval, note, table, write_json
+from dera.cli.output import interval, table
 from dera.cli.prompts import read_prompts
+from dera.cli.requested import check_total
+from dera.cli.resultfile import ResultFile
+from dera.cli.resumed import Outcome, run_or_resume
 
 if TYPE_CHECKING:
     from dera import Gap
@@ -20,7 +23,8 @@ DeRa mixes the two models token by token, which approximates the exact mixture
 over whole completions. This command measures how far apart the two are, without
 training anything. The gap is a KL in nats a completion, and 0 means exact. It
 is printed beside the KL to the reference. If the gap is far smaller than that
-KL, lam can be relied on. At lam 0 and 1 the gap is 0 by definition.
+KL, lam can be relied on. At lam 0 and 1 the gap is 0 by definition. With
+--output, a command that was interrupted goes on where it stopped.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -45,15 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure and show the gap at each lam."""
     # Check what can be checked without a model.
-    check_output(args.output)
     check_models(args)
     prompts = read_prompts(args)
     options.check_enough(args, prompts)
+    check_total(len(prompts), len(args.lams), args.samples)
+    run_or_resume(args, prompts, lambda record: _measured(args, prompts, record))
+
+
+def _measured(args: argparse.Namespace, prompts: list[str], record: ResultFile | None) -> Outcome:
+    """Measure the gap at each lam, and say what casts doubt on it."""
     import dera
     from dera.estimators import FEW_PROMPTS
 
-    # Measure.
     model, tokenizer = load_pair(args, prompts)
+    if record is not None:
+        record.begin()
     gaps = dera.diagnose(
         model,
         tokenizer,
@@ -64,20 +74,15 @@ def run(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         seed=args.seed,
         progress=not args.quiet,
+        record=record,
     )
-
-    # Show the result, and what casts doubt on it.
-    print(_table(gaps))
-    for gap in gaps:
-        if gap.warning:
-            note(f"warning: {gap.warning}")
+    notes = [f"warning: {gap.warning}" for gap in gaps if gap.warning]
     if len(prompts) < FEW_PROMPTS:
-        note(
+        notes.append(
             f"warning: there are only {len(prompts)} prompts, so every interval here is too "
             f"narrow: give at least {FEW_PROMPTS}"
         )
-    if args.output is not None:
-        write_json(args.output, [asdict(gap) for gap in gaps])
+    return Outcome([asdict(gap) for gap in gaps], _table(gaps), notes)
 
 
 def _table(gaps: list[Gap]) -> str:

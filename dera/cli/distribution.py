@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dera.cli.values import number
+from dera.cli.values import MAX_COUNT, number
 
 if TYPE_CHECKING:
     from dera import RealignedModel
@@ -21,7 +21,7 @@ def add_distribution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--temperature",
         metavar="T",
-        type=number(float, positive=True),
+        type=number(float, 1e-5, 1e5),
         help="Draw more cautiously than the model (T below 1) or less cautiously (T above 1; "
         "default 1).",
     )
@@ -34,13 +34,13 @@ def add_distribution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--top-k",
         metavar="K",
-        type=number(int, 1),
+        type=number(int, 1, MAX_COUNT),
         help="Draw only from the K most probable tokens (default: from all).",
     )
     group.add_argument(
         "--exact",
         metavar="PARTICLES",
-        type=number(int, 2),
+        type=number(int, 2, MAX_COUNT),
         help="Sample the exact mixture over whole completions, which decoding token by token only "
         "approximates. Each completion is picked from PARTICLES candidates, so with 16 it costs 16 "
         "times as much.",

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from dera.cli import distribution, options
 from dera.cli.models import check_models, load_pair, seed_batch
-from dera.cli.output import check_output, json_lines, write_atomically
+from dera.cli.output import json_lines, write_atomically
 from dera.cli.prompts import read_prompts
 from dera.cli.requested import Request, requests_of
-from dera.cli.values import beta_of, lams_of, number_list
+from dera.cli.values import beta_of, lam_list, lams_of, number_list
 
 if TYPE_CHECKING:
     from dera import RealignedModel
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lam",
         metavar="LAM",
         dest="lams",
-        type=number_list,
+        type=lam_list,
         help="Decode at this mixing weight, or at more than one, for example 0 0.5 1.",
     )
     strength.add_argument(
@@ -74,11 +74,10 @@ def run(args: argparse.Namespace) -> None:
     """Decode every prompt at every lam, and print the completions or write them to a file."""
     distribution.check_distribution(args)
     lams = lams_of(args.lams, args.betas, args.aligned_beta)
-    check_output(args.output)
     check_models(args)
     prompts = read_prompts(args)
-    model, tokenizer = load_pair(args, prompts)
     requests = requests_of(prompts, lams, args.samples)
+    model, tokenizer = load_pair(args, prompts)
 
     rows: list[dict[str, Any]] = []
     for batch_rows in _rows_by_batch(model, tokenizer, requests, args):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dera.chat import ChatTokenizer
 from dera.cli.prompts import check_tokens
+from dera.cli.window import check_window
 
 if TYPE_CHECKING:
     from dera import RealignedModel
@@ -75,6 +76,7 @@ def load_pair(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[Realign
     if args.chat:
         tokenizer = ChatTokenizer(tokenizer, args.reference, args.system)
     check_tokens(tokenizer, prompts)
+    check_window(args, tokenizer, prompts)
     placement = {} if args.device_map is None else {"device_map": args.device_map}
     model = RealignedModel.from_pretrained(
         args.reference,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dera.cli.values import number, number_list
+from dera.cli.values import MAX_BETA, MAX_COUNT, MAX_SEED, lam_list, number
 
 STRENGTH = """\
 The mixing weight lam says how far to go from the reference to the aligned
@@ -34,7 +34,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--aligned-beta",
         metavar="BETA0",
-        type=number(float, positive=True),
+        type=number(float, maximum=MAX_BETA, positive=True),
         help="The KL strength at which the aligned model was trained.",
     )
     models.add_argument(
@@ -102,28 +102,28 @@ def add_decoding(parser: argparse.ArgumentParser, samples: int) -> None:
     decoding.add_argument(
         "--max-new-tokens",
         metavar="N",
-        type=number(int, 1),
+        type=number(int, 1, MAX_COUNT),
         default=64,
         help="Cut completions after this many tokens (default 64).",
     )
     decoding.add_argument(
         "--samples",
         metavar="N",
-        type=number(int, 1),
+        type=number(int, 1, MAX_COUNT),
         default=samples,
         help=f"Draw this many completions of each prompt at each lam (default {samples}).",
     )
     decoding.add_argument(
         "--batch-size",
         metavar="N",
-        type=number(int, 1),
+        type=number(int, 1, MAX_COUNT),
         default=64,
         help="Decode this many completions at a time (default 64).",
     )
     decoding.add_argument(
         "--seed",
         metavar="N",
-        type=number(int, 0),
+        type=number(int, 0, MAX_SEED),
         default=0,
         help="The seed of all random draws (default 0).",
     )
@@ -138,7 +138,7 @@ def add_lams(
     parser.add_argument(
         "--lams",
         metavar="LIST",
-        type=number_list,
+        type=lam_list,
         default=default,
         help=f"{text} Write 0,0.5,1 or start:stop:step, as in 0:2:0.25.",
     )

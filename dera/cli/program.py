@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 import warnings
@@ -12,6 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from dera.cli import diagnose, generate, sweep, tune
+from dera.cli.files import claimed_output
+from dera.cli.output import note
+from dera.cli.streams import forget_unwritten, sturdy_streams
 from dera.cli.values import join_numbers
 
 COMMANDS: dict[str, Any] = {
@@ -32,24 +34,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all went well, 1 when the reader of the output has gone, 2 when the request cannot be
         carried out, 130 when the command was interrupted.
     """
-    args = parse(sys.argv[1:] if argv is None else argv)
+    is_closed = sys.stdout is None
+    with sturdy_streams():
+        args = parse(sys.argv[1:] if argv is None else argv)
+        if is_closed and args.output is None:
+            note("error: standard output is closed: give --output FILE, or do not close it")
+            return 2
+        status = _status_of(args)
+        forget_unwritten()
+    return status
+
+
+def _status_of(args: argparse.Namespace) -> int:
+    """Run a command whose arguments were understood, and return its exit status."""
     try:
-        with _plain_warnings():
+        with _plain_warnings(), claimed_output(args):
             args.run(args)
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print("dera: interrupted", file=sys.stderr)
+        note("interrupted")
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does. Python must not complain of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone, as `head` does.
         return 1
     except Exception as error:
         if not _is_a_users_mistake(error):
             raise
         if args.debug:
             traceback.print_exc()
-        print(f"dera: error: {error}", file=sys.stderr)
+        note(f"error: {_message_of(error)}")
         return 2
     return 0
 
@@ -96,9 +109,25 @@ def _is_a_users_mistake(error: Exception) -> bool:
 
     Any other error is our mistake and keeps its traceback.
     """
-    # torch's error for too little memory is recognised by name, without importing torch.
-    out_of_memory = type(error).__name__ == "OutOfMemoryError"
-    return out_of_memory or isinstance(error, (ValueError, OSError, ImportError))
+    return _is_out_of_memory(error) or isinstance(error, (ValueError, OSError, ImportError))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether the memory of the machine or of an accelerator did not suffice."""
+    # torch's errors are recognised by name and by text, without importing torch.
+    by_name = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_name or "can't allocate memory" in str(error)
+
+
+def _message_of(error: Exception) -> str:
+    """Return what to tell the user of an error."""
+    if not _is_out_of_memory(error):
+        return str(error)
+    cause = next(iter(str(error).splitlines()), "")
+    return (
+        "the memory does not suffice: give a smaller --batch-size or --max-new-tokens. "
+        f"The cause was: {cause or type(error).__name__}"
+    )
 
 
 @contextmanager

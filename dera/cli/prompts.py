@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+#: How much of a prompt or another value a message shows.
+_SHOWN = 80
 
 
 def read_prompts(args: argparse.Namespace) -> list[str]:
     """Return the prompts of a command, from its arguments, a file or standard input.
 
     Raises:
-        ValueError: if there are no prompts, if one is blank, if they come from two places, or if a
-            file cannot be understood.
+        ValueError: if there are no prompts, if one is blank or has half a character, if they come
+            from two places, or if a file cannot be understood.
         FileNotFoundError: if the file does not exist.
     """
     if args.system is not None and not args.chat:
         raise ValueError(f"--system {args.system!r} begins a chat: give --chat too")
+    if args.system is not None:
+        args.system = _readable(args.system, "the text of --system")
     prompts = list(args.prompts)
     if prompts and args.prompts_file is not None:
         raise ValueError(
@@ -28,15 +35,15 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
         )
     if prompts:
         _check_not_blank(prompts)
-        return prompts
+        return _all_readable(prompts)
     if args.prompts_file is not None:
-        return _from_file(args.prompts_file, args.prompt_field)
-    if sys.stdin.isatty():
+        return _all_readable(_from_file(args.prompts_file, args.prompt_field))
+    if sys.stdin is None or sys.stdin.isatty():
         raise ValueError(
             "there are no prompts: give them as arguments, with --prompts FILE, "
             "or on standard input"
         )
-    return _at_least_one(_lines(sys.stdin), "standard input")
+    return _all_readable(_at_least_one(_lines(_standard_input()), "standard input"))
 
 
 def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
@@ -49,15 +56,68 @@ def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
         if not ids:
             prompt = prompts[number - 1]
             raise ValueError(
-                f"prompt {number} of {len(prompts)} has no tokens: {prompt!r}. Leave it out"
+                f"prompt {number} of {len(prompts)} has no tokens: {shown(prompt)}. Leave it out"
             )
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: in quotes, and cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def _all_readable(prompts: Sequence[str]) -> list[str]:
+    """Return prompts that every tokenizer and every file can take."""
+    return [
+        _readable(prompt, f"prompt {number} of {len(prompts)}")
+        for number, prompt in enumerate(prompts, start=1)
+    ]
+
+
+def _readable(text: str, name: str) -> str:
+    """Return a text of whole characters; messages call it `name`.
+
+    Where the locale is not UTF-8, Python hands over an argument's bytes as lone surrogates. They
+    are read as UTF-8 if they are UTF-8.
+
+    Raises:
+        ValueError: if the text has half a character, or a NUL character.
+    """
+    if "\0" in text:
+        raise ValueError(
+            f"{name} has a NUL character: {shown(text)}. Take it out, or save the file as UTF-8 if "
+            "it is UTF-16"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        try:
+            return os.fsencode(text).decode()
+        except UnicodeError:
+            half = text[error.start]
+            raise ValueError(
+                f"{name} has half a character, {half!r}, at position {error.start}: "
+                f"{shown(text)}. Write the whole character in UTF-8, or take it out"
+            ) from None
+    return text
+
+
+def _standard_input() -> Iterable[str]:
+    """Return the lines of standard input, which is read as UTF-8 whatever the locale is."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    if buffer is None:  # a program has put a stream of text in its place
+        return sys.stdin
+    try:
+        return io.StringIO(buffer.read().decode("utf-8-sig"), newline=None)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not UTF-8 text, make it UTF-8: {error}") from None
 
 
 def _check_not_blank(prompts: list[str]) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if not prompt.strip():
             raise ValueError(
-                f"prompt {number} of {len(prompts)} is blank: {prompt!r}. Leave it out"
+                f"prompt {number} of {len(prompts)} is blank: {shown(prompt)}. Leave it out"
             )
 
 
@@ -67,6 +127,8 @@ def _from_file(path: Path, field: str) -> list[str]:
             f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl "
             "(a JSON object a line)"
         )
+    if path.is_dir():
+        raise ValueError(f"--prompts {path} is a folder: name a file in it")
     if not path.is_file():
         raise FileNotFoundError(f"--prompts {path}: no such file")
     try:
@@ -97,10 +159,10 @@ def _field_of(line: str, place: str, field: str) -> str:
     """Return one field of the JSON object in `line`; messages call the line `place`."""
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{place} is not JSON: {error}. Write a JSON object on each line"
-        ) from error
+        ) from None
     if not isinstance(value, dict):
         raise ValueError(
             f"{place} has no field {field!r} (it is not an object): write a JSON object on each "
@@ -108,12 +170,14 @@ def _field_of(line: str, place: str, field: str) -> str:
         )
     if field not in value:
         raise ValueError(
-            f"{place} has no field {field!r} (its fields are {sorted(value)}): "
+            f"{place} has no field {field!r} (its fields are {shown(sorted(value))}): "
             "name another with --prompt-field"
         )
     prompt = value[field]
     if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError(f"{place}: {field!r} must be a text that is not blank, got {prompt!r}")
+        raise ValueError(
+            f"{place}: {field!r} must be a text that is not blank, got {shown(prompt)}"
+        )
     return prompt
 
 

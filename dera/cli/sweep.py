@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from dera.cli import options
-from dera.cli.metrics import Metric, load_metric, metric_identity
-from dera.cli.models import check_models, device_of, identity, load_pair, seed_batch
-from dera.cli.output import check_output, note
+from dera.cli.metrics import Metric, load_metric
+from dera.cli.models import check_models, load_pair, seed_batch
+from dera.cli.output import note
 from dera.cli.prompts import read_prompts
 from dera.cli.requested import Request, requests_of
 from dera.cli.rowfile import RowFile
+from dera.cli.settings import settings_of
 from dera.cli.values import beta_of, lams_of, number_list
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ under both models. It writes one JSON line for each completion. It prints a tabl
 of length, KL to the reference and gap to the exact mixture (which is a KL too),
 with 95% intervals over prompts. If a sweep is interrupted, the same command
 goes on where it stopped and gives the same file. A finished sweep is only
-shown again.
+shown again. While a sweep runs, no other can write to its file.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -58,18 +57,13 @@ A log-probability of minus infinity is written as null. The settings are kept
 in FILE.jsonl.meta.json.
 """
 
-#: Arguments that decide what the rows are. The batch size is one of them, because a batch is drawn
-#: from one seed.
-_ROW_ARGUMENTS = (
-    "aligned_beta",
-    "adapter_merge",
-    "dtype",
-    "chat",
-    "system",
-    "samples",
-    "max_new_tokens",
-    "batch_size",
-    "seed",
+#: What each row has a number or a null for.
+_NUMBERS = (
+    "tokens",
+    "logp_reference",
+    "logp_aligned",
+    "logp_sampler",
+    "log_weight",
 )
 
 
@@ -93,12 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Decode the completions that are missing in the file, then print the table."""
     lams = lams_of(args.lams, args.betas, args.aligned_beta)
-    check_output(args.output)
     metric = load_metric(args.metric) if args.metric else None
     check_models(args)
     prompts = read_prompts(args)
     requests = requests_of(prompts, lams, args.samples)
-    rows = RowFile(args.output, _settings(args, lams, prompts), len(requests), args.batch_size)
+    settings = settings_of(args, prompts, lams)
+    columns = (*_NUMBERS, "metric") if metric else _NUMBERS
+    rows = RowFile(args.output, settings, requests, args.batch_size, columns)
     if rows.complete:
         note(f"{args.output} is complete already: nothing was decoded")
     else:
@@ -106,32 +101,6 @@ def run(args: argparse.Namespace) -> None:
     from dera.cli.sweep_table import sweep_table
 
     print(sweep_table(rows.read()))
-
-
-def _settings(
-    args: argparse.Namespace, lams: tuple[float, ...], prompts: list[str]
-) -> dict[str, Any]:
-    """Return everything that the rows depend on."""
-    import torch
-    import transformers
-
-    import dera
-
-    checksum = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
-    return {
-        "reference": identity(args.reference),
-        "aligned": identity(args.aligned),
-        "lams": lams,
-        "prompts": f"{len(prompts)} prompts {checksum}",
-        "metric": metric_identity(args.metric) if args.metric else None,
-        "device": device_of(args),
-        "versions": {
-            "dera": dera.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        **{name: getattr(args, name) for name in _ROW_ARGUMENTS},
-    }
 
 
 def _decode_missing(
@@ -145,6 +114,7 @@ def _decode_missing(
     if rows.done:
         note(f"going on with {rows.partial}: {rows.done} of {rows.total} completions are there")
     model, tokenizer = load_pair(args, prompts)
+    rows.begin()
     with tqdm(
         total=rows.total, initial=rows.done, desc="decoding", unit="text", disable=args.quiet
     ) as bar:
@@ -154,11 +124,12 @@ def _decode_missing(
                 batch = requests[rows.done : rows.done + args.batch_size]
                 rows.append(_decode(model, tokenizer, batch, args, metric))
                 bar.update(len(batch))
-        except KeyboardInterrupt:
-            note(
-                f"{rows.done} of {rows.total} completions are in {rows.partial}: "
-                "the same command goes on from there"
-            )
+        except (KeyboardInterrupt, OSError):
+            if rows.done:
+                note(
+                    f"{rows.done} of {rows.total} completions are in {rows.partial}: "
+                    "the same command goes on from there"
+                )
             raise
     rows.finish()
 

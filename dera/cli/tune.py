@@ -6,11 +6,13 @@ import argparse
 from typing import Any
 
 from dera.cli import options
-from dera.cli.metrics import load_metric
+from dera.cli.metrics import Metric, load_metric
 from dera.cli.models import check_models, load_pair
-from dera.cli.output import check_output, note, write_json
 from dera.cli.prompts import read_prompts
-from dera.cli.values import number, number_list
+from dera.cli.requested import check_total
+from dera.cli.resultfile import ResultFile
+from dera.cli.resumed import Outcome, run_or_resume
+from dera.cli.values import MAX_COUNT, lam_list, number
 
 SUMMARY = "find the strength that is best for a metric of yours"
 DESCRIPTION = f"""\
@@ -19,7 +21,8 @@ limit on the KL to the reference (--max-kl). Completions are sampled at a few
 lams, the sampled lams, and reweighted to all others. Where they do not suffice,
 further lams are sampled. The command prints the metric at every lam with its 95%
 band over prompts and the effective share of the samples (ESS). It also prints
-the choice, how sure it is, and the strength worth retraining at.
+the choice, how sure it is, and the strength worth retraining at. With
+--output, a command that was interrupted goes on where it stopped.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -59,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampled-lams",
         metavar="LIST",
-        type=number_list,
+        type=lam_list,
         help="Sample at these mixing weights first (default 0,0.3,0.8,2).",
     )
     parser.add_argument(
         "--max-sampled-lams",
         metavar="N",
-        type=number(int, 1),
+        type=number(int, 1, MAX_COUNT),
         default=8,
         help="Sample at no more than N mixing weights in all (default 8).",
     )
@@ -76,19 +79,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Tune, and print or write the result."""
     # Check what can be checked without a model.
-    check_output(args.output)
     metric = load_metric(args.metric)
     check_models(args)
     prompts = read_prompts(args)
     options.check_enough(args, prompts)
-    import dera
-    from dera.cli.tuning_report import as_json, choice_text, tuning_table
+    check_total(len(prompts), args.max_sampled_lams, args.samples)
     from dera.curve.tuning import split
 
     split(prompts, args.held_out)  # refuses a bad share before a model is loaded
+    run_or_resume(args, prompts, lambda record: _tuned(args, prompts, metric, record))
 
-    # Tune.
+
+def _tuned(
+    args: argparse.Namespace, prompts: list[str], metric: Metric, record: ResultFile | None
+) -> Outcome:
+    """Choose lam, and say what casts doubt on the choice."""
+    import dera
+    from dera.cli.tuning_report import as_json, choice_text, tuning_table
+
     model, tokenizer = load_pair(args, prompts)
+    if record is not None:
+        record.begin()
     tuning = dera.tune(
         model,
         tokenizer,
@@ -102,16 +113,12 @@ def run(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         seed=args.seed,
         progress=not args.quiet,
+        record=record,
         **_given(args, "lams", "sampled_lams"),
     )
-
-    # Show the result, and what casts doubt on it.
-    print(tuning_table(tuning))
-    print(choice_text(tuning, args.aligned_beta is not None))
-    for warning in tuning.warnings:
-        note(f"warning: {warning}")
-    if args.output is not None:
-        write_json(args.output, as_json(tuning, args.max_kl))
+    text = f"{tuning_table(tuning)}\n{choice_text(tuning, args.aligned_beta is not None)}"
+    notes = [f"warning: {warning}" for warning in tuning.warnings]
+    return Outcome(as_json(tuning, args.max_kl), text, notes)
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -11,26 +11,40 @@ from typing import Any
 
 #: A range of more values than this is taken for a mistake.
 MAX_VALUES = 1000
+#: The largest lam, in size. Beyond it the rounding errors of float32 logits decide.
+MAX_LAM = 1000
+#: The largest count of anything. More is taken for a mistake.
+MAX_COUNT = 1_000_000
+#: Seeds have 32 bits.
+MAX_SEED = 2**32 - 1
+#: The largest KL strength.
+MAX_BETA = 1e9
+#: How much of a word a message shows.
+_SHOWN = 60
+#: Smaller numbers are read as zero.
+_SMALLEST = Decimal("1e-300")
 
 
 def number(
     kind: type, minimum: float = -math.inf, maximum: float = math.inf, *, positive: bool = False
 ) -> Callable[[str], Any]:
     """Return a type for argparse: a finite `int` or `float` within limits."""
-    limits = "positive" if positive else f"at least {minimum:g}"
+    limits = "positive" if positive else f"at least {minimum:.10g}"
     if maximum < math.inf:
-        limits += f" and at most {maximum:g}"
+        limits += f" and at most {maximum:.10g}"
 
     def convert(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
+            if text.isdecimal():  # Python reads no more than a few thousand digits
+                raise argparse.ArgumentTypeError(f"{_cut(text)} is not {limits}") from None
             name = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {name}") from None
-        if not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not finite: give a finite number")
+            raise argparse.ArgumentTypeError(f"{_cut(text)!r} is not {name}") from None
+        if kind is float and not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{_cut(text)!r} is not finite: give a finite number")
         if not minimum <= value <= maximum or (positive and value <= 0):
-            raise argparse.ArgumentTypeError(f"{text} is not {limits}")
+            raise argparse.ArgumentTypeError(f"{_cut(text)} is not {limits}")
         return value
 
     return convert
@@ -49,6 +63,17 @@ def number_list(text: str) -> tuple[float, ...]:
     values = [value for item in items for value in _range(item)]
     # Adding 0.0 turns a negative zero into zero.
     return tuple(dict.fromkeys(float(value) + 0.0 for value in values))
+
+
+def lam_list(text: str) -> tuple[float, ...]:
+    """Read a list of mixing weights, as `number_list` does."""
+    lams = number_list(text)
+    for lam in lams:
+        if abs(lam) > MAX_LAM:
+            raise argparse.ArgumentTypeError(
+                f"lam {lam:g} is too large: give one between -{MAX_LAM} and {MAX_LAM}"
+            )
+    return lams
 
 
 def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -88,14 +113,22 @@ def lams_of(
             "a beta needs the strength the aligned model was trained at: "
             "give --aligned-beta too, or give lam instead of beta"
         )
-    return tuple(dict.fromkeys(_rounded(lam_from_beta(beta, aligned_beta)) for beta in betas))
+    asked = {_rounded(lam_from_beta(beta, aligned_beta)): beta for beta in betas}
+    for lam, beta in asked.items():
+        if lam > MAX_LAM:
+            raise ValueError(
+                f"beta {beta:g} with --aligned-beta {aligned_beta:g} is lam {lam:g}, and at most "
+                f"{MAX_LAM} is allowed: give a beta of at least {aligned_beta / MAX_LAM:g}"
+            )
+    return tuple(asked)
 
 
 def beta_of(lam: float, aligned_beta: float | None) -> float | None:
     """Return the strength that lam stands for, or None if it is not known or not finite."""
     if aligned_beta is None or lam <= 0:
         return None
-    return _rounded(aligned_beta / lam)
+    beta = _rounded(aligned_beta / lam)
+    return beta if math.isfinite(beta) else None
 
 
 def _range(text: str) -> list[Decimal]:
@@ -113,13 +146,13 @@ def _range(text: str) -> list[Decimal]:
             f"{text!r}: a step of {step} does not lead from {start} to {stop}: "
             "give a step that does"
         )
-    steps = int((stop - start) / step)
+    steps = (stop - start) / step
     if steps >= MAX_VALUES:
+        count = f"{int(steps) + 1}" if steps < 10**15 else f"{steps:.3g}"
         raise argparse.ArgumentTypeError(
-            f"{text!r} is {steps + 1} values, and at most {MAX_VALUES} are allowed: "
-            "give a larger step"
+            f"{text!r} is {count} values, and at most {MAX_VALUES} are allowed: give a larger step"
         )
-    return [start + i * step for i in range(steps + 1)]
+    return [start + i * step for i in range(int(steps) + 1)]
 
 
 def _decimal(text: str, whole: str) -> Decimal:
@@ -132,8 +165,16 @@ def _decimal(text: str, whole: str) -> Decimal:
             f"{text!r}{place} is not a number: write 0.5, or 0:2:0.25 for a range"
         ) from None
     if not value.is_finite() or not math.isfinite(float(value)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not finite: give a finite number")
-    return value
+        raise argparse.ArgumentTypeError(f"{_cut(text)!r} is not finite: give a finite number")
+    if abs(value) > MAX_BETA:
+        raise argparse.ArgumentTypeError(f"{_cut(text)!r} is too large: give a smaller number")
+    # A number this small is a zero to a float, and would overflow the arithmetic of ranges.
+    return value if abs(value) > _SMALLEST else Decimal(0)
+
+
+def _cut(text: str) -> str:
+    """Return a word as messages show it, cut where it is long."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _rounded(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,36 @@ from dera.model.realigned import RealignedModel, check_pair
 DEFAULT_SAMPLED_LAMS = (0.0, 0.3, 0.8, 2.0)
 
 
+class Batch(NamedTuple):
+    """What was decoded in one batch, and the state of the random numbers after it.
+
+    Attributes:
+        token_ids: the completions' tokens without the end-of-sequence token.
+        lengths: tokens of each completion, counting the end-of-sequence token.
+        scores: the sums of `_ScoreSums` for these rows, float64 of shape (2 + lams, rows).
+        generator: the generator's state.
+    """
+
+    token_ids: list[list[int]]
+    lengths: list[int]
+    scores: Tensor
+    generator: Tensor
+
+
+class BatchRecord(Protocol):
+    """Keeps batches, so that an interrupted sampling goes on where it stopped.
+
+    Batches are recalled and kept in the same order. `sampled_lams` and `start`, the number of the
+    batch's first row, tell them apart.
+    """
+
+    def recall(self, sampled_lams: Sequence[float], start: int) -> Batch | None:
+        """Return a batch that was kept before; None if there is none."""
+
+    def keep(self, sampled_lams: Sequence[float], start: int, batch: Batch) -> None:
+        """Keep a batch that has just been decoded."""
+
+
 @torch.no_grad()
 def sample_at_lams(
     model: RealignedModel,
@@ -37,6 +67,7 @@ def sample_at_lams(
     batch_size: int = 64,
     seed: int = 0,
     progress: bool = False,
+    record: BatchRecord | None = None,
 ) -> LamSamples:
     """Sample completions at each of the sampled lams.
 
@@ -54,6 +85,7 @@ def sample_at_lams(
         batch_size: how many completions are decoded at a time.
         seed: the same seed, machine and batch size give the same completions.
         progress: show a progress bar.
+        record: keeps each batch that is decoded, and gives back those that were decoded before.
 
     Raises:
         ValueError: if a lam is not finite, there is no prompt, `samples` is below one, or the model
@@ -82,17 +114,30 @@ def sample_at_lams(
     with tqdm(total=len(row_prompts), disable=not progress, desc=bar_label, unit="text") as bar:
         for start in range(0, len(row_prompts), batch_size):
             batch = slice(start, start + batch_size)
-            drawn = sample_completions(
-                model,
-                tokenizer,
-                row_prompts[batch],
-                max_new_tokens,
-                row_lams[batch].to(model.device),
-                on_step=scores.recorder(batch),
-                generator=generator,
-            )
-            token_ids += drawn.token_ids()
-            lengths += drawn.lengths()
+            known = None if record is None else record.recall(sampled, start)
+            if known is not None:
+                scores.sums[:, batch] = known.scores
+                generator.set_state(known.generator)
+            else:
+                drawn = sample_completions(
+                    model,
+                    tokenizer,
+                    row_prompts[batch],
+                    max_new_tokens,
+                    row_lams[batch].to(model.device),
+                    on_step=scores.recorder(batch),
+                    generator=generator,
+                )
+                known = Batch(
+                    token_ids=drawn.token_ids(),
+                    lengths=drawn.lengths(),
+                    scores=scores.sums[:, batch],
+                    generator=generator.get_state(),
+                )
+                if record is not None:
+                    record.keep(sampled, start, known)
+            token_ids += known.token_ids
+            lengths += known.lengths
             bar.update(len(lengths) - start)
 
     # Bring the scores into the shape of the completions.
@@ -123,6 +168,7 @@ def sample_covering(
     batch_size: int = 64,
     seed: int = 0,
     progress: bool = False,
+    record: BatchRecord | None = None,
 ) -> LamSamples:
     """Sample at a few lams, then at further ones until the completions cover all of `lams`.
 
@@ -137,7 +183,9 @@ def sample_covering(
         min_ess: what makes a lam supported, as in `reweight`.
     """
     check_counts(len(prompts), samples)
-    options: dict[str, Any] = dict(samples=samples, batch_size=batch_size, progress=progress)
+    options: dict[str, Any] = dict(
+        samples=samples, batch_size=batch_size, progress=progress, record=record
+    )
     drawn = sample_at_lams(
         model, tokenizer, prompts, sampled_lams, max_new_tokens, lams, seed=seed, **options
     )

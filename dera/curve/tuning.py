@@ -97,7 +97,9 @@ def tune(
 
     # Confirm the choice on the prompts held out, with completions decoded at the chosen lam.
     decoding = {
-        name: options[name] for name in ("samples", "batch_size", "progress") if name in options
+        name: options[name]
+        for name in ("samples", "batch_size", "progress", "record")
+        if name in options
     }
     fresh = sample_at_lams(
         model, tokenizer, confirming, [tuning.lam], max_new_tokens, seed=seed, **decoding

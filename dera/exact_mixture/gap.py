@@ -17,7 +17,7 @@ from typing import Any
 
 from dera import estimators
 from dera.curve.sampled_lams import LamSamples
-from dera.curve.sampling import sample_at_lams
+from dera.curve.sampling import BatchRecord, sample_at_lams
 from dera.estimators import Array, Estimate
 from dera.model.realigned import RealignedModel
 
@@ -65,6 +65,7 @@ def diagnose(
     batch_size: int = 64,
     seed: int = 0,
     progress: bool = False,
+    record: BatchRecord | None = None,
 ) -> list[Gap]:
     """Decode at each lam and measure the gap there.
 
@@ -88,6 +89,7 @@ def diagnose(
         batch_size=batch_size,
         seed=seed,
         progress=progress,
+        record=record,
     )
     return gaps_of(drawn, seed=seed)
 
