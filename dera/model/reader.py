@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -43,7 +44,12 @@ class PartsReader:
         return needed if cache is None else cache.run_only(needed)
 
     def read(
-        self, run: Sequence[bool], inputs: PartInputs, cache: RealignedCache | None, training: bool
+        self,
+        run: Sequence[bool],
+        inputs: PartInputs,
+        cache: RealignedCache | None,
+        training: bool,
+        outputs: dict[int, Any] | None = None,
     ) -> dict[int, Tensor]:
         """Run parts and return the logits of each, by its index.
 
@@ -52,10 +58,20 @@ class PartsReader:
             inputs: what the parts are called with.
             cache: the cache of this call.
             training: whether the model is in training mode, in which one pass is not used.
+            outputs: if it is given, the whole output of each part is put there, by its index. One
+                pass has only logits, and is then not used.
+
+        Raises:
+            ValueError: if `outputs` is given, and one pass has filled the cache.
         """
         # Run the parts in one pass where that is possible.
         indices = [index for index, runs in enumerate(run) if runs]
-        one_pass = self._one_pass_for(indices, cache, training)
+        one_pass = self._one_pass_for(indices, cache, training or outputs is not None)
+        if one_pass is not None and outputs is not None:
+            raise ValueError(
+                "hidden states and attentions must be asked for from the first call with a cache: "
+                "begin past_key_values with the same arguments"
+            )
         caches = [None] * len(run) if cache is None else cache.parts
         if one_pass is not None:
             shared = self.parts[0].known_of(inputs.shared)
@@ -68,6 +84,8 @@ class PartsReader:
             part = self.parts[index]
             output = part(**inputs.of_part(index), past_key_values=caches[index])
             logits[index] = output.logits
+            if outputs is not None:
+                outputs[index] = output
         return logits
 
     def _one_pass_for(
