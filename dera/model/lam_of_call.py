@@ -18,13 +18,13 @@ from torch import Tensor
 from dera.weights import Lam
 
 #: The lam of each model whose `generate` is running in this context, by the model's id.
-_LAMS: ContextVar[Mapping[int, Lam]] = ContextVar("lams", default={})
+_LAMS: ContextVar[Mapping[int, Lam] | None] = ContextVar("lams", default=None)
 
 
 @contextmanager
 def lam_of_call(model: Any, lam: Lam) -> Iterator[None]:
     """Return a context in which calls of the model that name no lam get this one."""
-    token = _LAMS.set({**_LAMS.get(), id(model): _of_any_rows(lam)})
+    token = _LAMS.set({**_lams(), id(model): _of_any_rows(lam)})
     try:
         yield
     finally:
@@ -36,13 +36,13 @@ def replace_lam_of_call(model: Any, lam: Lam) -> None:
 
     It lasts until the context of `lam_of_call` ends.
     """
-    if id(model) in _LAMS.get():
-        _LAMS.set({**_LAMS.get(), id(model): _of_any_rows(lam)})
+    if id(model) in _lams():
+        _LAMS.set({**_lams(), id(model): _of_any_rows(lam)})
 
 
 def current_lam(model: Any) -> Lam | None:
     """Return the lam of the `generate` that is running; None if none is."""
-    return _LAMS.get().get(id(model))
+    return _lams().get(id(model))
 
 
 def check_no_schedule_of_call(lam: Lam | None) -> None:
@@ -56,6 +56,10 @@ def check_no_schedule_of_call(lam: Lam | None) -> None:
             "lam is a schedule in this generate, and the model was called inside it without lam: "
             "pass lam= and completion_start= to that call"
         )
+
+
+def _lams() -> Mapping[int, Lam]:
+    return _LAMS.get() or {}
 
 
 def _of_any_rows(lam: Lam) -> Lam:

@@ -66,4 +66,4 @@ def loss_of(
         targets = labels.to(logits.device).flatten()
         total = nn.functional.cross_entropy(logits.flatten(0, 1), targets, reduction="sum")
         return total / ((targets != -100).sum() if items is None else items)
-    return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1], num_items_in_batch=items)
+    return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1], num_items_in_batch=items)  # type: ignore[arg-type]

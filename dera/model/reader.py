@@ -75,8 +75,8 @@ class PartsReader:
         caches = [None] * len(run) if cache is None else cache.parts
         if one_pass is not None:
             shared = self.parts[0].known_of(inputs.shared)
-            outputs = one_pass(indices, **shared, past_key_values=caches[indices[0]])
-            return dict(zip(indices, outputs, strict=True))
+            of_parts = one_pass(indices, **shared, past_key_values=caches[indices[0]])
+            return dict(zip(indices, of_parts, strict=True))
 
         # Otherwise call them one after another.
         logits = {}

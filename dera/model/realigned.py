@@ -393,7 +393,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         """
         for name in ("tokenizer", "assistant_tokenizer"):
             kwargs.pop(name, None)
-        return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
+        return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc, arg-type]
 
     def generate_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse continuous batching, which would run one model without lam.
