@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class ChatTokenizer:
         own = self._template_arguments.get("chat_template")
         template = arguments.get("chat_template") or own or self._tokenizer.chat_template
         for name in arguments:
-            if name not in _OF_ALL_TEMPLATES and name not in str(template):
+            if name not in _OF_ALL_TEMPLATES and not re.search(rf"\b{name}\b", str(template)):
                 raise ValueError(
                     f"neither the tokenizer nor its chat template knows {name}=: correct its "
                     "spelling, or leave it out"

@@ -35,7 +35,16 @@ _NO_SHAPE = {
 #: What changes nothing, for settings that are numbers.
 _NEUTRAL = {"top_k": 0, "min_length": 0, "no_repeat_ngram_size": 0}
 #: Settings that matter only where tokens are drawn.
-_OF_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "top_h")
+_OF_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "top_h",
+    "epsilon_cutoff",
+    "eta_cutoff",
+)
 
 
 def add_distribution(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +140,15 @@ def generation_config(
 
     # Each request of the command is one row, of tokens alone.
     config = GenerationConfig() if args.own_distribution else copy.deepcopy(model.generation_config)
+    if args.greedy:
+        drawing: dict[str, Any] = dict.fromkeys(_OF_SAMPLING)
+    else:
+        drawing = dict(
+            temperature=args.temperature or config.temperature or 1.0,
+            top_p=args.top_p or config.top_p or 1.0,
+            # 0 is all tokens; transformers' own default would be 50
+            top_k=args.top_k or config.top_k or 0,
+        )
     config.update(
         max_new_tokens=args.max_new_tokens,
         max_length=None,
@@ -140,14 +158,7 @@ def generation_config(
         num_return_sequences=1,
         return_dict_in_generate=False,
         do_sample=not args.greedy,
-    )
-    if args.greedy:
-        config.update(**dict.fromkeys(_OF_SAMPLING))
-        return config
-    config.update(
-        temperature=args.temperature or config.temperature or 1.0,
-        top_p=args.top_p or config.top_p or 1.0,
-        top_k=args.top_k or config.top_k or 0,  # 0 is all; transformers' own default would be 50
+        **drawing,
     )
     return config
 

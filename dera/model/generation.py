@@ -88,12 +88,11 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def check_settings(config: Any, arguments: Mapping[str, Any]) -> None:
+def check_settings(config: Any) -> None:
     """Refuse generation settings that a mixture cannot honour.
 
     Args:
         config: the settings of a call, with those of the checkpoint and of the arguments.
-        arguments: the arguments of the call.
 
     Raises:
         ValueError: naming the setting.
@@ -108,9 +107,19 @@ def check_settings(config: Any, arguments: Mapping[str, Any]) -> None:
         raise ValueError(
             f"cache_implementation={kind!r} cannot be given, because {_REFUSED_CACHES[kind]}"
         )
-    drafts = config.prompt_lookup_num_tokens or arguments.get("assistant_model") is not None
+
+
+def check_drafting(config: Any) -> None:
+    """Refuse outputs of each part where tokens are drafted, because transformers cuts them apart.
+
+    Args:
+        config: the settings of a call in which an assistant or prompt lookup drafts tokens.
+
+    Raises:
+        ValueError: naming the setting that asks for them.
+    """
     for name in ASKED:
-        if drafts and config.return_dict_in_generate and getattr(config, name):
+        if config.return_dict_in_generate and getattr(config, name):
             raise ValueError(
                 f"{name}= cannot be given where an assistant or prompt lookup drafts tokens: "
                 "leave one of the two out"

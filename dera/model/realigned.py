@@ -20,6 +20,7 @@ from dera.model.encoder import JoinedEncoder
 from dera.model.generation import (
     batch_size_of,
     check_arguments,
+    check_drafting,
     check_settings,
     completion_start_of,
 )
@@ -314,7 +315,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 3, inputs: arrange the arguments of the parts, and run the encoders if there are any.
         options = dict(kwargs, logits_to_keep=logits_to_keep, use_cache=cache is not None)
-        options.update(dict.fromkeys(asked, True))
+        options.update(dict.fromkeys([*asked, "return_dict"], True))
         if is_seq2seq:
             encoder = self.get_encoder()
             joined = encoder_outputs or encoder(input_ids, attention_mask, run=run)
@@ -432,7 +433,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def _prepare_generation_config(self, generation_config: Any, **kwargs: Any) -> Any:
         """Let transformers put the settings of a call together, and refuse what cannot be done."""
         prepared = super()._prepare_generation_config(generation_config, **kwargs)  # type: ignore[misc]
-        check_settings(prepared[0], kwargs)
+        check_settings(prepared[0])
         return prepared
 
     def _get_logits_processor(self, *args: Any, **kwargs: Any) -> Any:
@@ -452,13 +453,16 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         )
 
     def _get_candidate_generator(  # type: ignore[override]
-        self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
+        self, generation_config: Any, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
     ) -> Any:
         """Pass no lam to an assistant that drafts tokens, because it is a plain model."""
+        check_drafting(generation_config)
         for_assistant = dict(model_kwargs)
         for_assistant.pop("lam", None)
         for_assistant.pop("completion_start", None)
-        return super()._get_candidate_generator(*args, model_kwargs=for_assistant, **kwargs)  # type: ignore[misc]
+        return super()._get_candidate_generator(  # type: ignore[misc]
+            generation_config, *args, model_kwargs=for_assistant, **kwargs
+        )
 
     def _part_logits(
         self,

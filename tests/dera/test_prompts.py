@@ -138,13 +138,12 @@ def words(tokenizer, ids):
 
 def test_texts_and_conversations_are_read_in_the_template(tokenizer, chat):
     """As with any tokenizer, one prompt gives one row of ids, and a list gives rows."""
-    texts = {
-        "w3 w4": "w2 w3 w4 w9",
-        (ASK, ANSWER): "w2 w3 w4 w8 w5 w9",
-        tuple(TURNS): "w2 w3 w4 w8 w5 w2 w6 w9",
-    }
-    for prompt, expected in texts.items():
-        prompt = prompt if isinstance(prompt, str) else list(prompt)
+    texts = [
+        ("w3 w4", "w2 w3 w4 w9"),
+        ([ASK, ANSWER], "w2 w3 w4 w8 w5 w9"),
+        (TURNS, "w2 w3 w4 w8 w5 w2 w6 w9"),
+    ]
+    for prompt, expected in texts:
         assert words(tokenizer, chat(prompt).input_ids) == expected
         rows = chat([prompt, prompt]).input_ids
         assert [words(tokenizer, row) for row in rows] == [expected] * 2
