@@ -631,12 +631,13 @@ def test_generate_returns_what_it_is_asked_for(kind, options):
 
 
 def test_what_cannot_be_returned_is_refused_and_the_remedy_works(tmp_path):
-    PARTS[0].save_pretrained(tmp_path / "reference")
-    PARTS[1].save_pretrained(tmp_path / "aligned")
-    pair = [tmp_path / "reference", tmp_path / "aligned"]
+    folders = [tmp_path / "reference", tmp_path / "aligned"]
+    for part, folder in zip(PARTS, folders, strict=True):
+        part.save_pretrained(folder)
+        word_tokenizer().save_pretrained(folder)
     with pytest.raises(ValueError, match="load the models with attn_implementation='eager'"):
-        RealignedModel.from_pretrained(*pair)(**PROMPT, lam=LAM, output_attentions=True)
-    ours = RealignedModel.from_pretrained(*pair, attn_implementation="eager")
+        RealignedModel.from_pretrained(*folders)(**PROMPT, lam=LAM, output_attentions=True)
+    ours = RealignedModel.from_pretrained(*folders, attn_implementation="eager")
     assert len(ours(**PROMPT, lam=LAM, output_attentions=True).attentions) == 2
 
     for drafter in (dict(prompt_lookup_num_tokens=3), dict(assistant_model=PARTS[0])):
