@@ -179,6 +179,7 @@ def said_of_checkpoint(model: RealignedModel, args: argparse.Namespace) -> str |
         name: value
         for name, value in model.generation_config.to_diff_dict().items()
         if name not in _NO_SHAPE | replaced
+        and not name.startswith("_")
         and value not in (None, False)
         and value != _NEUTRAL.get(name, 1)
     }
