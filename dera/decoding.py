@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dera.completions import Completions, end_tokens, is_end
 from dera.model.realigned import RealignedModel
+from dera.prompts import as_prompts
 from dera.rows import Prompts, Rows, batch_of
 from dera.speculative.loop import completions_of
 from dera.weights import Lam, as_lam
@@ -50,8 +51,9 @@ def sample_completions(
     Args:
         model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with a padding token.
-        prompts: one row each, all as texts or all as token ids. Repeat a prompt to get more than
-            one sample of it.
+        prompts: one row each, all as texts, all as token ids or (with a `ChatTokenizer`) all as
+            conversations. Repeat a prompt to get more than one sample of it. A text alone is one
+            prompt.
         max_new_tokens: a completion that has not ended by then is cut there.
         lam: for a `RealignedModel`: the mixing weight, any `dera.weights.Lam`. When it is absent,
             the model's own is used.
@@ -68,6 +70,7 @@ def sample_completions(
             end-of-sequence or no padding token, or if a prompt has no tokens.
     """
     check_max_new_tokens(max_new_tokens)
+    prompts = as_prompts(prompts)
     batch = Rows(model, tokenizer, prompts)
 
     # Decode speculatively, if that was asked for and is supported.

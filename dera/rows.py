@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from dera.chat import ChatTokenizer
 from dera.completions import Completions, end_tokens, mask_until_end
 from dera.model.conventions import first_position
 from dera.model.padding import positions_of
 from dera.model.realigned import RealignedModel
 from dera.model.row_selection import select_rows
+from dera.prompts import Prompts, as_prompts, check_any, is_conversation, key_of
 
-#: A batch of prompts, all of them texts or all of them token ids.
-Prompts = Sequence[str] | Sequence[Sequence[int]]
+__all__ = ["Prompts", "Rows", "batch_of"]
 
 
 class Rows:
@@ -28,7 +28,7 @@ class Rows:
     Args:
         model: any transformers language model, a `RealignedModel` included.
         tokenizer: its tokenizer, with a padding token.
-        prompts: one row each, all as texts or all as token ids.
+        prompts: one row each, all as texts, all as token ids or all as conversations.
 
     Attributes:
         ends: the tokens that end a completion.
@@ -49,13 +49,13 @@ class Rows:
         if tokenizer.pad_token_id is None:
             raise ValueError(
                 "decoding in batches needs a tokenizer with a padding token: set it, for example "
-                "pad_token = eos_token"
+                "tokenizer.pad_token = tokenizer.eos_token"
             )
         self.model = model
         self.first_position = first_position(model)  # looked up once, because it walks the modules
         self.ends = end_tokens(model, tokenizer)
         self.pad = tokenizer.pad_token_id
-        self._read_each_prompt_once(tokenizer, prompts)
+        self._read_each_prompt_once(tokenizer, as_prompts(prompts))
         self.start = self.prompts.input_ids[self.row_prompts]
         self.mask = self.prompts.attention_mask[self.row_prompts]
         self._encoder_states: Tensor | None = None
@@ -64,11 +64,13 @@ class Rows:
         self._unread = self.start
         self._cache: Any = None
 
-    def _read_each_prompt_once(self, tokenizer: Any, prompts: Prompts) -> None:
+    def _read_each_prompt_once(self, tokenizer: Any, prompts: list[Any]) -> None:
         """Make a batch of the distinct prompts, and refuse those without tokens."""
-        keys: list[Any] = [row if isinstance(row, str) else tuple(row) for row in prompts]
-        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        self.prompts = batch_of(self.model, tokenizer, list(places))
+        check_any(prompts)
+        keys = [key_of(prompt) for prompt in prompts]
+        distinct = dict(zip(keys, prompts, strict=True))
+        places = {key: i for i, key in enumerate(distinct)}
+        self.prompts = batch_of(self.model, tokenizer, list(distinct.values()))
         row_prompts = [places[key] for key in keys]
         self.row_prompts = torch.tensor(row_prompts, device=self.model.device)
         lengths = self.prompts.attention_mask.sum(-1)[self.row_prompts]
@@ -182,14 +184,30 @@ class Rows:
 
 
 def batch_of(model: Any, tokenizer: Any, prompts: Prompts) -> Any:
-    """Return prompts, texts or token ids, as a padded batch on the model's device.
+    """Return prompts as a padded batch on the model's device.
 
     Padding stands at the left for a decoder, which goes on at the right, and at the right for an
     encoder, which counts positions from the left.
+
+    Args:
+        model: the model, which says on which side padding stands.
+        tokenizer: its tokenizer; a `ChatTokenizer` if the prompts are conversations.
+        prompts: all as texts, all as token ids or all as conversations.
+
+    Raises:
+        TypeError: if the prompts are none of these, or are conversations without a `ChatTokenizer`.
     """
     side = "right" if model.config.is_encoder_decoder else "left"
-    if all(isinstance(prompt, str) for prompt in prompts):
-        batch = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side=side)
+    prompts = as_prompts(prompts)
+    check_any(prompts)
+    is_chat = is_conversation(prompts[0])
+    if is_chat and not isinstance(tokenizer, ChatTokenizer):
+        raise TypeError(
+            "the prompts are conversations, which a plain tokenizer does not read: "
+            "pass dera.ChatTokenizer(tokenizer)"
+        )
+    if is_chat or isinstance(prompts[0], str):
+        batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side=side)
     else:
         ids = {"input_ids": [list(prompt) for prompt in prompts]}
         batch = tokenizer.pad(ids, return_tensors="pt", padding_side=side)

@@ -19,6 +19,7 @@ from torch import Tensor
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
 from dera.model.realigned import RealignedModel
+from dera.prompts import as_prompts
 from dera.teacher_forcing import (
     at_tokens,
     inputs_of,
@@ -82,6 +83,7 @@ def sample_and_score(
         ValueError: if `lam` is a schedule, is not finite or has a wrong shape; and as
             `sample_completions` does.
     """
+    prompts = as_prompts(prompts)
     weights = as_lam(lam, len(prompts), model.device, model.names)
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
@@ -109,6 +111,8 @@ def sample_and_score_policy(
     Raises:
         ValueError: where `sample_completions` raises one.
     """
+
+    prompts = as_prompts(prompts)
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
         all_logits = (output.logits, output.reference_logits, output.aligned_logits)

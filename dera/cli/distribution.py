@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 from typing import TYPE_CHECKING, Any
 
 from dera.cli.values import MAX_COUNT, number
@@ -11,11 +12,53 @@ if TYPE_CHECKING:
     from dera import RealignedModel
 
 
+#: Settings of a checkpoint that do not change which completions are drawn, or that the command's
+#: arguments always replace.
+_NO_SHAPE = {
+    "bos_token_id",
+    "cache_implementation",
+    "decoder_start_token_id",
+    "do_sample",
+    "eos_token_id",
+    "max_length",
+    "max_new_tokens",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "pad_token_id",
+    "return_dict_in_generate",
+    "transformers_version",
+    "use_cache",
+}
+#: What changes nothing, for settings that are numbers.
+_NEUTRAL = {"top_k": 0, "min_length": 0, "no_repeat_ngram_size": 0}
+#: Settings that matter only where tokens are drawn.
+_OF_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "top_h",
+    "epsilon_cutoff",
+    "eta_cutoff",
+)
+
+
 def add_distribution(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that change the distribution."""
     group = parser.add_argument_group(
         "another distribution",
-        "By default completions are drawn from the realigned model's own distribution.",
+        "By default completions are drawn from the realigned model's own distribution, which the "
+        "generation settings of ALIGNED change if it has any (a temperature, a repetition "
+        "penalty). The command then says so.",
+    )
+    group.add_argument(
+        "--own-distribution",
+        action="store_true",
+        help="Leave the generation settings of ALIGNED out.",
     )
     group.add_argument("--greedy", action="store_true", help="Always take the most probable token.")
     group.add_argument(
@@ -81,10 +124,11 @@ def check_distribution(args: argparse.Namespace) -> None:
 def generation_config(
     model: RealignedModel, args: argparse.Namespace, ends: tuple[int, ...], pad: int
 ) -> Any:
-    """Return transformers' settings with only what the command's arguments ask for.
+    """Return transformers' settings: the checkpoint's, with what the command's arguments ask for.
 
-    Checkpoints bring settings of their own, such as top_k or a repetition penalty. These are not
-    used.
+    A checkpoint may bring settings of its own, such as top_k or a repetition penalty. They apply as
+    in `RealignedModel.generate`, unless --own-distribution leaves them out. Whether tokens are
+    drawn is for the command to say.
 
     Args:
         model: the model that will generate.
@@ -94,20 +138,57 @@ def generation_config(
     """
     from transformers import GenerationConfig
 
-    common = dict(
+    # Each request of the command is one row, of tokens alone.
+    config = GenerationConfig() if args.own_distribution else copy.deepcopy(model.generation_config)
+    if args.greedy:
+        drawing: dict[str, Any] = dict.fromkeys(_OF_SAMPLING)
+    else:
+        drawing = dict(
+            temperature=args.temperature or config.temperature or 1.0,
+            top_p=args.top_p or config.top_p or 1.0,
+            # 0 is all tokens; transformers' own default would be 50
+            top_k=args.top_k or config.top_k or 0,
+        )
+    config.update(
         max_new_tokens=args.max_new_tokens,
+        max_length=None,
         eos_token_id=list(ends),
         pad_token_id=pad,
         decoder_start_token_id=_decoder_start(model),
+        num_return_sequences=1,
+        return_dict_in_generate=False,
+        do_sample=not args.greedy,
+        **drawing,
     )
-    if args.greedy:
-        return GenerationConfig(**common, do_sample=False)
-    return GenerationConfig(
-        **common,
-        do_sample=True,
-        temperature=args.temperature or 1.0,
-        top_p=args.top_p or 1.0,
-        top_k=args.top_k or 0,  # 0 is all tokens; transformers' own default would be 50
+    return config
+
+
+def said_of_checkpoint(model: RealignedModel, args: argparse.Namespace) -> str | None:
+    """Return a sentence about the checkpoint's settings that apply; None if there are none.
+
+    Args:
+        model: the model, with the settings of its checkpoint.
+        args: the command's arguments.
+    """
+    if args.own_distribution or args.exact:
+        return None
+    # What an argument sets, or greedy decoding ignores, is not the checkpoint's.
+    replaced = {name for name in ("temperature", "top_p", "top_k") if getattr(args, name)}
+    replaced |= set(_OF_SAMPLING) if args.greedy else set()
+    applying = {
+        name: value
+        for name, value in model.generation_config.to_diff_dict().items()
+        if name not in _NO_SHAPE | replaced
+        and not name.startswith("_")
+        and value not in (None, False)
+        and value != _NEUTRAL.get(name, 1)
+    }
+    if not applying:
+        return None
+    shown = ", ".join(f"{name}={value}" for name, value in sorted(applying.items()))
+    return (
+        f"the generation settings of ALIGNED apply, as in Python: {shown} "
+        "(--own-distribution leaves them out)"
     )
 
 

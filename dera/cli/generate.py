@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 SUMMARY = "print completions at one strength or more"
 DESCRIPTION = f"""\
 This command continues prompts with the realigned model. By default completions
-are sampled from its own distribution (temperature 1, nothing cut off) and
-printed. With --output they are written as JSON lines instead.
+are sampled from its own distribution (temperature 1, nothing cut off), unless
+the aligned model was saved with generation settings: these apply as in Python,
+and the command says which. Completions are printed. With --output they are
+written as JSON lines instead.
 
 {options.STRENGTH}"""
 EPILOG = """\
@@ -97,6 +99,9 @@ def _rows_by_batch(
     from dera.decoding import end_tokens
 
     ends = end_tokens(model, tokenizer)
+    said = distribution.said_of_checkpoint(model, args)
+    if said is not None:
+        print(f"dera generate: {said}", file=sys.stderr)
     model.generation_config = distribution.generation_config(
         model, args, ends, tokenizer.pad_token_id
     )
@@ -137,6 +142,8 @@ def _decode(
         attention_mask=inputs.attention_mask,
         lam=lams,
         speculative=args.speculative,
+        # Only stop strings, which a checkpoint may name, need the tokenizer.
+        tokenizer=tokenizer if model.generation_config.stop_strings else None,
     )
     # An encoder-decoder's output begins with its start token, a decoder's with the prompt.
     start = 1 if model.config.is_encoder_decoder else inputs.input_ids.shape[1]

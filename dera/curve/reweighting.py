@@ -27,6 +27,7 @@ from dera.curve.sampled_lams import LamSamples, Metric, lam_grid
 from dera.curve.sampling import sample_at_lams, sample_covering
 from dera.estimators import Array, Estimate
 from dera.model.realigned import RealignedModel
+from dera.prompts import as_prompts
 
 #: The curve's band holds 95% of the resampled means.
 BAND = (0.025, 0.975)
@@ -151,6 +152,7 @@ def lam_curve(
     """
     # Bad lams, too few prompts and a metric that fails are refused before the long decoding.
     lam_grid([*lams, *options.get("sampled_lams", ())])
+    prompts = as_prompts(prompts)
     check_counts(len(prompts), options.get("samples", 2))
     trial = sample_at_lams(model, tokenizer, prompts[:2], [1.0], max_new_tokens, samples=1)
     trial.judge(metric)

@@ -20,6 +20,7 @@ from dera.curve.sampled_lams import LamSamples, lam_grid
 from dera.decoding import sample_completions
 from dera.mixing import log_normalizers_at
 from dera.model.realigned import RealignedModel, check_pair
+from dera.prompts import as_prompts
 
 #: The lams at which `sample_covering` samples first.
 DEFAULT_SAMPLED_LAMS = (0.0, 0.3, 0.8, 2.0)
@@ -77,7 +78,7 @@ def sample_at_lams(
     Args:
         model: a reference with one aligned model.
         tokenizer: its tokenizer.
-        prompts: texts to continue.
+        prompts: texts to continue, or anything else that `sample_completions` takes.
         sampled_lams: the lams to sample at.
         max_new_tokens: completions are cut after so many tokens.
         grid: other lams to which the completions can be reweighted; the sampled lams are added.
@@ -92,6 +93,7 @@ def sample_at_lams(
             has several aligned models.
     """
     check_pair(model)
+    prompts = as_prompts(prompts)
     if not prompts or samples < 1:
         raise ValueError(
             "at least one prompt and one sample of each are needed, "
@@ -182,6 +184,7 @@ def sample_covering(
         max_sampled_lams: the largest number of sampled lams, the first ones included.
         min_ess: what makes a lam supported, as in `reweight`.
     """
+    prompts = as_prompts(prompts)
     check_counts(len(prompts), samples)
     options: dict[str, Any] = dict(
         samples=samples, batch_size=batch_size, progress=progress, record=record

@@ -16,6 +16,7 @@ from dera.curve.sampled_lams import LamSamples, Metric
 from dera.curve.sampling import sample_at_lams
 from dera.estimators import Array, Estimate, bootstrap_mean
 from dera.model.realigned import RealignedModel
+from dera.prompts import as_prompts
 
 #: The lams among which `tune` chooses when the caller names none.
 DEFAULT_LAMS = tuple(round(0.1 * i, 1) for i in range(21))
@@ -83,7 +84,7 @@ def tune(
     """
     if max_kl is not None and not max_kl >= 0:
         raise ValueError(f"max_kl must be 0 or more nats, got {max_kl}")
-    choosing, confirming = split(prompts, held_out)
+    choosing, confirming = split(as_prompts(prompts), held_out)
 
     # Choose from the curves of the metric and of the KL.
     common: dict[str, Any] = dict(min_ess=min_ess, seed=seed)

@@ -20,6 +20,7 @@ from dera.curve.sampled_lams import LamSamples
 from dera.curve.sampling import BatchRecord, sample_at_lams
 from dera.estimators import Array, Estimate
 from dera.model.realigned import RealignedModel
+from dera.prompts import as_prompts
 
 #: If the effective sample size is below this share of the samples, the weights are very uneven, and
 #: rare completions with a large weight are likely to be missing.
@@ -74,6 +75,7 @@ def diagnose(
     Raises:
         ValueError: if there are fewer than two prompts or samples, from which no interval follows.
     """
+    prompts = as_prompts(prompts)
     if len(prompts) < 2 or samples < 2:
         raise ValueError(
             "an interval needs at least two prompts and two samples of each, "

@@ -18,6 +18,7 @@ from torch import Tensor
 from dera.decoding import Completions, Rows, check_max_new_tokens, draw, is_end
 from dera.mixing import log_normalizers
 from dera.model.realigned import RealignedModel, check_pair
+from dera.prompts import as_prompts
 from dera.weights import Lam, as_lam
 
 
@@ -92,6 +93,7 @@ def sample_mixture(
     check_max_new_tokens(max_new_tokens)
     if particles < 2:
         raise ValueError(f"particles must be at least 2, got {particles}")
+    prompts = as_prompts(prompts)
     lams = as_lam(lam, len(prompts), model.device)[:, 0].repeat_interleave(particles)
     rows = Rows(model, tokenizer, [prompt for prompt in prompts for _ in range(particles)])
     drawn = torch.full((len(lams), max_new_tokens), rows.pad, device=model.device)

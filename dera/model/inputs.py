@@ -15,7 +15,7 @@ from dera.model.padding import padding_last, positions_of, put_back
 from dera.model.parts import Part
 
 #: The arguments that transformers and its users pass to any model. A part that does not know one of
-#: them returns the same logits without it.
+#: them returns the same logits without it; `check_supported` has refused those of another kind.
 COMMON_ARGUMENTS = {"return_dict", "num_items_in_batch", *TransformersKwargs.__optional_keys__}
 
 

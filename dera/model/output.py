@@ -24,6 +24,9 @@ class RealignedOutput(ModelOutput):
         reference_logits: the logits of the reference, of the same shape, where they were asked for.
         aligned_logits: the logits of the aligned model. With more than one aligned model these are
             a tuple, which has the logits of each.
+        hidden_states, attentions: where they were asked for, a tuple with an entry for each model
+            that is mixed, the reference first. An entry is what that model returns, a tensor a
+            layer; None for a model without a share in the mixture, which was not run.
     """
 
     loss: Tensor | None = None
@@ -31,6 +34,8 @@ class RealignedOutput(ModelOutput):
     past_key_values: RealignedCache | None = None
     reference_logits: Tensor | None = None
     aligned_logits: Tensor | tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
 
 
 def aligned_output(logits: Sequence[Tensor | None]) -> Any:
@@ -43,7 +48,9 @@ def aligned_output(logits: Sequence[Tensor | None]) -> Any:
     return aligned[0] if len(aligned) == 1 else aligned
 
 
-def loss_of(logits: Tensor, labels: Tensor, is_encoder_decoder: bool) -> Tensor:
+def loss_of(
+    logits: Tensor, labels: Tensor, is_encoder_decoder: bool, items: Tensor | int | None = None
+) -> Tensor:
     """Return the mean cross-entropy of the labels, as transformers computes it.
 
     Args:
@@ -52,8 +59,11 @@ def loss_of(logits: Tensor, labels: Tensor, is_encoder_decoder: bool) -> Tensor:
             predict the label of the next position. Those of an encoder-decoder predict the label of
             the same position.
         is_encoder_decoder: whether the model is an encoder-decoder and not decoder-only.
+        items: divide the sum by this number instead of the number of labels. transformers' trainer
+            passes it as `num_items_in_batch`.
     """
     if is_encoder_decoder:
         targets = labels.to(logits.device).flatten()
-        return nn.functional.cross_entropy(logits.flatten(0, 1), targets)
-    return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1])
+        total = nn.functional.cross_entropy(logits.flatten(0, 1), targets, reduction="sum")
+        return total / ((targets != -100).sum() if items is None else items)
+    return ForCausalLMLoss(logits, labels, vocab_size=logits.shape[-1], num_items_in_batch=items)  # type: ignore[arg-type]

@@ -44,8 +44,14 @@ class Part:
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """The names of the arguments of the model's forward."""
-        return frozenset(inspect.signature(self.base.forward).parameters)
+        """The names of the arguments of the model's forward.
+
+        Many models take the requests for hidden states and attentions without naming them.
+        """
+        parameters = inspect.signature(self.base.forward).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return frozenset(parameters) | {"output_hidden_states", "output_attentions"}
+        return frozenset(parameters)
 
     def __call__(self, **inputs: Any) -> Any:
         """Call the model with the inputs that its forward knows. Some take no position ids."""

@@ -67,7 +67,12 @@ class PartsReader:
         return needed if cache is None else cache.run_only(needed)
 
     def read(
-        self, run: Sequence[bool], inputs: PartInputs, cache: RealignedCache | None, training: bool
+        self,
+        run: Sequence[bool],
+        inputs: PartInputs,
+        cache: RealignedCache | None,
+        training: bool,
+        outputs: dict[int, Any] | None = None,
     ) -> dict[int, Tensor]:
         """Run parts and return the logits of each, by its index.
 
@@ -77,18 +82,26 @@ class PartsReader:
             cache: the cache of this call.
             training: whether the model is in training mode. One pass is then not used, and every
                 part is in the mode that its own module is in.
+            outputs: if it is given, the whole output of each part is put there, by its index. One
+                pass has only logits, and is then not used.
 
         Raises:
-            ValueError: if an adapter is gone, or has changed since the cache was begun.
+            ValueError: if an adapter is gone, or has changed since the cache was begun; or if
+                `outputs` is given, and one pass has filled the cache.
         """
         # Run the parts in one pass where that is possible.
         indices = [index for index, runs in enumerate(run) if runs]
-        one_pass = self._one_pass_for(indices, cache, training)
+        one_pass = self._one_pass_for(indices, cache, training or outputs is not None)
+        if one_pass is not None and outputs is not None:
+            raise ValueError(
+                "hidden states and attentions must be asked for from the first call with a cache: "
+                "begin past_key_values with the same arguments"
+            )
         caches = [None] * len(run) if cache is None else cache.parts
         if one_pass is not None:
             shared = self.parts[0].known_of(inputs.shared)
-            outputs = one_pass(indices, **shared, past_key_values=caches[indices[0]])
-            return dict(zip(indices, outputs, strict=True))
+            of_parts = one_pass(indices, **shared, past_key_values=caches[indices[0]])
+            return dict(zip(indices, of_parts, strict=True))
 
         # Otherwise call them one after another.
         logits = {}
@@ -97,6 +110,8 @@ class PartsReader:
             with part.adapted(evaluates=not training):
                 output = part.run(**inputs.of_part(index), past_key_values=caches[index])
             logits[index] = output.logits
+            if outputs is not None:
+                outputs[index] = output
         return logits
 
     def _one_pass_for(

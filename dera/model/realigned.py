@@ -13,11 +13,19 @@ from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from dera.mixing import mix_present, parts_with_share
+from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
 from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
-from dera.model.generation import batch_size_of, completion_start_of
+from dera.model.generation import (
+    batch_size_of,
+    check_arguments,
+    check_drafting,
+    check_settings,
+    completion_start_of,
+)
+from dera.model.guidance import with_own_guidance
 from dera.model.inputs import (
     PartInputs,
     check_known,
@@ -27,8 +35,15 @@ from dera.model.inputs import (
     encoder_decoder_inputs,
     known_arguments,
 )
+from dera.model.lam_of_call import (
+    check_no_schedule_of_call,
+    current_lam,
+    lam_of_call,
+    replace_lam_of_call,
+)
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
+from dera.model.pipelines import accept_in_text_generation
 from dera.model.reader import PartsReader
 from dera.model.refusals import (
     check_continuation,
@@ -136,6 +151,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             as_lam(lam, 1, names=self.names)
         self.lam = lam
         self.last_speculation: Speculation | None = None
+        if not self.config.is_encoder_decoder:
+            accept_in_text_generation(type(self))
 
         # The mode is this model's own. `self.eval()` would change the mode of the caller's models.
         self.training = self.part_modules.training = False
@@ -205,7 +222,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         return parts_with_share(weights)
 
     def strength(self, lam: Lam | None, beta: float | None) -> Lam:
-        """Return the mixing weight that `lam` or `beta` means; the model's own if both are None.
+        """Return the mixing weight that `lam` or `beta` means.
+
+        If both are None, it is that of the call of `generate` which is running, and otherwise the
+        model's own.
 
         Raises:
             ValueError: if both are given, if `beta` is given for several aligned models, or if the
@@ -219,6 +239,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                     f"beta= is for one aligned model, not for {self.names}: give lam= for each"
                 )
             return lam_from_beta(beta, self.aligned_beta)
+        if lam is None:
+            lam = current_lam(self)
         if lam is None:
             lam = self.lam
         if lam is None:
@@ -241,7 +263,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         lam: Lam | None = None,
         beta: float | None = None,
-        completion_start: int | Tensor = 1,
+        completion_start: int | Tensor | None = None,
         output_parts: bool = False,
         rows: Tensor | None = None,
         **kwargs: Any,
@@ -265,28 +287,39 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 are shifted inside for a decoder-only model and not for an encoder-decoder.
             use_cache: return a cache. Without it a cache is returned only if one is passed.
             logits_to_keep: compute logits for so many of the last positions; 0 means for all.
-            lam: the mixing weight, any `dera.weights.Lam`; `self.lam` when absent.
+            lam: the mixing weight, any `dera.weights.Lam`. When absent, it is that of the call of
+                `generate` which is running (a logits processor may call the model), or `self.lam`.
             beta: the KL strength to realign to, instead of `lam`; needs `aligned_beta`.
             completion_start: for a schedule, the column of the completion's first token, padding
-                counted; one number, or one a row.
+                counted; one number, or one a row; 1 when absent.
             output_parts: run all parts whatever lam is, and also return the logits of each.
             rows: go on with these rows of the batch, shape (rows,). A row may occur several times:
                 its prompt is then read once, as in a sweep. `lam`, the output and the cache have an
                 entry for each.
-            **kwargs: more arguments for the parts.
+            **kwargs: more arguments for the parts. `output_hidden_states` and `output_attentions`
+                ask for those of each part.
 
         Returns:
             Float32 `logits` of shape (batch, time, vocabulary); `loss` if labels are given;
-            `past_key_values`; and with `output_parts` the logits that were mixed.
+            `past_key_values`; with `output_parts` the logits that were mixed; and what else was
+            asked for, as `RealignedOutput` says. A tuple of these with `return_dict=False`.
 
         Raises:
             ValueError: if `lam` is not finite or has a wrong shape, if another model filled the
-                cache, if rows are padded at the left for models that this would change, or if
-                several tokens follow cached ones for models that would forget the latter.
+                cache, if rows are padded at the left for models that this would change, if
+                several tokens follow cached ones for models that would forget the latter, or if an
+                argument is given that a mixture cannot honour (`inputs_embeds`).
             TypeError: if an argument is given that none of the models knows.
         """
         check_known(kwargs, self._known_arguments)
+        check_supported(kwargs)
+        asked = asked_outputs(kwargs, self.config)
+        as_tuple = kwargs.pop("return_dict", None) is False
+        items = kwargs.pop("num_items_in_batch", None)
+        names_lam = lam is not None or beta is not None
         lam = self.strength(lam, beta)
+        if callable(lam) and not names_lam and completion_start is None:
+            check_no_schedule_of_call(current_lam(self))
 
         # Step 1, tokens: find the new tokens, and the cache of earlier ones.
         is_seq2seq = self.config.is_encoder_decoder
@@ -303,14 +336,14 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         # Step 2, weights: give each row its lam, and find the parts that must run. With a schedule,
         # a part that has no share yet may get one later, and then needs the cached tokens.
         mixed_tokens = tokens if rows is None else tokens[rows]
-        weights = lam_of_columns(
-            lam, mixed_tokens, past, completion_start, logits_to_keep, self.names
-        )
+        start = 1 if completion_start is None else completion_start
+        weights = lam_of_columns(lam, mixed_tokens, past, start, logits_to_keep, self.names)
         run_all = output_parts or (callable(lam) and cache is not None)
         run = self.reader.parts_to_run(weights, run_all, cache)
 
         # Step 3, inputs: arrange the arguments of the parts, and run the encoders if there are any.
         options = dict(kwargs, logits_to_keep=logits_to_keep, use_cache=cache is not None)
+        options.update(dict.fromkeys([*asked, "return_dict"], True))
         if is_seq2seq:
             encoder = self.get_encoder()
             joined = encoder_outputs or encoder(input_ids, attention_mask, run=run)
@@ -324,19 +357,22 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             )
 
         # Step 4, parts: run them, and keep the positions, tokens and rows that were asked for.
-        logits = self._part_logits(run, inputs, cache, logits_to_keep, rows, tokens.device)
+        outputs: dict[int, Any] | None = {} if asked else None
+        logits = self._part_logits(run, inputs, cache, logits_to_keep, rows, tokens.device, outputs)
         if rows is not None and cache is not None:
             cache.batch_select_indices(rows)
 
         # Step 5, output: mix the logits, and score the labels.
         mixed = mix_present(logits, weights)
-        return RealignedOutput(
-            loss=None if labels is None else loss_of(mixed, labels, is_seq2seq),
+        output = RealignedOutput(
+            loss=None if labels is None else loss_of(mixed, labels, is_seq2seq, items),
             logits=mixed,
             past_key_values=cache,
             reference_logits=logits[0] if output_parts else None,
             aligned_logits=aligned_output(logits) if output_parts else None,
+            **asked_of_parts(outputs or {}, asked, self.parts, rows),
         )
+        return output.to_tuple() if as_tuple else output  # type: ignore[return-value]
 
     @torch.no_grad()
     def generate(
@@ -356,10 +392,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         text is decoded plainly. A base and its adapters already run in one pass, so they are
         decoded plainly without a warning.
 
+        The settings of the aligned model's checkpoint (`generation_config`: temperature, top_k,
+        penalties, ...) apply as in transformers, unless the call sets them otherwise.
+
         Raises:
-            ValueError: if both `lam` and `beta` are given; and where `lam_from_beta` or `forward`
-                raises one.
+            ValueError: if both `lam` and `beta` are given; if an argument or a setting is given
+                that a mixture cannot honour, for example `inputs_embeds`; and where
+                `lam_from_beta` or `forward` raises one.
         """
+        check_arguments(as_keywords(args, kwargs))
         lam = self.strength(lam, beta)
         if callable(lam):
             kwargs["completion_start"] = completion_start_of(
@@ -373,7 +414,32 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             args, kwargs = (), as_keywords(args, kwargs)
             if serves(self, lam, kwargs):
                 kwargs["custom_generate"] = speculate
-        return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
+        with lam_of_call(self, lam):
+            return super().generate(*args, lam=lam, **kwargs)  # type: ignore[misc]
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return the arguments of `forward` for the next token.
+
+        `generate` also hands over the tokenizers, which stop strings and assistants need and
+        `forward` does not.
+        """
+        for name in ("tokenizer", "assistant_tokenizer"):
+            kwargs.pop(name, None)
+        return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc, arg-type]
+
+    def generate_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse continuous batching, which would run one model without lam.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "continuous batching runs one model without lam: use generate, or "
+            "dera.sample_completions, in which finished rows leave the batch"
+        )
+
+    init_continuous_batching = generate_batch
+    continuous_batching_context_manager = generate_batch
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse to save, because a realigned model is a pair of checkpoints and a number.
@@ -404,14 +470,39 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             return None
         return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
 
+    def _prepare_generation_config(self, generation_config: Any, **kwargs: Any) -> Any:
+        """Let transformers put the settings of a call together, and refuse what cannot be done."""
+        prepared = super()._prepare_generation_config(generation_config, **kwargs)  # type: ignore[misc]
+        check_settings(prepared[0])
+        return prepared
+
+    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> Any:
+        """Let transformers make the logits processors, and give those that call the model a lam."""
+        processors = super()._get_logits_processor(*args, **kwargs)  # type: ignore[misc]
+        lam = (kwargs.get("model_kwargs") or {}).get("lam")
+        if lam is None:
+            return processors
+        replace_lam_of_call(self, lam)
+        return with_own_guidance(
+            processors,
+            self,
+            lam,
+            kwargs["input_ids_seq_length"],
+            len(kwargs["encoder_input_ids"]),
+            kwargs.get("negative_prompt_ids"),
+        )
+
     def _get_candidate_generator(  # type: ignore[override]
-        self, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
+        self, generation_config: Any, *args: Any, model_kwargs: dict[str, Any], **kwargs: Any
     ) -> Any:
         """Pass no lam to an assistant that drafts tokens, because it is a plain model."""
+        check_drafting(generation_config)
         for_assistant = dict(model_kwargs)
         for_assistant.pop("lam", None)
         for_assistant.pop("completion_start", None)
-        return super()._get_candidate_generator(*args, model_kwargs=for_assistant, **kwargs)  # type: ignore[misc]
+        return super()._get_candidate_generator(  # type: ignore[misc]
+            generation_config, *args, model_kwargs=for_assistant, **kwargs
+        )
 
     def _part_logits(
         self,
@@ -421,14 +512,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         keep: int,
         rows: Tensor | None,
         device: torch.device,
+        whole: dict[int, Any] | None,
     ) -> list[Tensor | None]:
         """Return the logits of each part; None for a part that does not run.
 
         They are cut to the last `keep` positions (all if it is 0), to the tokens that all parts
-        know, and to `rows`.
+        know, and to `rows`. If `whole` is given, the whole output of each part is put there.
         """
         logits: list[Tensor | None] = [None] * len(self.parts)
-        outputs = self.reader.read(run, inputs, cache, self.training)
+        outputs = self.reader.read(run, inputs, cache, self.training, whole)
         for index, part_logits in outputs.items():
             part_logits = inputs.in_order(part_logits)
             part_logits = part_logits[:, -keep:, : self.vocabulary_size].to(device)

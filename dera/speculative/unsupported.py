@@ -176,6 +176,8 @@ def _unsupported_config(model: Any, arguments: dict[str, Any]) -> str | None:
     mode = config.get_generation_mode()
     if mode not in (GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH):
         return f"the mode is {mode.value}"
+    if config.guidance_scale not in (None, 1):
+        return "guidance_scale asks for the likelihood of a second text"
     if config.return_dict_in_generate:
         return "return_dict_in_generate asks for more than the sequences"
     if config.use_cache is False or config.cache_implementation not in (None, "dynamic"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from dera import RealignedModel
 from tests.dera import oracle
 from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
 from tests.dera.cli.conftest import save
@@ -90,10 +91,12 @@ def test_completions_are_printed_and_strengths_may_be_given_as_beta(
     assert read_rows(generate(*pair_and_prompts, *words, "--lam", 2, "--speculative")) == rows
 
 
-def test_sampling_cuts_nothing_off_whatever_the_checkpoint_says(llamas, tmp_path, generate):
-    """The aligned model's own settings would make it greedy.
+def test_the_settings_of_the_checkpoint_apply_as_in_python_or_not_at_all(
+    llamas, tmp_path, generate, dera
+):
+    """The aligned model's own settings make it greedy, and penalise repetition.
 
-    Frequencies of the first token follow the mixture all the same.
+    Without them frequencies of the first token follow the mixture.
     """
     aligned = tiny("llama", 2)
     aligned.generation_config = GenerationConfig(
@@ -102,9 +105,21 @@ def test_sampling_cuts_nothing_off_whatever_the_checkpoint_says(llamas, tmp_path
     strict = save(tmp_path / "strict", aligned)
     words = ["--lam", 0.5, "--samples", 2000, "--max-new-tokens", 1, "--batch-size", 500]
     from_plain = generate(*llamas, "w3 w4", *words)
-    from_strict = generate(llamas[0], strict, "w3 w4", *words)
+    from_strict = generate(llamas[0], strict, "w3 w4", *words, "--own-distribution")
     assert from_plain.read_text() == from_strict.read_text()
     assert distance_to_the_mixture(read_rows(from_plain), 0.5) < 0.05
+
+    words = [llamas[0], strict, "w3 w4", "--lam", 0.5, "--max-new-tokens", 8]
+    model = RealignedModel.from_pretrained(llamas[0], strict)
+    in_python = model.generate(torch.tensor([[3, 4]]), lam=0.5, max_new_tokens=8)[0, 2:].tolist()
+    for way in ([], ["--greedy"], ["--speculative"]):
+        row = read_rows(generate(*words, *way))[0]
+        assert row["completion"] == word_tokenizer().decode(in_python, skip_special_tokens=True)
+        assert row["tokens"] == len(in_python)
+    _, _, err = dera("generate", *words)
+    assert "generation settings of ALIGNED apply, as in Python: repetition_penalty=5.0" in err
+    assert "top_k=1" in err
+    assert "settings" not in dera("generate", *words, "--own-distribution", "--quiet")[2]
 
 
 def test_the_exact_mixture_of_one_token_is_the_per_token_one(llamas, generate):
