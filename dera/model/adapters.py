@@ -40,6 +40,7 @@ def with_adapters(
     for name, path in paths.items():
         # Refuse an adapter that would change the reference.
         stored = load_peft_weights(path, device="cpu", use_safetensors=True, **hub)
+        _check_sizes_of_tables(path, reference, stored, base)
         if keeps_base:
             bare = base if model is None else model.get_base_model()
             _check_leaves_base(path, stored, bare, hub)
@@ -81,6 +82,23 @@ def check_adapter(path: str, reference: str, hub: dict[str, Any]) -> None:
             "is that the same model?",
             stacklevel=4,
         )
+
+
+def _check_sizes_of_tables(path: str, reference: str, stored: dict[str, Any], base: Any) -> None:
+    """Refuse an adapter that was trained on a base with more or fewer tokens.
+
+    PEFT then saves the tables of the resized base beside the adapter.
+    """
+    for table in (base.get_input_embeddings(), base.get_output_embeddings()):
+        names = [name for name, module in base.named_modules() if module is table]
+        weight = stored.get(f"base_model.model.{names[0]}.weight") if names else None
+        if weight is not None and len(weight) != len(table.weight):
+            raise ValueError(
+                f"the adapter {path} was trained on a base with {len(weight)} tokens, and "
+                f"{reference} has {len(table.weight)}: resize a copy of the reference with "
+                f"resize_token_embeddings({len(weight)}), save it with its tokenizer, and load the "
+                "adapter on this copy with merge_adapter=True"
+            )
 
 
 def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[str, Any]) -> None:

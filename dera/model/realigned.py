@@ -28,6 +28,7 @@ from dera.model.inputs import (
 )
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
+from dera.model.proof.pair import prove
 from dera.model.reader import PartsReader
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
@@ -56,6 +57,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         adapters: the names of the adapters that are the aligned models, for a PEFT model that has
             more than one.
         tokenizer: if it is given, the logits of all models are checked to be about its tokens.
+        check: whether the models prove themselves: a few tokens are read, and each model must say
+            in the mixture what it says alone, with a cache and in a batch too.
 
     Attributes:
         parts: the models that are mixed, the reference first.
@@ -66,7 +69,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     Raises:
         ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder
             is mixed with a decoder-only model, if the vocabularies differ in more than unused rows,
-            or if `lam` or `adapters` is bad.
+            if `lam` or `adapters` is bad, or if the models do not prove themselves.
     """
 
     # What transformers looks up on the class of a model. A model is taken to support mixtures of
@@ -85,6 +88,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam: Lam | None = None,
         adapters: Sequence[str] | None = None,
         tokenizer: Any = None,
+        check: bool = True,
     ):
         parts = parts_of(reference, aligned, list(adapters) if adapters else None)
         check_one_kind(parts)
@@ -117,6 +121,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         self.lam = lam
         self.last_speculation: Speculation | None = None
         self.eval()
+        if check:
+            prove(self, tokenizer)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -127,6 +133,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         aligned_beta: float | None = None,
         lam: Lam | None = None,
         merge_adapter: bool = False,
+        check: bool = True,
         **kwargs: Any,
     ) -> RealignedModel:
         """Load models from folders or Hub ids.
@@ -140,6 +147,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             lam: as for the constructor.
             merge_adapter: merge each adapter into its own copy of the base. The models are then
                 whole, which takes more memory and mostly decodes more slowly.
+            check: as for the constructor. The reference must also say with adapters off what it
+                said before they were put on it, and a merged adapter what it said before.
             **kwargs: passed to transformers' `from_pretrained` for every model (`dtype`,
                 `device_map`, `quantization_config`, ...). Weights are read from safetensors only,
                 and remote code never runs.
@@ -150,9 +159,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 constructor.
             FileNotFoundError: if a local path does not exist.
         """
-        loaded = load_parts(reference, aligned, merge_adapter, **kwargs)
+        loaded = load_parts(reference, aligned, merge_adapter, check, **kwargs)
         return cls(
-            loaded.reference, loaded.aligned, aligned_beta, lam, loaded.adapters, loaded.tokenizer
+            loaded.reference,
+            loaded.aligned,
+            aligned_beta,
+            lam,
+            loaded.adapters,
+            loaded.tokenizer,
+            check,
         )
 
     @property
