@@ -104,15 +104,19 @@ def _check_sizes_of_tables(path: str, reference: str, stored: dict[str, Any], ba
 def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[str, Any]) -> None:
     """Refuse an adapter that changes weights of the base itself.
 
-    When such an adapter is switched off, the base is not the reference.
+    When such an adapter is switched off, the base is not the reference. Modules that PEFT trains
+    whole are copies, which leave the base as it is.
     """
+    config = PeftConfig.from_pretrained(path, **hub)
+    copied = tuple(getattr(config, "modules_to_save", None) or ())
     own = base.state_dict()
     changed = []
     for name, weight in stored.items():
         place = name.removeprefix("base_model.model.")
-        if place in own and not _are_equal(weight, own[place]):
+        is_copy = bool(copied) and place.rpartition(".")[0].endswith(copied)
+        if place in own and not is_copy and not _are_equal(weight, own[place]):
             changed.append(name)
-    bias = getattr(PeftConfig.from_pretrained(path, **hub), "bias", "none")
+    bias = getattr(config, "bias", "none")
     if changed or bias != "none":
         reason = f"bias={bias!r}" if bias != "none" else f"for example {changed[0]}"
         raise ValueError(

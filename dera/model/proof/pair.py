@@ -25,10 +25,10 @@ def prove(model: RealignedModel, tokenizer: Any = None) -> None:
         ValueError: naming the part, the cause, and a remedy.
     """
     keeps_base = model.parts[0].adapter == OFF
-    for module in {id(part.module): part.module for part in model.parts}.values():
-        configs = getattr(module, "peft_config", None)
-        if configs:
-            check_kinds_in_memory(configs, module.get_base_model(), keeps_base)
+    for part in model.parts:
+        # A base that PEFT was given has such configurations too, and is no PEFT model.
+        if hasattr(part.module, "disable_adapter"):
+            check_kinds_in_memory(part.module.peft_config, part.base, keeps_base)
     check_aliases(model.parts)
     check_end_tokens(model, tokenizer)
     alone = prove_by_reading(model)
