@@ -190,6 +190,12 @@ def test_what_a_cached_step_does_not_see_is_found_by_reading(reference, monkeypa
     model = adapted(load(reference), kind("LILY", target_modules=LAYERS))
     with pytest.raises(ValueError, match="a cached step differs.*'default' .LILY"):
         RealignedModel(None, model)
+    # Without a cache it decodes as the refusal says.
+    pair = RealignedModel(None, model, check=False)
+    ids = torch.tensor([TEXT])
+    arguments = dict(attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=4)
+    got = pair.generate(ids, lam=0.5, use_cache=False, **arguments)[0, len(TEXT) :].tolist()
+    assert got == greedy([load(reference), model], [0.5], TEXT, 4, EOS)
     monkeypatch.setattr(kinds, "_check_needs_no_more", lambda *_: None)
     model = adapted(load(reference), kind("PREFIX_TUNING", num_virtual_tokens=3))
     with pytest.raises(ValueError, match="a cached step differs.*'default' .PREFIX_TUNING"):

@@ -40,13 +40,13 @@ class Reader:
         stages = [
             (
                 "a part says something else in the mixture than alone",
-                "Mix whole models, or one PEFT model with adapters",
+                "Models of this kind cannot be mixed, so choose another",
                 lambda: self.read(rows=[_LONG], with_cache=False),
             ),
             (
                 "a cached step differs from the same step without a cache",
-                "Align with an adapter that works in the layers on each token by itself, such as "
-                "LoRA, or decode with use_cache=False after check=False",
+                "Decode rows of one length with use_cache=False after check=False, or align with "
+                "an adapter that works on each token by itself, such as LoRA",
                 lambda: self.read(rows=[_LONG]),
             ),
             (
@@ -88,7 +88,7 @@ class Reader:
         """
         lengths = {_LONG: self.text.shape[1], _SHORT: self.text.shape[1] - 2}
         if not with_cache:
-            output = self._mixture(input_ids=self.text)
+            output = self._mixture(input_ids=self.text, attention_mask=torch.ones_like(self.text))
             return self._pairs([output], [list(lengths.values())[:1]])
 
         # The first call reads all but the last token of each row.
