@@ -111,7 +111,8 @@ class Reader:
 
     def _padded(self, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return rows with padding on the left, and their mask."""
-        padding = self.model.config.get_text_config(decoder=True).pad_token_id
+        config = self.model.config.get_text_config(decoder=True)
+        padding = getattr(config, "pad_token_id", None)  # some configurations have no such name
         if not isinstance(padding, int) or not 0 <= padding < self.model.vocabulary_size:
             padding = int(self.text[0, 0])
         longest = max(map(len, rows))

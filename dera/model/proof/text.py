@@ -44,7 +44,7 @@ def plain_tokens(bases: Sequence[Any], length: int = LENGTH) -> Tensor:
     smallest = min(config.vocab_size for config in configs)
     special = set()
     for base in bases:
-        for source in (base.config, *_configs_of(base), base.generation_config):
+        for source in (base.config, *_configs_of(base), getattr(base, "generation_config", None)):
             special |= _special_tokens(source)
     plain = [token for token in range(smallest) if token not in special] or list(range(smallest))
     windows = [getattr(config, "max_position_embeddings", None) or length for config in configs]

@@ -24,7 +24,11 @@ def check_end_tokens(model: RealignedModel, tokenizer: Any = None) -> None:
     Raises:
         ValueError: naming the token, who names it, and the table that ends before it.
     """
-    ends = {"the aligned model's generation_config": model.generation_config.eos_token_id}
+    ends = {
+        "the aligned model's generation_config": getattr(
+            model.generation_config, "eos_token_id", None
+        )
+    }
     if tokenizer is not None:
         ends["the tokenizer"] = tokenizer.eos_token_id
     sizes = {
