@@ -65,6 +65,7 @@ def with_adapters(
     for name, path in paths.items():
         # Refuse an adapter that would change the reference.
         stored = load_peft_weights(path, device="cpu", use_safetensors=True, **hub)
+        _check_sizes_of_tables(path, reference, stored, base)
         if keeps_base:
             bare = base if model is None else model.get_base_model()
             _check_leaves_base(path, stored, bare, hub)
@@ -121,18 +122,39 @@ def check_adapter(path: str, reference: str, hub: dict[str, Any]) -> None:
         )
 
 
+def _check_sizes_of_tables(path: str, reference: str, stored: dict[str, Any], base: Any) -> None:
+    """Refuse an adapter that was trained on a base with more or fewer tokens.
+
+    PEFT then saves the tables of the resized base beside the adapter.
+    """
+    for table in (base.get_input_embeddings(), base.get_output_embeddings()):
+        names = [name for name, module in base.named_modules() if module is table]
+        weight = stored.get(f"base_model.model.{names[0]}.weight") if names else None
+        if weight is not None and len(weight) != len(table.weight):
+            raise ValueError(
+                f"the adapter {path} was trained on a base with {len(weight)} tokens, and "
+                f"{reference} has {len(table.weight)}: resize a copy of the reference with "
+                f"resize_token_embeddings({len(weight)}), save it with its tokenizer, and load the "
+                "adapter on this copy with merge_adapter=True"
+            )
+
+
 def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[str, Any]) -> None:
     """Refuse an adapter that changes weights of the base itself.
 
-    When such an adapter is switched off, the base is not the reference.
+    When such an adapter is switched off, the base is not the reference. Modules that PEFT trains
+    whole are copies, which leave the base as it is.
     """
+    config = PeftConfig.from_pretrained(path, **hub)
+    copied = tuple(getattr(config, "modules_to_save", None) or ())
     own = base.state_dict()
     changed = []
     for name, weight in stored.items():
         place = name.removeprefix("base_model.model.")
-        if place in own and not _are_equal(weight, own[place]):
+        is_copy = bool(copied) and place.rpartition(".")[0].endswith(copied)
+        if place in own and not is_copy and not _are_equal(weight, own[place]):
             changed.append(name)
-    bias = getattr(PeftConfig.from_pretrained(path, **hub), "bias", "none")
+    bias = getattr(config, "bias", "none")
     if changed or bias != "none":
         reason = f"bias={bias!r}" if bias != "none" else f"for example {changed[0]}"
         raise ValueError(

@@ -18,6 +18,8 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from dera.model.adapters import check_adapter, with_named_adapters
 from dera.model.assembly import named
+from dera.model.proof.kinds import check_kind_on_disk
+from dera.model.proof.witness import Witness, merged_by_itself
 from dera.model.vocabulary import check_same_tokenizer
 
 #: The arguments that say where on the Hub to look, and as whom. Tokenizers, configurations and
@@ -50,7 +52,9 @@ class Loaded:
     tokenizer: Any
 
 
-def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwargs: Any) -> Loaded:
+def load_parts(
+    reference: Any, aligned: Any, merge_adapter: bool = False, check: bool = True, **kwargs: Any
+) -> Loaded:
     """Load a reference and aligned models.
 
     The arguments and the errors are those of `RealignedModel.from_pretrained`.
@@ -76,16 +80,23 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
     for path in (reference, *whole_models):
         _must_be_a_model(path, hub)
     tokenizer = _tokenizer(reference, hub)
+    share_base = len(adapters) == len(paths) and not merge_adapter
     for name, path in paths.items():
         if name in adapters:
             check_adapter(path, reference, hub)
+        if name in adapters and check:
+            check_kind_on_disk(path, hub, keeps_base=share_base)
         _check_tokenizer(path, reference, tokenizer, hub, needed=name not in adapters)
 
     # Where all aligned models are adapters, they share one base. With its adapters off, the base is
     # the reference.
-    if len(adapters) == len(paths) and not merge_adapter:
+    if share_base:
         base = _load_whole(reference, kwargs, hub)
+        witness = Witness(base) if check else None
         model, names = with_named_adapters(base, reference, paths, hub, keeps_base=True)
+        if witness is not None:
+            own_paths = {names[name]: path for name, path in paths.items()}
+            witness.check_base_is_kept(model, reference, own_paths)
         return Loaded(None, model, names, tokenizer)
 
     # Otherwise every model is whole, and each adapter is merged into a base of its own.
@@ -94,7 +105,7 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
         if name in adapters:
             base = _load_whole(reference, kwargs, hub)
             model, _ = with_named_adapters(base, reference, {name: path}, hub, keeps_base=False)
-            modules[name] = model.merge_and_unload()
+            modules[name] = merged_by_itself(model, path, check)
         else:
             modules[name] = _load_whole(path, kwargs, hub)
     return Loaded(_load_whole(reference, kwargs, hub), modules, None, tokenizer)

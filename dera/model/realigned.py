@@ -44,6 +44,7 @@ from dera.model.lam_of_call import (
 from dera.model.loading import load_parts
 from dera.model.output import RealignedOutput, aligned_output, loss_of
 from dera.model.pipelines import accept_in_text_generation
+from dera.model.proof.pair import prove
 from dera.model.reader import PartsReader
 from dera.model.refusals import (
     check_continuation,
@@ -85,6 +86,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             more than one; or a mapping to these from other names, which `lam` and messages then
             use.
         tokenizer: if it is given, the logits of all models are checked to be about its tokens.
+        check: whether the models prove themselves: a few tokens are read, and each model must say
+            in the mixture what it says alone, with a cache and in a batch too.
 
     Attributes:
         parts: the models that are mixed, the reference first.
@@ -97,7 +100,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     Raises:
         ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder
             is mixed with a decoder-only model, if the vocabularies differ in more than unused rows,
-            or if `lam` or `adapters` is bad.
+            if `lam` or `adapters` is bad, or if the models do not prove themselves.
     """
 
     # What transformers looks up on the class of a model. A model is taken to support mixtures of
@@ -116,6 +119,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam: Lam | None = None,
         adapters: Sequence[str] | Mapping[str, str] | None = None,
         tokenizer: Any = None,
+        check: bool = True,
     ):
         parts = parts_of(reference, aligned, adapters)
         check_one_kind(parts)
@@ -156,6 +160,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # The mode is this model's own. `self.eval()` would change the mode of the caller's models.
         self.training = self.part_modules.training = False
+        if check:
+            prove(self, tokenizer)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -166,6 +172,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         aligned_beta: float | None = None,
         lam: Lam | None = None,
         merge_adapter: bool = False,
+        check: bool = True,
         **kwargs: Any,
     ) -> RealignedModel:
         """Load models from folders or Hub ids.
@@ -179,6 +186,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             lam: as for the constructor.
             merge_adapter: merge each adapter into its own copy of the base. The models are then
                 whole, which takes more memory and mostly decodes more slowly.
+            check: as for the constructor. The reference must also say with adapters off what it
+                said before they were put on it, and a merged adapter what it said before.
             **kwargs: passed to transformers' `from_pretrained` for every model (`dtype`,
                 `device_map`, `quantization_config`, ...). Weights are read from safetensors only,
                 and remote code never runs.
@@ -189,9 +198,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
                 constructor.
             FileNotFoundError: if a local path does not exist.
         """
-        loaded = load_parts(reference, aligned, merge_adapter, **kwargs)
+        loaded = load_parts(reference, aligned, merge_adapter, check, **kwargs)
         return cls(
-            loaded.reference, loaded.aligned, aligned_beta, lam, loaded.adapters, loaded.tokenizer
+            loaded.reference,
+            loaded.aligned,
+            aligned_beta,
+            lam,
+            loaded.adapters,
+            loaded.tokenizer,
+            check,
         )
 
     @property

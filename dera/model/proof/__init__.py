@@ -1,0 +1,1 @@
+"""A pair proves itself: what is checked when a realigned model is made."""
