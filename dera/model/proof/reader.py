@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,10 +31,11 @@ class Reader:
         self.model = model
         bases = [part.base for part in model.parts]
         self.text = plain_tokens(bases).to(model.parts[0].base.device)
-        self.alone = [
-            call_alone(part, lambda part=part: part(input_ids=self.text, use_cache=False).logits)
-            for part in model.parts
-        ]
+        self.alone = [call_alone(part, partial(self._read_alone, part)) for part in model.parts]
+
+    def _read_alone(self, part: Part) -> Tensor:
+        """Return what a part says of the text by itself, without a cache."""
+        return part(input_ids=self.text, use_cache=False).logits
 
     def stages(self) -> list[tuple[str, str, Callable[[], Readings]]]:
         """Return what can be read one thing at a time: the fault, a remedy, and the reading."""

@@ -26,7 +26,7 @@ class Witness:
     """
 
     def __init__(self, model: Any):
-        self.base = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         self.reads = reason_not_to_read([self.base]) is None
         if not self.reads:
             return
@@ -128,7 +128,7 @@ def merged_by_itself(model: PeftModel, path: str, check: bool) -> Any:
 def _untie_adapted_layers(model: PeftModel) -> None:
     """Give adapted layers a weight of their own where other modules use it too."""
     # Count the modules that use each weight.
-    base = model.get_base_model()
+    base: Any = model.get_base_model()
     users: dict[int, int] = {}
     for module in base.modules():
         for weight in module._parameters.values():
@@ -136,8 +136,8 @@ def _untie_adapted_layers(model: PeftModel) -> None:
 
     # Copy the weights that an adapter is merged into and that have several users.
     for module in base.modules():
-        layer = getattr(module, "base_layer", None)
-        weight = getattr(layer, "weight", None)
+        layer: Any = getattr(module, "base_layer", None)
+        weight: Any = getattr(layer, "weight", None)
         is_shared = isinstance(weight, nn.Parameter) and users.get(id(weight), 0) > 1
         if is_shared and weight.is_floating_point():
             layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
