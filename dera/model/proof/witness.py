@@ -26,7 +26,8 @@ class Witness:
     """
 
     def __init__(self, model: Any):
-        self.base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.base = base
         self.reads = reason_not_to_read([self.base]) is None
         if not self.reads:
             return
@@ -137,10 +138,10 @@ def _untie_adapted_layers(model: PeftModel) -> None:
     # Copy the weights that an adapter is merged into and that have several users.
     for module in base.modules():
         layer: Any = getattr(module, "base_layer", None)
-        weight: Any = getattr(layer, "weight", None)
-        is_shared = isinstance(weight, nn.Parameter) and users.get(id(weight), 0) > 1
-        if is_shared and weight.is_floating_point():
-            layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        tied: Any = getattr(layer, "weight", None)
+        is_shared = isinstance(tied, nn.Parameter) and users.get(id(tied), 0) > 1
+        if is_shared and tied.is_floating_point():
+            layer.weight = nn.Parameter(tied.detach().clone(), requires_grad=False)
             base.config.tie_word_embeddings = False
 
 
