@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 class ChatTokenizer:
-    """A tokenizer that reads each text as the user's turn of a chat.
+    """A tokenizer that reads each text as the user's turn of a chat, or a whole conversation.
 
     The library, metrics and outputs see what the user wrote, and only the models see the template.
     Everything else is passed on to the tokenizer that this one was made from.
@@ -16,13 +16,21 @@ class ChatTokenizer:
     Args:
         tokenizer: a tokenizer with a chat template.
         name: what messages call the model that the tokenizer belongs to.
-        system: text of a system turn before the user's turn; no such turn when it is absent.
+        system: text of a system turn before the other turns; no such turn when it is absent.
+        template_arguments: what the chat template gets besides the turns, such as
+            `{"enable_thinking": False}`.
 
     Raises:
         ValueError: if the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: Any, name: str = "this model", system: str | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        name: str = "this model",
+        system: str | None = None,
+        template_arguments: Mapping[str, Any] | None = None,
+    ):
         if not tokenizer.chat_template:
             raise ValueError(
                 f"the tokenizer of {name} has no chat template: use plain prompts, "
@@ -30,6 +38,7 @@ class ChatTokenizer:
             )
         self._tokenizer = tokenizer
         self._turns_before = [] if system is None else [{"role": "system", "content": system}]
+        self._template_arguments = dict(template_arguments or {})
 
     def __call__(self, prompts: Sequence[str], **options: Any) -> Any:
         texts = [self.render(prompt) for prompt in prompts]
@@ -39,17 +48,21 @@ class ChatTokenizer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
 
-    def render(self, prompt: str) -> str:
+    def render(self, prompt: str | Sequence[Mapping[str, Any]]) -> str:
         """Return the text that the model reads, from the template's first token to the last.
+
+        Args:
+            prompt: the user's turn, or the turns of a conversation with "role" and "content".
 
         Raises:
             ValueError: if the template refuses the turns.
         """
-        turns = [*self._turns_before, {"role": "user", "content": prompt}]
+        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        turns = [*self._turns_before, *said]
         # A template may raise anything. A template that knows no system turn raises jinja's errors.
         try:
             return self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
+                turns, tokenize=False, add_generation_prompt=True, **self._template_arguments
             )
         except Exception as error:
             raise ValueError(

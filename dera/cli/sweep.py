@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dera.cli import options
 from dera.cli.metrics import Metric, load_metric, metric_identity
-from dera.cli.models import check_models, device_of, identity, load_pair, seed_batch
+from dera.cli.models import check_models, device_of, load_pair, model_settings, seed_batch
 from dera.cli.output import check_output, note
 from dera.cli.prompts import read_prompts
 from dera.cli.requested import Request, requests_of
@@ -119,8 +119,7 @@ def _settings(
 
     checksum = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
     return {
-        "reference": identity(args.reference),
-        "aligned": identity(args.aligned),
+        **model_settings(args),
         "lams": lams,
         "prompts": f"{len(prompts)} prompts {checksum}",
         "metric": metric_identity(args.metric) if args.metric else None,

@@ -1,8 +1,9 @@
-"""Numbers on the command line. They are checked, and messages name the wrong ones."""
+"""Numbers and JSON on the command line. They are checked, and messages name the wrong ones."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -49,6 +50,20 @@ def number_list(text: str) -> tuple[float, ...]:
     values = [value for item in items for value in _range(item)]
     # Adding 0.0 turns a negative zero into zero.
     return tuple(dict.fromkeys(float(value) + 0.0 for value in values))
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object, such as `{"enable_thinking": false}`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a JSON object: write names in double quotes, as in "
+            '{"enable_thinking": false}'
+        )
+    return value
 
 
 def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:

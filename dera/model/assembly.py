@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dera.model.given import language_model
 from dera.model.parts import OFF, Part
 
 
@@ -13,14 +14,22 @@ def parts_of(reference: Any, aligned: Any, adapters: list[str] | None) -> list[P
 
     The arguments and the errors are those of `RealignedModel`.
     """
-    if reference is not None and _is_base_of(reference, aligned):
+    models = {name: language_model(model, name) for name, model in named(aligned).items()}
+    only = next(iter(models.values())) if len(models) == 1 else None
+    if isinstance(reference, str) and hasattr(only, "disable_adapter"):
+        parts = _parts_of_adapters(reference, only, adapters)
+        _check_attention(parts)
+        return parts
+    if reference is not None:
+        reference = language_model(reference, "reference")
+    if reference is not None and only is not None and _is_base_of(reference, only):
         # PEFT has put the adapter into the reference itself. The base with the adapter off is then
         # the reference.
         reference = None
     if reference is None:
-        parts = _parts_of_one_base(aligned, adapters)
+        parts = _parts_of_one_base(only, adapters)
     else:
-        parts = _parts_of_whole_models(reference, aligned, adapters)
+        parts = _parts_of_whole_models(reference, models, adapters)
     _check_attention(parts)
     return parts
 
@@ -63,6 +72,32 @@ def _kind(part: Part) -> str:
     return "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only"
 
 
+def _parts_of_adapters(reference: str, aligned: Any, adapters: list[str] | None) -> list[Part]:
+    """Return the adapter of a PEFT model that is the reference, then its other adapters."""
+    present = list(aligned.peft_config)
+    if reference not in present:
+        raise ValueError(
+            f"the reference {reference!r} is not an adapter of the PEFT model, which has "
+            f"{present}: name one of these, or load folders with RealignedModel.from_pretrained"
+        )
+    if adapters and reference in adapters:
+        raise ValueError(
+            f"the adapter {reference!r} is both the reference and in adapters={adapters}: "
+            "leave it out of one"
+        )
+    others = [name for name in present if name != reference]
+    if not others:
+        raise ValueError(
+            f"the PEFT model has no adapter but the reference {reference!r}: load the aligned "
+            "adapter too, with load_adapter(path, adapter_name=...)"
+        )
+    names = _adapters_to_mix(aligned, adapters, others)
+    return [
+        Part("reference", aligned, reference),
+        *(Part(name, aligned, name) for name in names),
+    ]
+
+
 def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
     """Return the base of a PEFT model, then its adapters."""
     if not hasattr(aligned, "disable_adapter"):
@@ -70,13 +105,14 @@ def _parts_of_one_base(aligned: Any, adapters: list[str] | None) -> list[Part]:
             "reference may be None only when aligned is a PEFT model, "
             "whose base is then the reference"
         )
-    names = _adapters_to_mix(aligned, adapters)
+    names = _adapters_to_mix(aligned, adapters, list(aligned.peft_config))
     return [Part("reference", aligned, OFF), *(Part(name, aligned, name) for name in names)]
 
 
-def _parts_of_whole_models(reference: Any, aligned: Any, adapters: list[str] | None) -> list[Part]:
+def _parts_of_whole_models(
+    reference: Any, modules: dict[str, Any], adapters: list[str] | None
+) -> list[Part]:
     """Return the reference, then aligned models that do not share their weights with it."""
-    modules = named(aligned)
     if adapters:
         raise ValueError(
             "adapters= is for one PEFT model whose base is the reference: "
@@ -110,12 +146,12 @@ def _check_attention(parts: Sequence[Part]) -> None:
         )
 
 
-def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:
-    """Return the adapters of a PEFT model that are mixed: the named ones, or its only one.
+def _adapters_to_mix(module: Any, adapters: list[str] | None, candidates: list[str]) -> list[str]:
+    """Return the adapters of a PEFT model that are mixed: the named ones, or the only candidate.
 
     Raises:
-        ValueError: if a named adapter is unknown, or if none is named and the model has more than
-            one.
+        ValueError: if a named adapter is unknown, or if none is named and there is more than one
+            candidate.
     """
     present = list(module.peft_config)
     unknown = [name for name in adapters or [] if name not in present]
@@ -123,8 +159,9 @@ def _adapters_to_mix(module: Any, adapters: list[str] | None) -> list[str]:
         raise ValueError(f"the PEFT model has no adapter {unknown}: it has {present}")
     if adapters:
         return list(adapters)
-    if len(present) > 1:
+    if len(candidates) > 1:
         raise ValueError(
-            f"the PEFT model has several adapters {present}: name those to mix with adapters=[...]"
+            f"the PEFT model has several adapters {candidates}: name those to mix with "
+            "adapters=[...]"
         )
-    return present
+    return candidates

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    PreTrainedModel,
-)
-from transformers.utils.peft_utils import find_adapter_config_file
+from transformers import PreTrainedModel
 
 from dera.model.adapters import check_adapter, with_adapters
 from dera.model.assembly import named
+from dera.model.checkpoints import check_is_language_model, load_whole, tokenizer_of
+from dera.model.layouts import (
+    ON_BASE,
+    ON_REFERENCE,
+    base_source,
+    check_aligned_on,
+    layouts_of,
+)
+from dera.model.sources import HUB_ARGUMENTS, PerModel, Source, sources_of
 from dera.model.vocabulary import check_same_tokenizer
 
-#: The arguments that say where on the Hub to look, and as whom. Tokenizers, configurations and
-#: adapters need them as models do.
-HUB_ARGUMENTS = (
-    "token",
-    "revision",
-    "cache_dir",
-    "local_files_only",
-    "force_download",
-    "proxies",
-    "subfolder",
-)
+
+class ChatTemplateWarning(UserWarning):
+    """The models of a pair have different chat templates."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +33,60 @@ class Loaded:
     """What `RealignedModel` takes.
 
     Attributes:
-        reference: the reference; None when it is the base of adapters.
+        reference: the reference; the name of its adapter where it is one of the adapters of
+            `aligned`; None when it is the base of adapters.
         aligned: a PEFT model with all adapters, or whole models by name.
-        adapters: the names of the adapters; None for whole models.
+        adapters: the names of the aligned adapters; None for whole models.
         tokenizer: the reference's tokenizer; None if it has none.
     """
 
-    reference: PreTrainedModel | None
+    reference: PreTrainedModel | str | None
     aligned: Any
     adapters: list[str] | None
     tokenizer: Any
 
 
-def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwargs: Any) -> Loaded:
+@dataclass(frozen=True)
+class Pair:
+    """Checkpoints that have been checked, and whose weights are still to be loaded.
+
+    Attributes:
+        reference: the reference.
+        base: the base of a reference that is an adapter; the reference itself where it is whole.
+        aligned: the aligned models, by name.
+        folders: the folders of those that are adapters, by name; the reference is "reference".
+        layouts: for each aligned adapter whether it was trained on the base or on the reference,
+            as `layouts_of` returns it.
+    """
+
+    reference: Source
+    base: Source
+    aligned: dict[str, Source]
+    folders: dict[str, str]
+    layouts: dict[str, str]
+
+    @property
+    def reference_folder(self) -> str | None:
+        """The folder of the reference's adapter; None for a whole model."""
+        return None if self.base is self.reference else self.folders["reference"]
+
+    @property
+    def all_adapters_on(self) -> str | None:
+        """What all aligned models are adapters on; None if one is whole or if they differ."""
+        layouts = [self.layouts.get(name) for name in self.aligned]
+        return layouts[0] if len(set(layouts)) == 1 else None
+
+
+def load_parts(
+    reference: Any,
+    aligned: Any,
+    merge_adapter: bool = False,
+    base: Any = None,
+    aligned_on: str | None = None,
+    revision: PerModel = None,
+    subfolder: PerModel = None,
+    **kwargs: Any,
+) -> Loaded:
     """Load a reference and aligned models.
 
     The arguments and the errors are those of `RealignedModel.from_pretrained`.
@@ -60,118 +96,183 @@ def load_parts(reference: Any, aligned: Any, merge_adapter: bool = False, **kwar
             "trust_remote_code is not supported: models run from transformers' own code only, "
             "so leave it out"
         )
-    hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-    reference = str(reference)
-    paths = _paths(aligned)
-
     # Everything is checked before weights are loaded, which may take long.
-    for path in (reference, *paths.values()):
-        must_exist(path)
-    adapters = {
-        name: path
-        for name, path in paths.items()
-        if find_adapter_config_file(path, **hub) is not None
-    }
-    whole_models = [path for name, path in paths.items() if name not in adapters]
-    for path in (reference, *whole_models):
-        _must_be_a_model(path, hub)
-    tokenizer = _tokenizer(reference, hub)
-    for name, path in paths.items():
-        if name in adapters:
-            check_adapter(path, reference, hub)
-        _check_tokenizer(path, reference, tokenizer, hub, needed=name not in adapters)
+    check_aligned_on(aligned_on)
+    hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+    paths = _paths(reference, aligned, base)
+    sources = sources_of(paths, revision, subfolder, hub)
+    pair = _checked(sources, aligned_on)
+    tokenizer = _checked_tokenizer(pair)
 
-    # Where all aligned models are adapters, they share one base. With its adapters off, the base is
-    # the reference.
-    if len(adapters) == len(paths) and not merge_adapter:
-        base = _load_whole(reference, kwargs, hub)
-        model = with_adapters(base, reference, paths, hub, keeps_base=True)
-        return Loaded(None, model, list(paths), tokenizer)
-
-    # Otherwise every model is whole, and each adapter is merged into a base of its own.
-    modules = {}
-    for name, path in paths.items():
-        if name in adapters:
-            base = _load_whole(reference, kwargs, hub)
-            model = with_adapters(base, reference, {name: path}, hub, keeps_base=False)
-            modules[name] = model.merge_and_unload()
-        else:
-            modules[name] = _load_whole(path, kwargs, hub)
-    return Loaded(_load_whole(reference, kwargs, hub), modules, None, tokenizer)
+    # Where all parts are one base with and without adapters, they share it in memory.
+    if merge_adapter or pair.all_adapters_on is None:
+        return _load_apart(pair, tokenizer, kwargs)
+    return _load_on_one_base(pair, tokenizer, kwargs)
 
 
-def must_exist(path: str) -> None:
-    """Check that a local path exists, without asking the Hub.
+def tokenizers_of_pair(reference: Source, aligned: Source, base: Source | None) -> tuple[Any, Any]:
+    """Return the tokenizers of the reference and of the aligned model; None where there is none.
 
-    Hub ids are `name` or `owner/name`. Anything else is a path.
-
-    Raises:
-        FileNotFoundError: if it does not exist.
+    Args:
+        reference: the reference.
+        aligned: the aligned model.
+        base: the base of a reference that is an adapter, if it is given.
     """
-    is_path = path.startswith((".", "~", os.sep)) or path.count("/") > 1
-    if is_path and not Path(path).exists():
-        raise FileNotFoundError(
-            f"{path}: no such folder (a Hub id would be `name` or `owner/name`)"
-        )
+    folder = reference.adapter_folder()
+    tokenizer = tokenizer_of(reference)
+    if tokenizer is None and folder is not None:
+        tokenizer = tokenizer_of(base_source(reference, folder, base))
+    return tokenizer, tokenizer_of(aligned)
 
 
-def _paths(aligned: Any) -> dict[str, str]:
-    """Return the aligned models' paths as text, by name."""
-    paths = {name: str(path) for name, path in named(aligned).items()}
-    dotted = [name for name in paths if "." in name]
+def _load_on_one_base(pair: Pair, tokenizer: Any, kwargs: dict[str, Any]) -> Loaded:
+    """Load a base once, and put all adapters on it."""
+    names = list(pair.aligned)
+    folders = {name: pair.folders[name] for name in names}
+    if pair.reference_folder is None or pair.all_adapters_on == ON_REFERENCE:
+        # With the adapters off, the base is the reference.
+        base = _reference_as_base(pair, kwargs)
+        model = with_adapters(base, str(pair.reference), folders, {}, keeps_base=True)
+        return Loaded(None, model, names, tokenizer)
+
+    # The reference is one more adapter.
+    folders = {"reference": pair.reference_folder, **folders}
+    base = load_whole(pair.base, kwargs)
+    model = with_adapters(base, str(pair.base), folders, {}, keeps_base=True)
+    return Loaded("reference", model, names, tokenizer)
+
+
+def _load_apart(pair: Pair, tokenizer: Any, kwargs: dict[str, Any]) -> Loaded:
+    """Load every model whole. Each adapter is merged into a base of its own."""
+    modules = {}
+    for name, source in pair.aligned.items():
+        if name not in pair.layouts:
+            modules[name] = load_whole(source, kwargs)
+        elif pair.layouts[name] == ON_BASE:
+            base = load_whole(pair.base, kwargs)
+            modules[name] = _merged(base, pair.base, pair.folders[name])
+        else:
+            base = _reference_as_base(pair, kwargs)
+            modules[name] = _merged(base, pair.reference, pair.folders[name])
+    return Loaded(_reference_as_base(pair, kwargs), modules, None, tokenizer)
+
+
+def _reference_as_base(pair: Pair, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """Load the reference whole. If it is an adapter, it is merged into its base."""
+    base = load_whole(pair.base, kwargs)
+    if pair.reference_folder is None:
+        return base
+    return _merged(base, pair.base, pair.reference_folder)
+
+
+def _merged(base: PreTrainedModel, source: Source, folder: str) -> Any:
+    """Return a base with the adapter in a folder merged into it."""
+    model = with_adapters(base, str(source), {"merged": folder}, {}, keeps_base=False)
+    return model.merge_and_unload()
+
+
+def _paths(reference: Any, aligned: Any, base: Any) -> dict[str, str]:
+    """Return the paths of the reference, of the aligned models and of the base, by name."""
+    given = named(aligned)
+    dotted = [name for name in given if "." in name]
     if dotted:
         raise ValueError(
             f"the names {dotted} of aligned models have a dot, which PEFT cannot have in the name "
             "of an adapter: name them without dots"
         )
-    return paths
-
-
-def _must_be_a_model(path: str, hub: dict[str, Any]) -> None:
-    try:
-        AutoConfig.from_pretrained(path, **hub)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{path}: neither a folder with a model nor a Hub model that can be reached: {error}"
-        ) from error
-
-
-def _tokenizer(path: str, hub: dict[str, Any]) -> Any:
-    """Return the tokenizer saved with a model; None if there is none."""
-    try:
-        return AutoTokenizer.from_pretrained(path, **hub)
-    except (OSError, ValueError):
-        return None
-
-
-def _check_tokenizer(
-    path: str, reference: str, tokenizer: Any, hub: dict[str, Any], needed: bool
-) -> None:
-    """Check that an aligned model's own tokenizer is the reference's.
-
-    An adapter may come without a tokenizer: then `needed` is false.
-    """
-    own = _tokenizer(path, hub)
-    if own is None and not needed:
-        return
-    for folder, saved in ((reference, tokenizer), (path, own)):
-        if saved is None:
-            raise ValueError(
-                f"{folder} has no tokenizer to compare: save the tokenizer beside the model"
+    taken = [name for name in ("reference", "base") if name in given]
+    if taken:
+        raise ValueError(
+            f"an aligned model cannot be called {taken[0]!r}, because that is another model's name "
+            "here: call it otherwise"
+        )
+    paths = {"reference": reference, **given}
+    if base is not None:
+        paths["base"] = base
+    for name, path in paths.items():
+        if not isinstance(path, (str, PathLike)):
+            raise TypeError(
+                f"from_pretrained takes folders and Hub ids, got a {type(path).__name__} as "
+                f"{name!r}: give models that are loaded already to RealignedModel(reference, "
+                "aligned)"
             )
-    check_same_tokenizer(tokenizer, own, (reference, path))
+    return {name: str(path) for name, path in paths.items()}
 
 
-def _load_whole(path: str, kwargs: dict[str, Any], hub: dict[str, Any]) -> PreTrainedModel:
-    """Load a model that is no adapter, from safetensors."""
-    is_seq2seq = AutoConfig.from_pretrained(path, **hub).is_encoder_decoder
-    auto = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
-    try:
-        return auto.from_pretrained(path, **{**kwargs, "use_safetensors": True})
-    except OSError as error:
-        if "safetensors" in str(error) or ".bin" in str(error):
+def _checked(sources: dict[str, Source], aligned_on: str | None) -> Pair:
+    """Find out which models are adapters and on which base they go, and check what is on disk."""
+    reference, given_base = sources["reference"], sources.get("base")
+    aligned = {name: sources[name] for name in sources if name not in ("reference", "base")}
+    folders = _adapter_folders({"reference": reference, **aligned})
+    adapters = {name: aligned[name] for name in aligned if name in folders}
+
+    # Find the base, and what each adapter was trained on.
+    if "reference" in folders:
+        base = base_source(reference, folders["reference"], given_base)
+        layouts = layouts_of(reference, folders["reference"], base, adapters, folders, aligned_on)
+    else:
+        _check_needs_no_base(reference, given_base, aligned_on)
+        base = reference
+        layouts = dict.fromkeys(adapters, ON_REFERENCE)
+
+    # Check the whole models and the adapters.
+    whole = [source for name, source in aligned.items() if name not in folders]
+    for source in (base, *whole):
+        check_is_language_model(source)
+    if "reference" in folders:
+        check_adapter(folders["reference"], base.place, {})
+    else:
+        for name in adapters:
+            check_adapter(folders[name], reference.place, {})
+    return Pair(reference, base, aligned, folders, layouts)
+
+
+def _adapter_folders(sources: Mapping[str, Source]) -> dict[str, str]:
+    """Return the folders of those models that are adapters, by name."""
+    found = {name: source.adapter_folder() for name, source in sources.items()}
+    return {name: folder for name, folder in found.items() if folder is not None}
+
+
+def _check_needs_no_base(reference: Source, base: Source | None, aligned_on: str | None) -> None:
+    """Refuse arguments that would do nothing, because the reference is no adapter."""
+    for argument, value in (("base", base), ("aligned_on", aligned_on)):
+        if value is not None:
             raise ValueError(
-                f"{path} has no safetensors weights, and pickled ones may run code: convert them "
-                "with transformers' save_pretrained, which writes safetensors"
-            ) from error
-        raise
+                f"{argument}={str(value)!r} is for a reference that is an adapter, and "
+                f"{reference} is a whole model: leave it out"
+            )
+
+
+def _checked_tokenizer(pair: Pair) -> Any:
+    """Return the reference's tokenizer, after it was compared with those of the aligned models.
+
+    A reference that is an adapter may come without a tokenizer: its base's is taken then.
+    """
+    tokenizer = tokenizer_of(pair.reference)
+    if tokenizer is None and pair.reference_folder is not None:
+        tokenizer = tokenizer_of(pair.base)
+    for name, source in pair.aligned.items():
+        own = tokenizer_of(source)
+        # An adapter may come without a tokenizer.
+        if own is None and name in pair.folders:
+            continue
+        for owner, saved in ((pair.reference, tokenizer), (source, own)):
+            if saved is None:
+                raise ValueError(
+                    f"{owner} has no tokenizer to compare: save the tokenizer beside the model"
+                )
+        check_same_tokenizer(tokenizer, own, (str(pair.reference), str(source)))
+        _check_same_template(tokenizer, own, pair.reference, source)
+    return tokenizer
+
+
+def _check_same_template(first: Any, second: Any, reference: Source, aligned: Source) -> None:
+    """Warn of two chat templates: the prompts are written in the one that the user chooses."""
+    if first.chat_template != second.chat_template:
+        warnings.warn(
+            f"{reference} and {aligned} have different chat templates. Prompts are written in the "
+            "template of the tokenizer that you use: take that of the model whose way of "
+            "chatting both should follow, mostly the aligned model's",
+            ChatTemplateWarning,
+            stacklevel=5,
+        )
