@@ -82,8 +82,13 @@ def layouts_of(
         aligned_on: `ON_BASE` or `ON_REFERENCE` if the user says so.
 
     Raises:
-        ValueError: if an adapter does not tell.
+        ValueError: if an adapter does not tell, or if the user says it where there is no adapter.
     """
+    if aligned_on is not None and not adapters:
+        raise ValueError(
+            f"aligned_on={aligned_on!r} is for an aligned adapter, and all aligned models are "
+            "whole: leave it out"
+        )
     if aligned_on is not None:
         return dict.fromkeys(adapters, aligned_on)
     base_name = PeftConfig.from_pretrained(reference_folder).base_model_name_or_path

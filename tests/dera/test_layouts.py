@@ -187,6 +187,8 @@ def test_bases_that_help_nobody_are_refused(saved, tmp_path):
         RealignedModel.from_pretrained(saved / "base", saved / "dpo", base=saved / "base")
     with pytest.raises(ValueError, match="aligned_on='base' is for a reference that is an adapter"):
         RealignedModel.from_pretrained(saved / "base", saved / "dpo", aligned_on="base")
+    with pytest.raises(ValueError, match="aligned_on='base' is for an aligned adapter"):
+        RealignedModel.from_pretrained(saved / "sft", saved / "merged", aligned_on="base")
     with pytest.raises(ValueError, match="aligned_on must be 'base' or 'reference', got 'sft'"):
         RealignedModel.from_pretrained(saved / "sft", saved / "dpo", aligned_on="sft")
     with pytest.raises(ValueError, match="on-sft is an adapter on .*sft, which is an adapter too"):
