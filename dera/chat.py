@@ -55,9 +55,14 @@ class ChatTokenizer:
             prompt: the user's turn, or the turns of a conversation with "role" and "content".
 
         Raises:
-            ValueError: if the template refuses the turns.
+            ValueError: if the template refuses the turns, or there are two system messages.
         """
         said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        if self._turns_before and said and said[0].get("role") == "system":
+            raise ValueError(
+                f"the conversation begins with a system message of its own, {said[0]}: leave out "
+                "the system message for all conversations (system=, --system), or this one"
+            )
         turns = [*self._turns_before, *said]
         # A template may raise anything. A template that knows no system turn raises jinja's errors.
         try:

@@ -64,7 +64,14 @@ def sources_of_pair(args: argparse.Namespace) -> dict[str, Any]:
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what tells a pair from others, for the settings of a sweep."""
+    from dera.model.layouts import base_source
+
+    # The base of a reference that is an adapter decides as much as the adapter does.
     sources = sources_of_pair(args)
+    reference = sources["reference"]
+    folder = reference.adapter_folder()
+    if folder is not None:
+        sources["base"] = base_source(reference, folder, sources.get("base"))
     given = {name: getattr(args, name) for name in _MODEL_OPTIONS}
     return {
         **{

@@ -175,6 +175,7 @@ def _check_subfolders(sources: dict[str, Source]) -> None:
     for name, source in sources.items():
         if source.subfolder and source.is_local and not Path(source.place).is_dir():
             raise FileNotFoundError(
-                f"{source.path} has no subfolder {source.subfolder!r}. Name the subfolder of each "
-                f"model by itself, '' for none: subfolder={{{name!r}: ''}}"
+                f"{source.path} has no subfolder {source.subfolder!r}. If only another model has "
+                f"it, name the subfolder of each model by itself: subfolder={{{name!r}: ''}} means "
+                "none (on the command line give --aligned-subfolder alone)"
             )

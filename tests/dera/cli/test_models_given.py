@@ -165,6 +165,13 @@ def test_a_conversation_is_read_turn_by_turn(chats, tmp_path, dera, generated_wi
     status, _, err = dera("generate", *chats, *words, *GREEDY)
     assert status == 2
     assert "is a list of turns, which only a chat model reads: give --chat" in err
+    prompts.write_text(json.dumps({"messages": [{"role": "system", "content": "w6"}, *TURNS]}))
+    status, _, err = dera("generate", *chats, *words, "--chat", "--system", "w6", *GREEDY)
+    assert status == 2
+    assert "begins with a system message of its own" in err
+    status, _, err = dera("generate", *chats, *words, "--chat", *GREEDY)
+    assert status == 0, err
+    assert generated_with[-1]["input_ids"][0].tolist() == [2, 10, 6, 11, 3, 11, 4, 11, 5, 12]
 
 
 def test_a_sweep_keeps_conversations_and_goes_on_only_with_the_same_models(chats, tmp_path, dera):
