@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+
+class Conversation(str):
+    """A conversation as a prompt: its text is JSON, and a `ChatTokenizer` reads its turns.
+
+    As a text it goes wherever prompts go. (A list in place of a text would be token ids.)
+
+    Attributes:
+        turns: the turns, each with "role" and "content".
+    """
+
+    turns: list[dict[str, Any]]
+
+    def __new__(cls, turns: Sequence[Mapping[str, Any]]) -> Conversation:
+        copied = [dict(turn) for turn in turns]
+        conversation = super().__new__(cls, json.dumps(copied, ensure_ascii=False))
+        conversation.turns = copied
+        return conversation
 
 
 class ChatTokenizer:
@@ -48,16 +67,17 @@ class ChatTokenizer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
 
-    def render(self, prompt: str | Sequence[Mapping[str, Any]]) -> str:
+    def render(self, prompt: str) -> str:
         """Return the text that the model reads, from the template's first token to the last.
 
         Args:
-            prompt: the user's turn, or the turns of a conversation with "role" and "content".
+            prompt: the user's turn, or a `Conversation`.
 
         Raises:
             ValueError: if the template refuses the turns, or there are two system messages.
         """
-        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        is_conversation = isinstance(prompt, Conversation)
+        said = prompt.turns if is_conversation else [{"role": "user", "content": prompt}]
         if self._turns_before and said and said[0].get("role") == "system":
             raise ValueError(
                 f"the conversation begins with a system message of its own, {said[0]}: leave out "

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-#: A text; or a conversation, which is a list of turns with "role" and "content".
-Prompt = str | list[dict[str, str]]
+from dera.chat import Conversation
 
 
-def read_prompts(args: argparse.Namespace) -> list[Any]:
+def read_prompts(args: argparse.Namespace) -> list[str]:
     """Return the prompts of a command, from its arguments, a file or standard input.
 
     With --chat a field of a .jsonl file may hold a conversation.
@@ -45,7 +44,7 @@ def read_prompts(args: argparse.Namespace) -> list[Any]:
     return _at_least_one(_lines(sys.stdin), "standard input")
 
 
-def check_tokens(tokenizer: Any, prompts: Sequence[Prompt]) -> None:
+def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
     """Refuse a prompt without any token, which leaves nothing to continue.
 
     Raises:
@@ -59,9 +58,9 @@ def check_tokens(tokenizer: Any, prompts: Sequence[Prompt]) -> None:
             )
 
 
-def last_words(prompt: Prompt) -> str:
+def last_words(prompt: str) -> str:
     """Return a prompt as people are shown it: of a conversation, what was said last."""
-    return prompt if isinstance(prompt, str) else prompt[-1]["content"]
+    return prompt.turns[-1]["content"] if isinstance(prompt, Conversation) else prompt
 
 
 def _check_chat_options(args: argparse.Namespace) -> None:
@@ -85,7 +84,7 @@ def _check_not_blank(prompts: list[str]) -> None:
             )
 
 
-def _from_file(path: Path, field: str, chat: bool) -> list[Prompt]:
+def _from_file(path: Path, field: str, chat: bool) -> list[str]:
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(
             f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl "
@@ -96,7 +95,7 @@ def _from_file(path: Path, field: str, chat: bool) -> list[Prompt]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             if path.suffix == ".txt":
-                prompts: list[Prompt] = list(_lines(file))
+                prompts: list[str] = list(_lines(file))
             else:
                 prompts = _objects(file, path, field, chat)
     except UnicodeDecodeError as error:
@@ -111,7 +110,7 @@ def _lines(file: Iterable[str]) -> list[str]:
     return [line.rstrip("\n") for line in file if line.strip()]
 
 
-def _objects(file: Iterable[str], path: Path, field: str, chat: bool) -> list[Prompt]:
+def _objects(file: Iterable[str], path: Path, field: str, chat: bool) -> list[str]:
     """Return one field of the JSON object on each line that is not blank."""
     prompts = []
     for number, line in enumerate(file, start=1):
@@ -120,7 +119,7 @@ def _objects(file: Iterable[str], path: Path, field: str, chat: bool) -> list[Pr
     return prompts
 
 
-def _field_of(line: str, place: str, field: str, chat: bool) -> Prompt:
+def _field_of(line: str, place: str, field: str, chat: bool) -> str:
     """Return one field of the JSON object in `line`; messages call the line `place`."""
     try:
         value = json.loads(line)
@@ -146,7 +145,7 @@ def _field_of(line: str, place: str, field: str, chat: bool) -> Prompt:
     return prompt
 
 
-def _conversation(turns: list[Any], place: str, chat: bool) -> Prompt:
+def _conversation(turns: list[Any], place: str, chat: bool) -> str:
     """Return a list of turns; messages call it `place`.
 
     Raises:
@@ -166,10 +165,10 @@ def _conversation(turns: list[Any], place: str, chat: bool) -> Prompt:
         raise ValueError(
             f"{place} must end with a turn that the model answers: end it with a user's turn"
         )
-    return turns
+    return Conversation(turns)
 
 
-def _at_least_one(prompts: list[Any], source: str) -> list[Any]:
+def _at_least_one(prompts: list[str], source: str) -> list[str]:
     if not prompts:
         raise ValueError(f"there are no prompts in {source}: write at least one there")
     return prompts

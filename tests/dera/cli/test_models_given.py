@@ -182,7 +182,8 @@ def test_a_sweep_keeps_conversations_and_goes_on_only_with_the_same_models(chats
     status, _, err = dera("sweep", *chats, *words)
     assert status == 0, err
     rows = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [row["prompt"] for row in rows] == [TURNS] * 4 + ["w3"] * 4
+    assert [json.loads(row["prompt"]) for row in rows[:4]] == [TURNS] * 4
+    assert [row["prompt"] for row in rows[4:]] == ["w3"] * 4
     status, _, err = dera("sweep", *chats, *words, "--chat-template", "aligned")
     assert status == 2
     assert "chat_template" in err
