@@ -76,8 +76,9 @@ class ChatTokenizer:
         Raises:
             ValueError: if the template refuses the turns, or there are two system messages.
         """
-        is_conversation = isinstance(prompt, Conversation)
-        said = prompt.turns if is_conversation else [{"role": "user", "content": prompt}]
+        said = [{"role": "user", "content": prompt}]
+        if isinstance(prompt, Conversation):
+            said = prompt.turns
         if self._turns_before and said and said[0].get("role") == "system":
             raise ValueError(
                 f"the conversation begins with a system message of its own, {said[0]}: leave out "
