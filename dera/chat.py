@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,26 @@ _OWN = ("_tokenizer", "_turns_before", "_template_arguments")
 _OF_ALL_TEMPLATES = ("chat_template", "tools", "documents", "continue_final_message")
 
 
+class ConversationText(str):
+    """A conversation as a prompt: its text is JSON, and a `ChatTokenizer` reads its turns.
+
+    As a text it goes wherever prompts go, into files too.
+
+    Attributes:
+        turns: the turns, each with "role" and "content".
+    """
+
+    turns: list[dict[str, Any]]
+
+    def __new__(cls, turns: Sequence[Mapping[str, Any]]) -> ConversationText:
+        copied = [dict(turn) for turn in turns]
+        conversation = super().__new__(cls, json.dumps(copied, ensure_ascii=False))
+        conversation.turns = copied
+        return conversation
+
+
 class ChatTokenizer:
-    """A tokenizer that reads each text as the user's turn of a chat.
+    """A tokenizer that reads each text as the user's turn of a chat, or a whole conversation.
 
     A conversation, which is a list of messages, is read as it is. Both end with the template's
     opening of the assistant's turn.
@@ -173,6 +192,8 @@ def rendered(tokenizer: Any, prompts: str | Sequence[str]) -> list[str]:
 
 def _turns_of(prompt: str | Conversation) -> list[Any]:
     """Return a prompt as turns: a text is the user's turn."""
+    if isinstance(prompt, ConversationText):
+        return list(prompt.turns)
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     if is_conversation(prompt):

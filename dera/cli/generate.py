@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dera.cli import distribution, options
 from dera.cli.models import check_models, load_pair, seed_batch
 from dera.cli.output import json_lines, write_atomically
-from dera.cli.prompts import read_prompts
+from dera.cli.prompts import last_words, read_prompts
 from dera.cli.requested import Request, requests_of
 from dera.cli.values import beta_of, lam_list, lams_of, number_list
 
@@ -177,7 +177,7 @@ def _print_rows(rows: Sequence[dict[str, Any]], previous: dict[str, Any] | None)
     """Print completions, under a line for each prompt; `previous` is the last row printed."""
     for row in rows:
         if previous is None or previous["prompt_id"] != row["prompt_id"]:
-            print(f"=== prompt {row['prompt_id'] + 1}: {row['prompt']}")
+            print(f"=== prompt {row['prompt_id'] + 1}: {last_words(row['prompt'])}")
         beta = "" if row["beta"] is None else f", beta {row['beta']:g}"
         cut = "" if row["finished"] else " (cut)"
         print(f"--- lam {row['lam']:g}{beta}{cut}\n{row['completion']}")

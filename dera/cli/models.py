@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dera.chat import ChatTokenizer
+from dera.cli.output import note
 from dera.cli.prompts import check_tokens
 from dera.cli.window import check_window
 
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 _END_BYTES = 1 << 20
 #: The files of a model's folder that decide what it decodes.
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
+#: Options that decide what a pair decodes, beside the models themselves. A sweep records those that
+#: are given.
+_MODEL_OPTIONS = (
+    "aligned_on",
+    "revision",
+    "aligned_revision",
+    "base_revision",
+    "chat_template",
+    "template_arguments",
+)
 
 
 def check_models(args: argparse.Namespace) -> None:
@@ -28,9 +40,47 @@ def check_models(args: argparse.Namespace) -> None:
         FileNotFoundError: if a path does not exist.
         ValueError: if a folder holds no model, or there is no such device.
     """
-    _check_folder(args.reference, ["config.json"])
-    _check_folder(args.aligned, ["config.json", "adapter_config.json"])
+    from dera.model.checkpoints import check_folder
+
+    _check_base_options(args)
+    for source in sources_of_pair(args).values():
+        check_folder(source.place)
     device_of(args)
+
+
+def sources_of_pair(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the `Source` of "reference", "aligned" and, if it is given, "base".
+
+    Raises:
+        FileNotFoundError: if a path or a subfolder does not exist.
+        ValueError: if a revision is given for a folder.
+    """
+    from dera.model.sources import sources_of
+
+    paths = {"reference": args.reference, "aligned": args.aligned}
+    if args.base is not None:
+        paths["base"] = args.base
+    return sources_of(paths, _per_model(args, "revision"), _per_model(args, "subfolder"), {})
+
+
+def model_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what tells a pair from others, for the settings of a sweep."""
+    from dera.model.layouts import base_source
+
+    # The base of a reference that is an adapter decides as much as the adapter does.
+    sources = sources_of_pair(args)
+    reference = sources["reference"]
+    folder = reference.adapter_folder()
+    if folder is not None:
+        sources["base"] = base_source(reference, folder, sources.get("base"))
+    given = {name: getattr(args, name) for name in _MODEL_OPTIONS}
+    return {
+        **{
+            name: identity(source.place) if source.is_local else str(source)
+            for name, source in sources.items()
+        },
+        **{name: value for name, value in given.items() if value is not None},
+    }
 
 
 def device_of(args: argparse.Namespace) -> str:
@@ -69,23 +119,29 @@ def load_pair(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[Realign
     from transformers.utils import logging
 
     from dera import RealignedModel
+    from dera.model.loading import ChatTemplateWarning
 
     if args.quiet:
         logging.disable_progress_bar()
-    tokenizer = _tokenizer(args.reference)
-    if args.chat:
-        tokenizer = ChatTokenizer(tokenizer, args.reference, args.system)
+    tokenizer = _prompt_tokenizer(args)
     check_tokens(tokenizer, prompts)
     check_window(args, tokenizer, prompts)
     placement = {} if args.device_map is None else {"device_map": args.device_map}
-    model = RealignedModel.from_pretrained(
-        args.reference,
-        args.aligned,
-        aligned_beta=args.aligned_beta,
-        merge_adapter=args.adapter_merge,
-        dtype=args.dtype,
-        **placement,
-    )
+    with warnings.catch_warnings():
+        # Which template is used was said already.
+        warnings.simplefilter("ignore", ChatTemplateWarning)
+        model = RealignedModel.from_pretrained(
+            args.reference,
+            args.aligned,
+            aligned_beta=args.aligned_beta,
+            merge_adapter=args.adapter_merge,
+            base=args.base,
+            aligned_on=args.aligned_on,
+            revision=_per_model(args, "revision"),
+            subfolder=_per_model(args, "subfolder"),
+            dtype=args.dtype,
+            **placement,
+        )
     if args.device_map is None:
         model.to(device_of(args))  # type: ignore[arg-type]
     return model, tokenizer
@@ -125,31 +181,99 @@ def identity(path: str) -> str:
     return f"{folder.resolve().name} {digest.hexdigest()[:16]}"
 
 
-def _check_folder(path: str, config_names: list[str]) -> None:
-    """Refuse a folder without any of these files."""
-    from dera.model.loading import must_exist
-
-    must_exist(path)
-    folder = Path(path)
-    if folder.is_dir() and not any((folder / name).is_file() for name in config_names):
-        raise ValueError(
-            f"{path} is not a saved model, because it has no {' or '.join(config_names)}: "
-            "name a folder that save_pretrained wrote"
-        )
+def _check_base_options(args: argparse.Namespace) -> None:
+    """Refuse options about a base that is not given."""
+    for name in ("base_revision", "base_subfolder"):
+        if getattr(args, name) is not None and args.base is None:
+            option = f"--{name.replace('_', '-')} {getattr(args, name)}"
+            raise ValueError(f"{option} is about the model of --base: give --base too")
 
 
-def _tokenizer(reference: str) -> Any:
-    from transformers import AutoTokenizer
+def _per_model(args: argparse.Namespace, kind: str) -> Any:
+    """Return the revisions or the subfolders, as `RealignedModel.from_pretrained` takes them."""
+    both, aligned, base = (getattr(args, f"{which}{kind}") for which in ("", "aligned_", "base_"))
+    if aligned is None and base is None:
+        return both
+    if aligned is None:
+        # A revision that is given for both models says nothing about a folder.
+        aligned = None if kind == "revision" and Path(args.aligned).exists() else both
+    values = {"reference": both, "aligned": aligned}
+    return values if args.base is None else values | {"base": base}
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(reference)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"no tokenizer could be loaded from {reference}. Save one beside the model. The cause "
-            f"was: {error}"
-        ) from error
+
+def _prompt_tokenizer(args: argparse.Namespace) -> Any:
+    """Return what reads the prompts: the tokenizer, or the tokenizer with a chat template.
+
+    It is said which template is used where there is a choice.
+
+    Raises:
+        ValueError: if there is no tokenizer, or no template although a chat is asked for.
+    """
+    from dera.model.loading import tokenizers_of_pair
+
+    sources = sources_of_pair(args)
+    tokenizer, aligned = tokenizers_of_pair(
+        sources["reference"], sources["aligned"], sources.get("base")
+    )
+    if tokenizer is None:
+        raise ValueError(_no_tokenizer(sources["reference"]))
     if tokenizer.pad_token is None:
         # Padding is masked and each completion is cut at its first end of sequence, so any token
         # will do.
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    templates = {
+        "reference": tokenizer.chat_template,
+        "aligned": None if aligned is None else aligned.chat_template,
+    }
+    if not args.chat:
+        _say_no_template(args, templates)
+        return tokenizer
+    chosen = _chosen_template(args, templates)
+    tokenizer.chat_template = templates[chosen]
+    arguments = args.template_arguments or {}
+    return ChatTokenizer(tokenizer, getattr(args, chosen), args.system, **arguments)
+
+
+def _say_no_template(args: argparse.Namespace, templates: dict[str, str | None]) -> None:
+    """Say that the prompts of a chat model are read as they are."""
+    for name, template in templates.items():
+        if template:
+            note(
+                f"{getattr(args, name)} has a chat template, and the prompts are read without it: "
+                "give --chat if they are a user's turns"
+            )
+            return
+
+
+def _chosen_template(args: argparse.Namespace, templates: dict[str, str | None]) -> str:
+    """Return which model's chat template is used, and say it where the templates differ."""
+    chosen = args.chat_template
+    if chosen is None:
+        chosen = "aligned" if templates["aligned"] and not templates["reference"] else "reference"
+    other = "aligned" if chosen == "reference" else "reference"
+    if args.chat_template is None and templates[other] and templates[other] != templates[chosen]:
+        note(
+            f"prompts are written in the chat template of {getattr(args, chosen)}, and "
+            f"{getattr(args, other)} has another: choose with --chat-template"
+        )
+    elif args.chat_template is None and chosen == "aligned":
+        note(
+            f"prompts are written in the chat template of {args.aligned}, because "
+            f"{args.reference} has none"
+        )
+    return chosen
+
+
+def _no_tokenizer(reference: Any) -> str:
+    """Return that a reference has no tokenizer, and why it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    cause: Exception | None = None
+    try:
+        AutoTokenizer.from_pretrained(reference.place, **reference.arguments)
+    except (OSError, ValueError) as error:
+        cause = error
+    return (
+        f"no tokenizer could be loaded from {reference}. Save one beside the model. The cause was: "
+        f"{cause}"
+    )

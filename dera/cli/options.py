@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dera.cli.values import MAX_BETA, MAX_COUNT, MAX_SEED, lam_list, number
+from dera.cli.values import MAX_BETA, MAX_COUNT, MAX_SEED, json_object, lam_list, number
 
 STRENGTH = """\
 The mixing weight lam says how far to go from the reference to the aligned
@@ -22,12 +22,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "reference",
         metavar="REFERENCE",
-        help="The reference (SFT) model, a folder or a Hub id. Its tokenizer is used.",
+        help="The reference (SFT) model, a folder or a Hub id; or a PEFT adapter, which is put on "
+        "its base. Its tokenizer is used.",
     )
     parser.add_argument(
         "aligned",
         metavar="ALIGNED",
-        help="The aligned model, or a PEFT adapter that was trained on REFERENCE.",
+        help="The aligned model, or a PEFT adapter that was trained on REFERENCE or beside it.",
     )
     parser.add_argument("prompts", metavar="PROMPT", nargs="*", help="Texts to continue.")
     models = parser.add_argument_group("models")
@@ -49,6 +50,37 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         help="The precision of the weights (default: as they were saved).",
     )
     _add_device(models)
+    _add_places(parser)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Add where exactly the models are, and on which base."""
+    places = parser.add_argument_group("which models")
+    places.add_argument(
+        "--base",
+        metavar="BASE",
+        help="The base of a REFERENCE that is an adapter (default: the one that it names).",
+    )
+    places.add_argument(
+        "--aligned-on",
+        choices=["base", "reference"],
+        help="What ALIGNED was trained on, where both are adapters: the base itself, or REFERENCE "
+        "merged into it (default: what ALIGNED names as its base).",
+    )
+    for kind, what in (
+        ("revision", "branch, tag or commit on the Hub"),
+        ("subfolder", "folder inside the folder or repository"),
+    ):
+        metavar = kind.upper()
+        places.add_argument(
+            f"--{kind}", metavar=metavar, help=f"The {what} of REFERENCE and ALIGNED."
+        )
+        places.add_argument(
+            f"--aligned-{kind}", metavar=metavar, help=f"The {what} of ALIGNED, where it differs."
+        )
+        places.add_argument(
+            f"--base-{kind}", metavar=metavar, help=f"The {what} of BASE (needs --base)."
+        )
 
 
 def _add_device(models: argparse._ActionsContainer) -> None:
@@ -84,7 +116,8 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
         "--prompt-field",
         metavar="NAME",
         default="prompt",
-        help="The field of a .jsonl file's objects that holds the prompt (default prompt).",
+        help="The field of a .jsonl file's objects that holds the prompt (default prompt). With "
+        "--chat it may be a conversation, a list of turns with role and content.",
     )
     prompts.add_argument(
         "--chat",
@@ -93,6 +126,19 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     )
     prompts.add_argument(
         "--system", metavar="TEXT", help="Begin each chat with this system message (needs --chat)."
+    )
+    prompts.add_argument(
+        "--chat-template",
+        choices=["reference", "aligned"],
+        help="Use the chat template of this model (needs --chat; default: that of REFERENCE, if it "
+        "has one).",
+    )
+    prompts.add_argument(
+        "--template-arguments",
+        metavar="JSON",
+        type=json_object,
+        help="Give these arguments to the chat template (needs --chat), for example "
+        "'{\"enable_thinking\": false}'.",
     )
 
 

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dera.chat import ConversationText
+
 #: How much of a prompt or another value a message shows.
 _SHOWN = 80
 
 
 def read_prompts(args: argparse.Namespace) -> list[str]:
     """Return the prompts of a command, from its arguments, a file or standard input.
+
+    With --chat a field of a .jsonl file may hold a conversation.
 
     Raises:
         ValueError: if there are no prompts, if one is blank or has half a character, if they come
@@ -27,6 +31,7 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
         raise ValueError(f"--system {args.system!r} begins a chat: give --chat too")
     if args.system is not None:
         args.system = _readable(args.system, "the text of --system")
+    _check_chat_options(args)
     prompts = list(args.prompts)
     if prompts and args.prompts_file is not None:
         raise ValueError(
@@ -37,7 +42,7 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
         _check_not_blank(prompts)
         return _all_readable(prompts)
     if args.prompts_file is not None:
-        return _all_readable(_from_file(args.prompts_file, args.prompt_field))
+        return _all_readable(_from_file(args.prompts_file, args.prompt_field, args.chat))
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError(
             "there are no prompts: give them as arguments, with --prompts FILE, "
@@ -113,6 +118,24 @@ def _standard_input() -> Iterable[str]:
         raise ValueError(f"standard input is not UTF-8 text, make it UTF-8: {error}") from None
 
 
+def last_words(prompt: str) -> str:
+    """Return a prompt as people are shown it: of a conversation, what was said last."""
+    return prompt.turns[-1]["content"] if isinstance(prompt, ConversationText) else prompt
+
+
+def _check_chat_options(args: argparse.Namespace) -> None:
+    """Refuse options of the chat template where no template is used."""
+    if args.chat:
+        return
+    if args.chat_template is not None:
+        raise ValueError(f"--chat-template {args.chat_template} chooses a template: give --chat")
+    if args.template_arguments is not None:
+        raise ValueError(
+            f"--template-arguments {json.dumps(args.template_arguments)} are for a chat template: "
+            "give --chat too"
+        )
+
+
 def _check_not_blank(prompts: list[str]) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if not prompt.strip():
@@ -121,7 +144,7 @@ def _check_not_blank(prompts: list[str]) -> None:
             )
 
 
-def _from_file(path: Path, field: str) -> list[str]:
+def _from_file(path: Path, field: str, chat: bool) -> list[str]:
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(
             f"--prompts {path}: its name must end in .txt (one prompt a line) or .jsonl "
@@ -133,7 +156,10 @@ def _from_file(path: Path, field: str) -> list[str]:
         raise FileNotFoundError(f"--prompts {path}: no such file")
     try:
         with path.open(encoding="utf-8-sig") as file:
-            prompts = _lines(file) if path.suffix == ".txt" else _objects(file, path, field)
+            if path.suffix == ".txt":
+                prompts: list[str] = list(_lines(file))
+            else:
+                prompts = _objects(file, path, field, chat)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"--prompts {path} is not UTF-8 text, save it as UTF-8: {error}"
@@ -146,16 +172,16 @@ def _lines(file: Iterable[str]) -> list[str]:
     return [line.rstrip("\n") for line in file if line.strip()]
 
 
-def _objects(file: Iterable[str], path: Path, field: str) -> list[str]:
+def _objects(file: Iterable[str], path: Path, field: str, chat: bool) -> list[str]:
     """Return one field of the JSON object on each line that is not blank."""
     prompts = []
     for number, line in enumerate(file, start=1):
         if line.strip():
-            prompts.append(_field_of(line, f"{path}, line {number}", field))
+            prompts.append(_field_of(line, f"{path}, line {number}", field, chat))
     return prompts
 
 
-def _field_of(line: str, place: str, field: str) -> str:
+def _field_of(line: str, place: str, field: str, chat: bool) -> str:
     """Return one field of the JSON object in `line`; messages call the line `place`."""
     try:
         value = json.loads(line)
@@ -174,11 +200,36 @@ def _field_of(line: str, place: str, field: str) -> str:
             "name another with --prompt-field"
         )
     prompt = value[field]
+    if isinstance(prompt, list):
+        return _conversation(prompt, f"{place}: {field!r}", chat)
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError(
             f"{place}: {field!r} must be a text that is not blank, got {shown(prompt)}"
         )
     return prompt
+
+
+def _conversation(turns: list[Any], place: str, chat: bool) -> str:
+    """Return a list of turns; messages call it `place`.
+
+    Raises:
+        ValueError: if it is no conversation that a user has the last word in, or no chat template
+            is used.
+    """
+    if not chat:
+        raise ValueError(f"{place} is a list of turns, which only a chat model reads: give --chat")
+    for turn in turns:
+        is_turn = isinstance(turn, dict) and isinstance(turn.get("content"), str)
+        if not is_turn or not isinstance(turn.get("role"), str):
+            raise ValueError(
+                f"{place} has a turn {turn!r}: write each turn as "
+                '{"role": "user", "content": "..."}'
+            )
+    if not turns or turns[-1]["role"] == "assistant":
+        raise ValueError(
+            f"{place} must end with a turn that the model answers: end it with a user's turn"
+        )
+    return ConversationText(turns)
 
 
 def _at_least_one(prompts: list[str], source: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dera.cli.metrics import metric_identity
-from dera.cli.models import device_of, identity
+from dera.cli.models import device_of, model_settings
 
 #: Arguments that change no result, or that another entry stands for. Every other argument decides
 #: what the results are. The batch size is one of these, because a batch has random draws of its
@@ -41,8 +41,7 @@ def settings_of(
     checksum = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
     settings = {
         **arguments,
-        "reference": identity(args.reference),
-        "aligned": identity(args.aligned),
+        **model_settings(args),
         "lams": lams,
         "prompts": f"{len(prompts)} prompts {checksum}",
         "metric": metric_identity(metric) if metric else None,

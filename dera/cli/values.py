@@ -1,8 +1,9 @@
-"""Numbers on the command line. They are checked, and messages name the wrong ones."""
+"""Numbers and JSON on the command line. They are checked, and messages name the wrong ones."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -74,6 +75,20 @@ def lam_list(text: str) -> tuple[float, ...]:
                 f"lam {lam:g} is too large: give one between -{MAX_LAM} and {MAX_LAM}"
             )
     return lams
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object, such as `{"enable_thinking": false}`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a JSON object: write names in double quotes, as in "
+            '{"enable_thinking": false}'
+        )
+    return value
 
 
 def join_numbers(argv: Sequence[str], options: Sequence[str]) -> list[str]:

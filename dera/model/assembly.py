@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dera.model.given import language_model
 from dera.model.parts import OFF, Part
 from dera.model.refusals import check_families
 
@@ -17,14 +18,22 @@ def parts_of(reference: Any, aligned: Any, adapters: Adapters) -> list[Part]:
 
     The arguments and the errors are those of `RealignedModel`.
     """
-    if reference is not None and _is_base_of(reference, aligned):
+    models = {name: language_model(model, name) for name, model in named(aligned).items()}
+    only = next(iter(models.values())) if len(models) == 1 else None
+    if isinstance(reference, str) and hasattr(only, "disable_adapter"):
+        parts = _parts_of_adapters(reference, only, adapters)
+        check_families(parts)
+        return parts
+    if reference is not None:
+        reference = language_model(reference, "reference")
+    if reference is not None and only is not None and _is_base_of(reference, only):
         # PEFT has put the adapter into the reference itself. The base with the adapter off is then
         # the reference.
         reference = None
     if reference is None:
-        parts = _parts_of_one_base(aligned, adapters)
+        parts = _parts_of_one_base(only, adapters)
     else:
-        parts = _parts_of_whole_models(reference, aligned, adapters)
+        parts = _parts_of_whole_models(reference, models, adapters)
     check_families(parts)
     return parts
 
@@ -67,6 +76,30 @@ def _kind(part: Part) -> str:
     return "encoder-decoder" if part.config.is_encoder_decoder else "decoder-only"
 
 
+def _parts_of_adapters(reference: str, aligned: Any, adapters: Adapters) -> list[Part]:
+    """Return the adapter of a PEFT model that is the reference, then its other adapters."""
+    present = list(aligned.peft_config)
+    if reference not in present:
+        raise ValueError(
+            f"the reference {reference!r} is not an adapter of the PEFT model, which has "
+            f"{present}: name one of these, or load folders with RealignedModel.from_pretrained"
+        )
+    others = [name for name in present if name != reference]
+    if not others:
+        raise ValueError(
+            f"the PEFT model has no adapter but the reference {reference!r}: load the aligned "
+            "adapter too, with load_adapter(path, adapter_name=...)"
+        )
+    names = _adapters_to_mix(aligned, adapters, others)
+    if reference in names.values():
+        raise ValueError(
+            f"the adapter {reference!r} is both the reference and in adapters={adapters}: "
+            "leave it out of one"
+        )
+    aligned_parts = [Part(name, aligned, adapter) for name, adapter in names.items()]
+    return [Part(_reference_name(names), aligned, reference), *aligned_parts]
+
+
 def _parts_of_one_base(aligned: Any, adapters: Adapters) -> list[Part]:
     """Return the base of a PEFT model, then its adapters."""
     if not hasattr(aligned, "disable_adapter"):
@@ -74,14 +107,15 @@ def _parts_of_one_base(aligned: Any, adapters: Adapters) -> list[Part]:
             "reference may be None only when aligned is a PEFT model, "
             "whose base is then the reference"
         )
-    names = _adapters_to_mix(aligned, adapters)
+    names = _adapters_to_mix(aligned, adapters, list(aligned.peft_config))
     aligned_parts = [Part(name, aligned, adapter) for name, adapter in names.items()]
     return [Part(_reference_name(names), aligned, OFF), *aligned_parts]
 
 
-def _parts_of_whole_models(reference: Any, aligned: Any, adapters: Adapters) -> list[Part]:
+def _parts_of_whole_models(
+    reference: Any, modules: dict[str, Any], adapters: Adapters
+) -> list[Part]:
     """Return the reference, then aligned models that do not share their weights with it."""
-    modules = named(aligned)
     if adapters:
         raise ValueError(
             "adapters= is for one PEFT model whose base is the reference: "
@@ -108,24 +142,25 @@ def _is_base_of(reference: Any, aligned: Any) -> bool:
     return hasattr(aligned, "disable_adapter") and aligned.get_base_model() is reference
 
 
-def _adapters_to_mix(module: Any, adapters: Adapters) -> dict[str, str]:
-    """Return the adapters of a PEFT model that are mixed: the named ones, or its only one.
+def _adapters_to_mix(module: Any, adapters: Adapters, candidates: list[str]) -> dict[str, str]:
+    """Return the adapters of a PEFT model that are mixed: the named ones, or the only candidate.
 
     Returns:
         PEFT's name of each adapter, by the name of the aligned model.
 
     Raises:
-        ValueError: if a named adapter is unknown, or if none is named and the model has more than
-            one, or none.
+        ValueError: if a named adapter is unknown, or if none is named and there is more than one
+            candidate, or none.
     """
     present = list(module.peft_config)
     if not adapters:
-        if len(present) == 1:
-            return {present[0]: present[0]}
-        if not present:
+        if len(candidates) == 1:
+            return {candidates[0]: candidates[0]}
+        if not candidates:
             raise ValueError("the PEFT model has no adapter: load one into it with load_adapter")
         raise ValueError(
-            f"the PEFT model has several adapters {present}: name those to mix with adapters=[...]"
+            f"the PEFT model has several adapters {candidates}: name those to mix with "
+            "adapters=[...]"
         )
     if isinstance(adapters, str):
         adapters = [adapters]

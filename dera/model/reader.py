@@ -11,7 +11,7 @@ from dera.mixing import parts_with_share
 from dera.model.cache import RealignedCache
 from dera.model.inputs import PartInputs
 from dera.model.modules import lock_of
-from dera.model.parts import Part
+from dera.model.parts import OFF, Part
 from dera.one_pass.conditions import are_one_decoder, can_run_in_one_pass
 from dera.one_pass.one_pass import OnePass
 from dera.one_pass.structure import Structure
@@ -119,14 +119,14 @@ class PartsReader:
     ) -> OnePass | None:
         """Return what runs these parts in one pass; None where each runs by itself.
 
-        The empty caches of the parts are then replaced by a shared one. An aligned model that runs
-        alone is left to PEFT, so that its logits are the aligned model's bit for bit.
+        The empty caches of the parts are then replaced by a shared one. An adapter that runs alone
+        is left to PEFT, so that its logits are the adapted model's bit for bit.
         """
         one_pass = self.one_pass
         if cache is not None and cache.get_seq_length():
             return _that_began(cache, one_pass) if cache.is_one_pass else None
-        aligned_alone = len(indices) == 1 and indices != [0]
-        if one_pass is None or aligned_alone or training or not one_pass.ready:
+        adapter_alone = len(indices) == 1 and self.parts[indices[0]].adapter != OFF
+        if one_pass is None or adapter_alone or training or not one_pass.ready:
             return None
         if cache is not None:
             shared = one_pass.empty_cache(len(indices))

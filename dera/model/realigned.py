@@ -52,6 +52,7 @@ from dera.model.refusals import (
     keeps_recurrent_state,
     padded_only_at_the_end,
 )
+from dera.model.sources import PerModel
 from dera.model.vocabulary import shared_vocabulary_size
 from dera.one_pass.one_pass import OnePass
 from dera.speculative.loop import Speculation, speculate
@@ -75,7 +76,9 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
     Args:
         reference: the reference (SFT) model. It is None when `aligned` is a PEFT model: then the
-            base with the adapter off is the reference, and the base is held in memory once.
+            base with the adapter off is the reference, and the base is held in memory once. It is
+            the name of an adapter where that adapter of the PEFT model `aligned` is the reference,
+            as an SFT adapter is beside a DPO adapter.
         aligned: the model aligned at strength `aligned_beta`; or several aligned models, as a
             sequence or as a mapping from names.
         aligned_beta: the KL strength at which `aligned` was trained. It is needed only to call with
@@ -83,8 +86,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam: the mixing weight of calls that name none: one number, or a number for each of several
             aligned models. With one aligned model the default is 1, which is the aligned model.
         adapters: the names of the adapters that are the aligned models, for a PEFT model that has
-            more than one; or a mapping to these from other names, which `lam` and messages then
-            use.
+            more than one beside the reference; or a mapping to these from other names, which `lam`
+            and messages then use.
         tokenizer: if it is given, the logits of all models are checked to be about its tokens.
         check: whether the models prove themselves: a few tokens are read, and each model must say
             in the mixture what it says alone, with a cache and in a batch too.
@@ -100,7 +103,9 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     Raises:
         ValueError: if `reference` is None and `aligned` is not a PEFT model, if an encoder-decoder
             is mixed with a decoder-only model, if the vocabularies differ in more than unused rows,
-            if `lam` or `adapters` is bad, or if the models do not prove themselves.
+            if a model does not predict next tokens, if `lam` or `adapters` is bad, or if the models
+            do not prove themselves.
+        TypeError: if something else than a model is given.
     """
 
     # What transformers looks up on the class of a model. A model is taken to support mixtures of
@@ -113,7 +118,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
     def __init__(
         self,
-        reference: PreTrainedModel | None,
+        reference: PreTrainedModel | str | None,
         aligned: Any,  # PreTrainedModel and PeftModel share no typed base; or several of them
         aligned_beta: float | None = None,
         lam: Lam | None = None,
@@ -172,13 +177,18 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         aligned_beta: float | None = None,
         lam: Lam | None = None,
         merge_adapter: bool = False,
+        base: str | PathLike | None = None,
+        aligned_on: str | None = None,
+        revision: PerModel = None,
+        subfolder: PerModel = None,
         check: bool = True,
         **kwargs: Any,
     ) -> RealignedModel:
         """Load models from folders or Hub ids.
 
         Args:
-            reference: the reference model.
+            reference: the reference model; or a PEFT adapter, such as an SFT adapter, which is then
+                put on its base.
             aligned: the aligned model, or a PEFT adapter trained on `reference`; or several of
                 these, as a sequence or as a mapping from names. Several adapters share one base in
                 memory.
@@ -186,6 +196,15 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             lam: as for the constructor.
             merge_adapter: merge each adapter into its own copy of the base. The models are then
                 whole, which takes more memory and mostly decodes more slowly.
+            base: the base of a reference that is an adapter; the one that the adapter names when
+                absent.
+            aligned_on: what the aligned adapters were trained on where the reference is an adapter:
+                "base", or "reference" for the base with the reference's adapter merged into it.
+                When absent it is read off the adapters' configurations, and said in a warning.
+            revision: the branch, tag or commit on the Hub: one for the reference and all aligned
+                models that are on the Hub, or a mapping from "reference", "base" and the names of
+                the aligned models ("aligned" for a single one, "0", "1", ... in a sequence).
+            subfolder: the folder inside the repository or folder, given as `revision` is.
             check: as for the constructor. The reference must also say with adapters off what it
                 said before they were put on it, and a merged adapter what it said before.
             **kwargs: passed to transformers' `from_pretrained` for every model (`dtype`,
@@ -194,11 +213,23 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         Raises:
             ValueError: if the models have different tokenizers, a checkpoint is not safetensors, an
-                adapter does not fit `reference`, or `trust_remote_code` is asked for; and as the
+                adapter does not fit `reference`, it cannot be told what an adapter was trained on,
+                a checkpoint is no language model, or `trust_remote_code` is asked for; and as the
                 constructor.
             FileNotFoundError: if a local path does not exist.
+            TypeError: if something else than a path is given.
         """
-        loaded = load_parts(reference, aligned, merge_adapter, check, **kwargs)
+        loaded = load_parts(
+            reference,
+            aligned,
+            merge_adapter,
+            base,
+            aligned_on,
+            revision,
+            subfolder,
+            check,
+            **kwargs,
+        )
         return cls(
             loaded.reference,
             loaded.aligned,
