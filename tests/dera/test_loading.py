@@ -160,7 +160,8 @@ def test_an_encoder_decoder_with_a_decoder_only_model_is_refused(reference, tmp_
 
 @pytest.mark.parametrize("lam", [float("nan"), float("inf"), [1.0, float("-inf")]])
 def test_lam_that_is_not_finite_is_refused(lam):
-    models = tiny("llama", 1), [tiny("llama", 2)] * (2 if isinstance(lam, list) else 1)
+    aligned = [tiny("llama", seed) for seed in ((2, 3) if isinstance(lam, list) else (2,))]
+    models = tiny("llama", 1), aligned
     with pytest.raises(ValueError, match="lam must be finite"):
         RealignedModel(*models, lam=lam)
     with pytest.raises(ValueError, match="lam must be finite"):

@@ -287,7 +287,7 @@ def test_all_blocks_run_for_all_parts_where_rows_cannot_be_told():
     base = BloomForCausalLM(config).eval()
     modules = ["query_key_value", "dense_h_to_4h"]
     model = tiny_adapter(base, 2, target_modules=modules, layers_to_transform=[1])
-    ours = RealignedModel(None, model)
+    ours = RealignedModel(None, model, check=False)  # which leaves the trial to the first call
     assert ours.one_pass.first_wide_layer == 1
     agrees(ours, model)
     assert ours.one_pass.ready
