@@ -373,7 +373,7 @@ def test_rows_that_a_model_uses_are_warned_of_and_padding_is_not(recwarn):
 # --- Readings ---
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", [name for name in CONFIGS if name != "recurrent_gemma"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pairs_of_whole_models_prove_themselves(architecture, dtype):
     RealignedModel(tiny(architecture, 1).to(dtype), tiny(architecture, 2).to(dtype))

@@ -108,7 +108,7 @@ NAMES = [
     ("q_proj", "v_proj"),
     ("v1.0", "a.b.c"),
     ("größer", "短い"),
-    ("reference", "aligned"),
+    ("adapter", "aligned"),
     ("lora_A", "weight"),
     ("default", "base_model"),
     ("two words", "a/b"),

@@ -168,7 +168,7 @@ def test_a_conversation_is_read_turn_by_turn(chats, tmp_path, dera, generated_wi
     prompts.write_text(json.dumps({"messages": [{"role": "system", "content": "w6"}, *TURNS]}))
     status, _, err = dera("generate", *chats, *words, "--chat", "--system", "w6", *GREEDY)
     assert status == 2
-    assert "begins with a system message of its own" in err
+    assert "a conversation has a system message of its own" in err
     status, _, err = dera("generate", *chats, *words, "--chat", *GREEDY)
     assert status == 0, err
     assert generated_with[-1]["input_ids"][0].tolist() == [2, 10, 6, 11, 3, 11, 4, 11, 5, 12]
