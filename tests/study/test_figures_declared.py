@@ -56,7 +56,9 @@ def test_a_script_runs_with_the_tables_that_it_declares():
         assert tuple(module.READS) == figure.reads
         assert figure.template == module.CAPTION
         assert callable(module.draw)
-        assert figure.file.read_text().rstrip().endswith('style.run(draw, __doc__ or "", READS)')
+        finding = ", finding" if hasattr(module, "finding") else ""
+        last = f'style.run(draw, __doc__ or "", READS{finding})'
+        assert figure.file.read_text().rstrip().endswith(last)
 
 
 def test_a_plan_draws_what_applies_to_each_task(smoke):
