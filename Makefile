@@ -8,7 +8,7 @@ PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test bench report criteria publish replicate pack verify unlock lint lock clean help
+.PHONY: figures smoke real test bench report criteria publish replicate pack verify audit unlock lint lock clean help
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -44,6 +44,9 @@ pack: $(STAMP) ## one archive of a finished study's tables and records (STUDY=la
 
 verify: $(STAMP) ## derive every verdict again from an archive, and compare (PACK=laptop.tar.gz AGAINST=docs/laptop)
 	$(RUN) python -m eval.verify "$(PACK)" $(if $(AGAINST),--against "$(AGAINST)")
+
+audit: $(STAMP) ## what one claim was made from, down to the seed (STUDY=laptop CLAIM=length-smooth-rloo)
+	$(RUN) python -m eval.audit "results/$(STUDY)" "$(CLAIM)"
 
 ##@ To change the code
 

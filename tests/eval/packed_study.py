@@ -68,7 +68,7 @@ def run(monkeypatch: pytest.MonkeyPatch, module: Any, *arguments: Any) -> None:
 def _write_tables(folder: Path, judging: Judging) -> None:
     """Write what models would have drawn, read and recorded."""
     table = synthetic.completions(
-        BETAS, [ANCHOR], ["0"], PROMPTS, samples=4, seeds=len(SEEDS), rng=5
+        BETAS, [ANCHOR], synthetic.UNIT, PROMPTS, samples=4, seeds=len(SEEDS)
     )
     (folder / "tables").mkdir(parents=True)
     table.to_parquet(folder / "tables/completions.parquet")
@@ -91,7 +91,7 @@ def _write_tables(folder: Path, judging: Judging) -> None:
             path = folder / f"models/rloo/beta={beta}/seed={seed}/training.json"
             _write_json(path, {**record, **labels, "stage": "align", "seconds": 20.0 + seed})
             decoded = []
-            for kind, lams, seconds in (("retrained", 1, 2.0), ("dera", 3, 12.0 + seed)):
+            for kind, lams, seconds in (("retrained", 1, 2.0), ("dera", 5, 12.0 + seed)):
                 counts = {"lams": lams, "decoding_seconds": seconds}
                 decoded.append({"kind": kind, "objective": "rloo", "seed": seed, **counts})
             path = folder / f"samples/rloo-beta={beta}-seed={seed}/decoding.json"
