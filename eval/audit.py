@@ -56,7 +56,9 @@ def chain(folder: Path, name: str) -> Iterator[str]:
         settings = job.read_json(folder / task / "logs/decide_claims.settings.json")
         objectives = _objectives(name, settings["objectives"])
         yield from _tables(folder, manifest, task, objectives)
-        yield from _models(folder, manifest, task, {key: settings["objectives"][key] for key in objectives})
+        yield from _models(
+            folder, manifest, task, {key: settings["objectives"][key] for key in objectives}
+        )
         yield "data:"
         for split in ("train", "validation", "test"):
             path = f"{task}/data/{split}.parquet"

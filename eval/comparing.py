@@ -192,4 +192,3 @@ def published(folder: Path, derived: Derived, against: Path) -> Mapping[str, Com
     source = str(against / "claims.json")
     of_claims = claims(job.read_json(against / "claims.json"), derived, source)
     return {"claims": of_claims, "tables": of_tables, "files": copies}
-
