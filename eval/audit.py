@@ -3,9 +3,9 @@
 Run: python -m eval.audit results/laptop length-interpolation-rloo-0.25
      python -m eval.audit laptop.tar.gz length-interpolation-rloo-0.25
 
-The chain is: claim, conditions, tables with their rows, completions, adapters, settings of training,
-data, seed. Each file that the manifest names is compared with its checksum there. The exit status is
-1 if one of them has changed. A file that a pack does not hold is said to be absent.
+The chain is: claim, conditions, tables with their rows, completions, models, settings of training,
+data, seed. Each file that the manifest names is compared with its checksum there. The exit status
+is 1 if one of them has changed. A file that a pack does not hold is said to be absent.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def _conditions(claim: dict[str, Any]) -> Iterator[str]:
     for row in claim["evidence"].get("conditions", []):
         low, high = row["low (90%)"], row["high (90%)"]
         interval = f"{row['value']:.4g} [{low:.4g}, {high:.4g}]"
-        yield f"  {row['condition']}: {interval} with threshold {row['threshold']:g}: {row['outcome']}"
+        against = f"with threshold {row['threshold']:g}"
+        yield f"  {row['condition']}: {interval} {against}: {row['outcome']}"
     if not claim["evidence"].get("conditions"):
         yield "  there are none; the evidence in claims.json says why"
 
@@ -121,7 +122,8 @@ def _tables(
         if (folder / path).is_file():
             content = pd.read_csv(folder / path)
             rows = int(content["objective"].isin(objectives).sum())
-            yield f"  {path}, {rows} rows of {', '.join(objectives)}: {state(folder, manifest, path)}"
+            said = f"{rows} rows of {', '.join(objectives)}"
+            yield f"  {path}, {said}: {state(folder, manifest, path)}"
     path = f"{task}/tables/completions.parquet"
     content = pd.read_parquet(folder / path, columns=["kind", "objective"])
     chosen = content[(content["kind"] == "reference") | content["objective"].isin(objectives)]
