@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
 CONFIG ?= config/laptop.yaml
+STUDY ?= laptop
+PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test bench report criteria publish replicate unlock lint lock clean help
+.PHONY: figures smoke real test bench report criteria publish replicate pack verify audit unlock lint lock clean help
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -34,6 +36,17 @@ replicate: $(STAMP) ## the study with one set of seeds after another, and the ve
 		snakemake figures --cores $(CORES) --configfile $(CONFIG) --config replicate=$$number; done'
 	$(RUN) sh -ec 'claims=$$(python -m study.replicates $(CONFIG) --claims); set -- $$claims; \
 		python -m eval.replicates "$$@" --output "$$(dirname "$$1")/replicates.md"'
+
+##@ To audit a study without its models
+
+pack: $(STAMP) ## one archive of a finished study's tables and records (STUDY=laptop)
+	$(RUN) python -m study.pack "results/$(STUDY)" --output "$(STUDY).tar.gz"
+
+verify: $(STAMP) ## derive every verdict again from an archive, and compare (PACK=laptop.tar.gz AGAINST=docs/laptop)
+	$(RUN) python -m eval.verify "$(PACK)" $(if $(AGAINST),--against "$(AGAINST)")
+
+audit: $(STAMP) ## what one claim was made from, down to the seed (STUDY=laptop CLAIM=length-smooth-rloo)
+	$(RUN) python -m eval.audit "results/$(STUDY)" "$(CLAIM)"
 
 ##@ To change the code
 
