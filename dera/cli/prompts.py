@@ -200,7 +200,7 @@ def _field_of(line: str, place: str, field: str, chat: bool) -> str:
             "name another with --prompt-field"
         )
     prompt = value[field]
-    if isinstance(prompt, list) and any(isinstance(turn, dict) for turn in prompt):
+    if isinstance(prompt, list) and (chat or any(isinstance(turn, dict) for turn in prompt)):
         return _conversation(prompt, f"{place}: {field!r}", chat)
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError(

@@ -148,9 +148,7 @@ CONFIGS = {
     # A start token that is the padding token would not count as a position where it is read with
     # others, but would where it is cached.
     "m2m_100": lambda: tf.M2M100Config(
-        **_COMMON,
-        **(_BART | {"decoder_start_token_id": 2}),
-        **_BART_FEED_FORWARD,
+        **(_COMMON | _BART | _BART_FEED_FORWARD | {"decoder_start_token_id": 2}),
         max_position_embeddings=64,
     ),
     "t5gemma": lambda: tf.T5GemmaConfig(
