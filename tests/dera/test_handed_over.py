@@ -260,7 +260,7 @@ def test_a_setting_has_its_effect_or_is_refused(kind, name):
         assert torch.equal(got, expected)
 
 
-@pytest.mark.parametrize("name", TransformersKwargs.__optional_keys__)
+@pytest.mark.parametrize("name", sorted(TransformersKwargs.__optional_keys__))
 def test_an_argument_of_all_models_has_its_effect_or_is_refused(name):
     model = RealignedModel(*PARTS)
     plain = model(**PROMPT, lam=LAM)
