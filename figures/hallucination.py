@@ -75,10 +75,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def finding(tables: dict[str, pd.DataFrame]) -> str:
     """Return how often DeRa hallucinates at lam = 0 and at lam = 1, for the main objective."""
-    policies = selection.with_dera(tables["policies"])
-    objective = selection.main_objective(policies)
-    dera = selection.of_default_anchor(policies, objective).set_index("lam")
-    if not {0, 1} <= set(dera.index):
+    dera = selection.from_reference_to_aligned(selection.with_dera(tables["policies"]))
+    if dera is None:
         return ""
     share, coverage = dera["hallucinated"], dera["coverage"]
     return (

@@ -56,6 +56,12 @@ def of_default_anchor(policies: pd.DataFrame, objective: str, kind: str = "dera"
     return at_anchor(of_kind, default_anchor(policies, objective)).sort_values("lam")
 
 
+def from_reference_to_aligned(policies: pd.DataFrame) -> pd.DataFrame | None:
+    """Return DeRa of the main objective, by lam; None where it lacks lam = 0 or lam = 1."""
+    dera = of_default_anchor(policies, main_objective(policies)).set_index("lam")
+    return dera if {0, 1} <= set(dera.index) else None
+
+
 def at_matching_lam(policies: pd.DataFrame, objective: str) -> dict[str, pd.DataFrame]:
     """Return DeRa from the default anchor, and other policies at the lam that matches them.
 
