@@ -149,6 +149,36 @@ def verdicts(evidence: Evidence) -> dict[str, str]:
     return {claim.id: claim.verdict for claim in decide(evidence)}
 
 
+def under_controls(
+    evidence: Evidence,
+    table: pd.DataFrame,
+    read: Readings,
+    judging: Judging,
+    mixtures: Mixtures,
+    progress: job.Progress,
+) -> pd.DataFrame:
+    """Return what becomes of each verdict when each control breaks the evidence.
+
+    Args:
+        evidence: what `evidence_from` made of the tables.
+        table, read, judging, mixtures: as for `evidence_from`.
+        progress: is told what is done.
+    """
+
+    def verdicts_of(control: controls.Control) -> dict[str, str]:
+        broken = evidence_from(
+            evidence.task,
+            control.completions(table, judging),
+            control.readings(read, judging),
+            judging,
+            evidence.seed,
+            control.mixtures(mixtures),
+        )
+        return verdicts(broken)
+
+    return controls.table(evidence.task, verdicts(evidence), verdicts_of, progress)
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = job.parser(__doc__)
@@ -214,17 +244,7 @@ def main() -> None:
         for claim in claims:
             progress.say(f"{claim.id}: {claim.verdict}")
 
-        def verdicts_of(control: controls.Control) -> dict[str, str]:
-            broken = control.completions(table, judging)
-            broken_readings = control.readings(read, judging)
-            broken_mixtures = control.mixtures(mixtures)
-            return verdicts(
-                evidence_from(
-                    args.task, broken, broken_readings, judging, args.seed, broken_mixtures
-                )
-            )
-
-        controlled = controls.table(args.task, verdicts(evidence), verdicts_of, progress)
+        controlled = under_controls(evidence, table, read, judging, mixtures, progress)
 
         # the claims come last, because a job that has written them is done
         tables = {

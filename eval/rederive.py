@@ -18,7 +18,6 @@ import pydantic
 
 from eval import (
     collect_training,
-    controls,
     kl_by_lam,
     other_references,
     pick_samples,
@@ -28,7 +27,13 @@ from eval import (
     summarize,
 )
 from eval.claims import Claim, agreement, cost, identities
-from eval.decide import decide, evidence_from, seconds_saved, training_and_decoding, verdicts
+from eval.decide import (
+    decide,
+    evidence_from,
+    seconds_saved,
+    training_and_decoding,
+    under_controls,
+)
 from eval.judging import Judging
 from eval.other_references import Mixtures
 from eval.readings import Readings
@@ -133,7 +138,14 @@ def _task(archived: Archived, progress: Progress) -> tuple[list[Claim], dict[str
         **_of_records(archived),
         "costs": costs,
         "agreement": agreement.table(evidence),
-        "controls": _controls(archived, verdicts(evidence), progress),
+        "controls": under_controls(
+            evidence,
+            archived.completions,
+            archived.readings,
+            archived.judging,
+            archived.mixtures,
+            progress,
+        ),
     }
     return claims, tables
 
@@ -170,23 +182,6 @@ def _of_records(archived: Archived) -> dict[str, pd.DataFrame]:
     if curves:
         tables["curves"] = pd.concat(curves, ignore_index=True)
     return tables
-
-
-def _controls(archived: Archived, before: dict[str, str], progress: Progress) -> pd.DataFrame:
-    """Return the verdicts under each control."""
-
-    def under(control: controls.Control) -> dict[str, str]:
-        broken = evidence_from(
-            archived.task,
-            control.completions(archived.completions, archived.judging),
-            control.readings(archived.readings, archived.judging),
-            archived.judging,
-            archived.seed,
-            control.mixtures(archived.mixtures),
-        )
-        return verdicts(broken)
-
-    return controls.table(archived.task, before, under, progress)
 
 
 def _aligned(archived: Archived) -> list[Path]:

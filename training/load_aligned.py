@@ -15,7 +15,8 @@ from typing import Any
 
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from dera.model.adapters import check_adapter, is_adapter, with_adapters
+from dera.model.adapters import is_adapter, warn_of_another_base, with_adapters
+from dera.model.sources import Source
 from dera.model.vocabulary import check_same_tokenizer
 from study import job
 from training import reference
@@ -75,9 +76,10 @@ def load_adapter(
     Raises:
         ValueError: if it does not fit the reference, or if its weights are pickled.
     """
-    check_adapter(str(path), str(reference_folder), {})
+    Source(str(path)).adapter_folder()  # refuses pickled weights
+    warn_of_another_base(str(path), str(reference_folder))
     base, tokenizer = shared.load_model(reference_folder)
-    model = with_adapters(base, str(reference_folder), {"default": str(path)}, {}, keeps_base=False)
+    model = with_adapters(base, str(reference_folder), {"default": str(path)}, keeps_base=False)
     # It fits this reference. From here on that is its base, wherever its trainer had it.
     model.peft_config["default"].base_model_name_or_path = str(reference_folder)
     return model, tokenizer

@@ -21,7 +21,6 @@ def with_named_adapters(
     base: PreTrainedModel,
     reference: str,
     paths: dict[str, str],
-    hub: dict[str, Any],
     keeps_base: bool,
 ) -> tuple[PeftModel, dict[str, str]]:
     """Put adapters with any names on a base. PEFT gets other names, which cannot trouble it.
@@ -34,7 +33,7 @@ def with_named_adapters(
     names = _names_for_peft(base, list(paths))
     own_paths = {names[name]: path for name, path in paths.items()}
     try:
-        return with_adapters(base, reference, own_paths, hub, keeps_base), names
+        return with_adapters(base, reference, own_paths, keeps_base), names
     except ValueError as error:
         message = str(error)
         for name, own in names.items():
@@ -46,7 +45,6 @@ def with_adapters(
     base: PreTrainedModel,
     reference: str,
     paths: dict[str, str],
-    hub: dict[str, Any],
     keeps_base: bool,
 ) -> PeftModel:
     """Put adapters on a base.
@@ -55,7 +53,6 @@ def with_adapters(
         base: the base, into which PEFT puts the adapters.
         reference: the path of the base, for messages.
         paths: the adapters' paths, by PEFT's names for them; at least one.
-        hub: arguments that say where on the Hub to look, and as whom.
         keeps_base: whether the base with its adapters off must stay the reference.
 
     Raises:
@@ -64,19 +61,19 @@ def with_adapters(
     model: PeftModel | None = None
     for name, path in paths.items():
         # Refuse an adapter that would change the reference.
-        stored = load_peft_weights(path, device="cpu", use_safetensors=True, **hub)
+        stored = load_peft_weights(path, device="cpu", use_safetensors=True)
         _check_sizes_of_tables(path, reference, stored, base)
         if keeps_base:
             bare = base if model is None else model.get_base_model()
-            _check_leaves_base(path, stored, bare, hub)
+            _check_leaves_base(path, stored, bare)
 
         # The first adapter makes the PEFT model, and the others are added to it. PEFT raises these
         # errors for shapes that differ and for target modules that do not exist.
         try:
             if model is None:
-                model = PeftModel.from_pretrained(base, path, adapter_name=name, **hub)
+                model = PeftModel.from_pretrained(base, path, adapter_name=name)
             else:
-                model.load_adapter(path, adapter_name=name, **hub)
+                model.load_adapter(path, adapter_name=name)
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"the adapter {path} does not fit {reference}: "
@@ -100,20 +97,12 @@ def _names_for_peft(base: PreTrainedModel, names: list[str]) -> dict[str, str]:
     return {name: f"{stem}_{index}_" for index, name in enumerate(names)}
 
 
-def check_adapter(path: str, reference: str, hub: dict[str, Any]) -> None:
-    """Refuse an adapter with pickled weights, and warn of one that names another base.
+def warn_of_another_base(path: str, reference: str) -> None:
+    """Warn of an adapter that names another base than the one that it is put on.
 
     Folders move, so a base of another name may be the same model.
-
-    Raises:
-        ValueError: if the adapter is a folder without safetensors.
     """
-    if Path(path).is_dir() and not (Path(path) / "adapter_model.safetensors").exists():
-        raise ValueError(
-            f"{path} has no adapter_model.safetensors, and pickled weights may run code: "
-            "save the adapter with PEFT again"
-        )
-    recorded = PeftConfig.from_pretrained(path, **hub).base_model_name_or_path
+    recorded = PeftConfig.from_pretrained(path).base_model_name_or_path
     if recorded and Path(recorded).name != Path(reference).name:
         warnings.warn(
             f"the adapter {path} was trained on {recorded}, and is put on {reference}: "
@@ -139,13 +128,13 @@ def _check_sizes_of_tables(path: str, reference: str, stored: dict[str, Any], ba
             )
 
 
-def _check_leaves_base(path: str, stored: dict[str, Any], base: Any, hub: dict[str, Any]) -> None:
+def _check_leaves_base(path: str, stored: dict[str, Any], base: Any) -> None:
     """Refuse an adapter that changes weights of the base itself.
 
     When such an adapter is switched off, the base is not the reference. Modules that PEFT trains
     whole are copies, which leave the base as it is.
     """
-    config = PeftConfig.from_pretrained(path, **hub)
+    config = PeftConfig.from_pretrained(path)
     copied = tuple(getattr(config, "modules_to_save", None) or ())
     own = base.state_dict()
     changed = []

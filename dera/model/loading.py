@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from dera.model.adapters import check_adapter, with_named_adapters
+from dera.model.adapters import warn_of_another_base, with_named_adapters
 from dera.model.assembly import named
 from dera.model.checkpoints import check_is_language_model, load_whole, tokenizer_of
 from dera.model.layouts import (
@@ -110,7 +110,7 @@ def load_parts(
     share_base = not merge_adapter and pair.all_adapters_on is not None
     if check:
         for folder in pair.folders.values():
-            check_kind_on_disk(folder, {}, keeps_base=share_base)
+            check_kind_on_disk(folder, keeps_base=share_base)
 
     # Where all parts are one base with and without adapters, they share it in memory.
     if share_base:
@@ -158,7 +158,7 @@ def _put_on(
         The PEFT model, and PEFT's name of each adapter by its own name.
     """
     witness = Witness(base) if check else None
-    model, names = with_named_adapters(base, str(source), folders, {}, keeps_base=True)
+    model, names = with_named_adapters(base, str(source), folders, keeps_base=True)
     if witness is not None:
         own_folders = {names[name]: folder for name, folder in folders.items()}
         witness.check_base_is_kept(model, str(source), own_folders)
@@ -190,7 +190,7 @@ def _reference_as_base(pair: Pair, kwargs: dict[str, Any], check: bool) -> PreTr
 
 def _merged(base: PreTrainedModel, source: Source, folder: str, check: bool) -> Any:
     """Return a base with the adapter in a folder merged into it."""
-    model, _ = with_named_adapters(base, str(source), {"merged": folder}, {}, keeps_base=False)
+    model, _ = with_named_adapters(base, str(source), {"merged": folder}, keeps_base=False)
     return merged_by_itself(model, folder, check)
 
 
@@ -237,10 +237,10 @@ def _checked(sources: dict[str, Source], aligned_on: str | None) -> Pair:
     for source in (base, *whole):
         check_is_language_model(source)
     if "reference" in folders:
-        check_adapter(folders["reference"], base.place, {})
+        warn_of_another_base(folders["reference"], base.place)
     else:
         for name in adapters:
-            check_adapter(folders[name], reference.place, {})
+            warn_of_another_base(folders[name], reference.place)
     return Pair(reference, base, aligned, folders, layouts)
 
 

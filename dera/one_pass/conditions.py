@@ -24,7 +24,7 @@ def can_run_in_one_pass(parts: Sequence[Part]) -> bool:
         are_one_decoder(parts)
         and _all_adapters_are_lora(parts)
         and not _has_replaced_modules(parts[0].base)
-        and _caches_keys_and_values(parts[0])
+        and caches_keys_and_values(parts[0])
         and _adapts_linear_layers_of_blocks(parts[0].base)
     )
 
@@ -46,6 +46,15 @@ def decoder_layers(base: Any) -> list[nn.Module]:
     return []
 
 
+def caches_keys_and_values(part: Part) -> bool:
+    """Return whether no layer of the model keeps anything else than keys and values."""
+    try:
+        window_of(part)
+    except TypeError:
+        return False
+    return True
+
+
 def _all_adapters_are_lora(parts: Sequence[Part]) -> bool:
     adapters = [part.adapter for part in parts if part.adapter != OFF]
     configs = parts[0].module.peft_config
@@ -62,15 +71,6 @@ def _has_replaced_modules(base: Any) -> bool:
         "forward" in vars(module) or isinstance(module, AuxiliaryTrainingWrapper)
         for module in base.modules()
     )
-
-
-def _caches_keys_and_values(part: Part) -> bool:
-    """Return whether no layer of the model keeps anything else than keys and values."""
-    try:
-        window_of(part)
-    except TypeError:
-        return False
-    return True
 
 
 def _adapts_linear_layers_of_blocks(base: Any) -> bool:

@@ -54,18 +54,17 @@ def check_kinds_in_memory(configs: Mapping[str, PeftConfig], base: Any, keeps_ba
             )
 
 
-def check_kind_on_disk(path: str, hub: dict[str, Any], keeps_base: bool) -> None:
+def check_kind_on_disk(path: str, keeps_base: bool) -> None:
     """Refuse a saved adapter that cannot be mixed, before any weights are loaded.
 
     Args:
-        path: the adapter's folder or Hub id.
-        hub: arguments that say where on the Hub to look, and as whom.
+        path: the adapter's folder.
         keeps_base: whether the base with its adapters off is the reference.
 
     Raises:
         ValueError: naming the adapter, its kind, the cause, and a remedy.
     """
-    config = PeftConfig.from_pretrained(path, **hub)
+    config = PeftConfig.from_pretrained(path)
     who = f"the adapter {path}"
     _check_needs_no_more(config, who)
     beginning = _beginning_of(config)

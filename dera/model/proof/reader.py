@@ -12,7 +12,7 @@ from torch import Tensor
 from dera.model.parts import Part
 from dera.model.proof.kinds import kind_of
 from dera.model.proof.text import plain_tokens
-from dera.speculative.unsupported import window_of
+from dera.one_pass.conditions import caches_keys_and_values
 
 if TYPE_CHECKING:
     from dera.model.realigned import RealignedModel
@@ -70,7 +70,7 @@ class Reader:
 
         A text of a model with a window of a few tokens is too short for it, too.
         """
-        return self.text.shape[1] >= 4 and all(map(_keeps_keys_and_values, self.model.parts))
+        return self.text.shape[1] >= 4 and all(map(caches_keys_and_values, self.model.parts))
 
     def all_at_once(self) -> Readings:
         """Read all that the mixture must do, in as few calls as possible."""
@@ -170,12 +170,3 @@ def _logits_of_parts(output: Any) -> list[Tensor]:
     """Return the logits of the reference, then of the aligned models."""
     aligned = output.aligned_logits
     return [output.reference_logits, *(aligned if isinstance(aligned, tuple) else [aligned])]
-
-
-def _keeps_keys_and_values(part: Part) -> bool:
-    """Return whether no layer of a part keeps anything else, so that rows can be selected."""
-    try:
-        window_of(part)
-    except TypeError:
-        return False
-    return True
