@@ -215,6 +215,21 @@ def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, 
         raise ConfigError(f"{where} = {value!r}: {error}") from error
 
 
+def _check_first_blocks(key: str, section: Mapping[str, Any]) -> None:
+    """Check that each adapter begins at a block which the model from scratch has."""
+    layers = section["model"]["layers"]
+    sft = section["sft"]
+    of_sft = None if sft == "none" else sft.get("lora")
+    adapters = {"lora": section.get("lora"), "sft.lora": of_sft}
+    for name, lora in adapters.items():
+        first = (lora or {}).get("first_block", 0)
+        if first >= layers:
+            raise ConfigError(
+                f"{key}.{name}.first_block = {first}: must be less than {key}.model.layers = "
+                f"{layers}, because the lowest block is 0"
+            )
+
+
 def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
     """Check that numbers in different places of a task's section fit one another."""
     settings = section["settings"]
@@ -227,6 +242,12 @@ def _check_sizes(key: str, section: Mapping[str, Any]) -> None:
         )
     if "pretrained" not in model:
         _check_heads(f"{key}.model", model["hidden_size"], model["heads"])
+        _check_first_blocks(key, section)
+    if "chat_template" in model and not model["chat"]:
+        raise ConfigError(
+            f"{key}.model.chat_template: prompts are not turns of a chat, because {key}.model.chat "
+            "is false; say `chat: true`, or remove the template"
+        )
     if model["max_new_tokens"] >= model["max_positions"]:
         raise ConfigError(
             f"{key}.model.max_new_tokens = {model['max_new_tokens']}: must be less than "

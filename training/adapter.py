@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-from peft import LoraConfig
+from typing import Any
 
+from peft import LoraConfig
+from torch import nn
+
+from dera.one_pass.conditions import decoder_layers
 from study.job import settings_class
 
 
 @settings_class
 class LoraSettings:
-    """A section `lora` of the config."""
+    """A section `lora` of the config.
+
+    `first_block` is the lowest block that gets an adapter. Nothing has to be sent back through the
+    blocks below it, so training takes less time and memory.
+    """
 
     rank: int
     alpha: int
     target_modules: str | list[str]
+    first_block: int = 0
 
 
-def lora_config(settings: LoraSettings) -> LoraConfig:
-    """Return PEFT's configuration of the adapter."""
+def lora_config(settings: LoraSettings, model: Any) -> LoraConfig:
+    """Return PEFT's configuration of the adapter.
+
+    Args:
+        settings: the section `lora`.
+        model: the model that gets the adapter.
+
+    Raises:
+        ValueError: if the model has no block of the number `first_block`.
+    """
+    modules: dict[str, Any] = {"target_modules": settings.target_modules}
+    if settings.first_block > 0:
+        modules = _modules_from_block(settings, model)
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
+        **modules,
     )
+
+
+def _modules_from_block(settings: LoraSettings, model: Any) -> dict[str, Any]:
+    """Return the arguments that name the modules of the first block and those above it.
+
+    PEFT chooses blocks by their number only where modules are named one by one. So "all-linear" is
+    spelt out.
+    """
+    blocks = decoder_layers(model)
+    if settings.first_block >= len(blocks):
+        raise ValueError(
+            f"lora.first_block = {settings.first_block}: the model has {len(blocks)} blocks, of "
+            f"which the lowest is 0, so it must be less than {len(blocks)}"
+        )
+    names = settings.target_modules
+    if names == "all-linear":
+        linear = set()
+        for block in blocks:
+            for name, module in block.named_modules():
+                if isinstance(module, nn.Linear):
+                    linear.add(name.rpartition(".")[2])
+        names = sorted(linear)
+    numbers = list(range(settings.first_block, len(blocks)))
+    return {"target_modules": names, "layers_to_transform": numbers}

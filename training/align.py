@@ -132,7 +132,7 @@ def make_trainer(args: argparse.Namespace, settings: AlignSettings, checkpoints:
             dataset=Dataset.from_dict(table),
             reward=of_asked(reward_of(settings, args.reward_model), as_read, asked),
             beta=float(args.beta),
-            adapter=lora_config(settings.lora),
+            adapter=lora_config(settings.lora, model),
             arguments=shared.common_arguments(checkpoints, settings.objective, args.seed),
             settings=args.settings["objective"],
             max_new_tokens=settings.max_new_tokens,

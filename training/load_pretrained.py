@@ -24,7 +24,7 @@ def main() -> None:
     with job.running("load the pretrained model", args) as progress:
         model, tokenizer = reference.load_pretrained(args.pretrained, settings.dtype)
         reference.check_positions(model, settings)
-        reference.prepare_tokenizer(tokenizer, model, settings.chat)
+        reference.prepare_tokenizer(tokenizer, model, settings.chat, settings.chat_template)
         with job.atomic_path(args.output) as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)

@@ -52,8 +52,9 @@ class PretrainedSettings:
     """The config's section `model` where it names a pretrained model.
 
     `pretrained` says where the model is fetched from. `chat` says whether prompts are turns of a
-    chat. A prompt and its completion have at most `max_positions` tokens together. `dtype` is the
-    precision in which the model is kept, and the reference too.
+    chat, and `chat_template` replaces the model's own template. A prompt and its completion have at
+    most `max_positions` tokens together. `dtype` is the precision in which the model is kept, and
+    the reference too.
     """
 
     pretrained: dict[str, Any]
@@ -61,6 +62,7 @@ class PretrainedSettings:
     max_positions: int
     max_new_tokens: int
     dtype: Precision = "float32"
+    chat_template: str | None = None
 
 
 def new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -133,7 +135,10 @@ def as_plain_model(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def prepare_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, chat: bool
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel,
+    chat: bool,
+    chat_template: str | None = None,
 ) -> None:
     """Make a pretrained tokenizer fit the study, in place.
 
@@ -141,9 +146,16 @@ def prepare_tokenizer(
     only if a prompt needs something around it. That is a chat's turn, or the token that begins a
     text.
 
+    Args:
+        tokenizer: the model's tokenizer.
+        model: the pretrained model.
+        chat: whether prompts are turns of a chat.
+        chat_template: a template (Jinja) that takes the place of the tokenizer's own.
+
     Raises:
-        PretrainedError: if prompts are to be turns of a chat and there is no chat template, if no
-            token ends a text, or if the tokenizer cannot be kept from adding tokens.
+        PretrainedError: if prompts are to be turns of a chat and there is no chat template, if the
+            template loses the prompt, if no token ends a text, or if the tokenizer cannot be kept
+            from adding tokens.
     """
     if tokenizer.eos_token_id is None:
         raise PretrainedError("model.pretrained: the tokenizer has no token that ends a text")
@@ -165,15 +177,39 @@ def prepare_tokenizer(
     if begins_with_bos:
         _stop_adding_tokens(tokenizer)
     if chat:
+        if chat_template is not None:
+            tokenizer.chat_template = chat_template
         if not tokenizer.chat_template:
             raise PretrainedError(
                 "model.chat = true: the pretrained model has no chat template; say "
-                "`chat: false`, or name an instruction-tuned model"
+                "`chat: false`, name an instruction-tuned model, or write a template at "
+                "model.chat_template"
             )
+        _check_chat_template(tokenizer)
     elif begins_with_bos:
         tokenizer.chat_template = "{{ bos_token }}{{ messages[-1]['content'] }}"
     else:
         tokenizer.chat_template = None
+
+
+def _check_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that the tokenizer's template can render a user's turn, and that it keeps its text.
+
+    Raises:
+        PretrainedError: if it cannot.
+    """
+    turns = [{"role": "user", "content": TRIED_TEXT}]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template may raise anything
+        raise PretrainedError(
+            f"model.chat_template: the template cannot render a user's turn: {error}"
+        ) from error
+    if TRIED_TEXT not in text:
+        raise PretrainedError(
+            f"model.chat_template: the template loses what the user wrote; it renders {turns} as "
+            f"{text!r}"
+        )
 
 
 def _adds_tokens(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -107,7 +107,7 @@ def make_trainer(
         train_dataset=as_read["train"],
         eval_dataset=as_read["validation"],
         processing_class=tokenizer,
-        peft_config=None if sft.lora is None else lora_config(sft.lora),
+        peft_config=None if sft.lora is None else lora_config(sft.lora, model),
     )
 
 

@@ -174,6 +174,7 @@ def test_a_plug_in_that_cannot_be_named_like_that_is_refused(key, name, message)
         ((*LENGTH, "model", "max_new_tokens"), 256, r"must be less than .*max_positions = 256"),
         ((*LENGTH, "model", "layers"), 10**9, r"layers = 1000000000: must be at most"),
         ((*LENGTH, "lora", "target_modules"), ["q_proj", "q"], "no layer 'q'; allowed: all-linear"),
+        ((*LENGTH, "lora", "first_block"), 2, r"first_block = 2: must be less than .*layers = 2"),
         ((*LENGTH, "lora", "target_modules"), "linear", "must be 'all-linear'"),
         ((*RLOO, "reward"), {"nope": 1}, r"rloo\.reward\.nope = 1: the task has no such measure"),
         ((*RLOO, "reward"), {"gold": 0}, "every weight is 0"),

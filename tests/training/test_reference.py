@@ -173,6 +173,28 @@ def test_a_chat_needs_a_template(tmp_path):
         reference.prepare_tokenizer(tokenizer, chat_model(tokenizer), chat=True)
 
 
+def test_a_template_of_the_config_takes_the_place_of_the_models_own():
+    tokenizer = chat_tokenizer()
+    template = "{% for message in messages %}[{{ message['content'] }}]{% endfor %}"
+    reference.prepare_tokenizer(tokenizer, chat_model(tokenizer), True, template)
+    assert chat.rendered(tokenizer, ["Be kind."]) == ["[Be kind.]"]
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in messages %}", "cannot render"),
+        ("{{ raise_exception('no') }}", "cannot render"),
+        ("{{ messages[0]['text'] }}", "loses what the user wrote"),
+        ("Answer: ", "loses what the user wrote"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused(template, message):
+    tokenizer = chat_tokenizer()
+    with pytest.raises(PretrainedError, match=message):
+        reference.prepare_tokenizer(tokenizer, chat_model(tokenizer), True, template)
+
+
 def test_tokenizer_and_model_must_end_a_text_alike():
     tokenizer = chat_tokenizer()
     model = chat_model(tokenizer)

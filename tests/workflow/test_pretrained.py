@@ -79,6 +79,7 @@ def study(tmp_path_factory, warm_environment) -> Study:
         "minimum": {"finished": 0.5},
     }
     section["preferences"] |= {"pairs": 400, "sharpness": 4}
+    section["lora"] |= {"first_block": 1}
     dpo = section["alignment"]["objectives"]["dpo"]
     dpo |= {"steps": 2, "batch_size": 4, "micro_batch_size": 2, "gradient_checkpointing": True}
     dpo |= {"betas": [0.5, 1], "anchors": [0.5], "save_every": 1}
