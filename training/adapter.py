@@ -6,8 +6,8 @@ from typing import Any
 
 from peft import LoraConfig
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from dera.one_pass.conditions import decoder_layers
 from study.job import settings_class
 
 
@@ -52,19 +52,22 @@ def _modules_from_block(settings: LoraSettings, model: Any) -> dict[str, Any]:
     PEFT chooses blocks by their number only where modules are named one by one. So "all-linear" is
     spelt out.
     """
-    blocks = decoder_layers(model)
-    if settings.first_block >= len(blocks):
+    blocks = model.config.get_text_config().num_hidden_layers
+    if settings.first_block >= blocks:
         raise ValueError(
-            f"lora.first_block = {settings.first_block}: the model has {len(blocks)} blocks, of "
-            f"which the lowest is 0, so it must be less than {len(blocks)}"
+            f"lora.first_block = {settings.first_block}: the model has {blocks} blocks, of which "
+            f"the lowest is 0, so it must be less than {blocks}"
         )
     names = settings.target_modules
     if names == "all-linear":
+        # The blocks are alike, and modules outside them (the head) have no number in their names.
+        in_block = f".{settings.first_block}."
         linear = set()
-        for block in blocks:
-            for name, module in block.named_modules():
-                if isinstance(module, nn.Linear):
-                    linear.add(name.rpartition(".")[2])
+        for name, module in model.named_modules():
+            if in_block in name and isinstance(module, (nn.Linear, Conv1D)):
+                linear.add(name.rpartition(".")[2])
         names = sorted(linear)
-    numbers = list(range(settings.first_block, len(blocks)))
-    return {"target_modules": names, "layers_to_transform": numbers}
+    return {
+        "target_modules": names,
+        "layers_to_transform": list(range(settings.first_block, blocks)),
+    }

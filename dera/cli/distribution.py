@@ -47,8 +47,8 @@ _OF_SAMPLING = (
 )
 
 
-def add_distribution(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that change the distribution."""
+def add_distribution(parser: argparse.ArgumentParser, exact: bool = True) -> None:
+    """Add the arguments that change the distribution, with --exact where the command has it."""
     group = parser.add_argument_group(
         "another distribution",
         "By default completions are drawn from the realigned model's own distribution, which the "
@@ -80,6 +80,8 @@ def add_distribution(parser: argparse.ArgumentParser) -> None:
         type=number(int, 1, MAX_COUNT),
         help="Draw only from the K most probable tokens (default: from all).",
     )
+    if not exact:
+        return
     group.add_argument(
         "--exact",
         metavar="PARTICLES",

@@ -17,8 +17,13 @@ lam stands for training at strength beta0 / lam. So lam 0.5 regularises twice
 as strongly, and lam 2 half as strongly."""
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the pair of models, the prompts that are given as arguments, and how to load models."""
+def add_models(parser: argparse.ArgumentParser, prompts: str = "Texts to continue.") -> None:
+    """Add the pair of models, the prompts that are given as arguments, and how to load models.
+
+    Args:
+        parser: the command's parser.
+        prompts: what the prompts are for.
+    """
     parser.add_argument(
         "reference",
         metavar="REFERENCE",
@@ -30,7 +35,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="ALIGNED",
         help="The aligned model, or a PEFT adapter that was trained on REFERENCE or beside it.",
     )
-    parser.add_argument("prompts", metavar="PROMPT", nargs="*", help="Texts to continue.")
+    parser.add_argument("prompts", metavar="PROMPT", nargs="*", help=prompts)
     models = parser.add_argument_group("models")
     models.add_argument(
         "--aligned-beta",
@@ -124,20 +129,27 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Wrap each prompt in the tokenizer's chat template, as the user's turn.",
     )
-    prompts.add_argument(
-        "--system", metavar="TEXT", help="Begin each chat with this system message (needs --chat)."
+    add_template(prompts, "needs --chat; ")
+
+
+def add_template(group: argparse._ActionsContainer, needs: str = "") -> None:
+    """Add how a chat is written for the models; `needs` says which option that takes."""
+    group.add_argument(
+        "--system",
+        metavar="TEXT",
+        help=f"Begin each chat with this system message ({needs}default: the template's own).",
     )
-    prompts.add_argument(
+    group.add_argument(
         "--chat-template",
         choices=["reference", "aligned"],
-        help="Use the chat template of this model (needs --chat; default: that of REFERENCE, if it "
-        "has one).",
+        help=f"Use the chat template of this model ({needs}default: that of REFERENCE, if it has "
+        "one).",
     )
-    prompts.add_argument(
+    group.add_argument(
         "--template-arguments",
         metavar="JSON",
         type=json_object,
-        help="Give these arguments to the chat template (needs --chat), for example "
+        help=f"Give these arguments to the chat template ({needs}default: none), for example "
         "'{\"enable_thinking\": false}'.",
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dera.cli import diagnose, generate, sweep, tune
+from dera.cli import chat, diagnose, generate, sweep, tune
 from dera.cli.files import claimed_output
 from dera.cli.output import note
 from dera.cli.streams import forget_unwritten, sturdy_streams
@@ -18,6 +18,7 @@ from dera.cli.values import join_numbers
 
 COMMANDS: dict[str, Any] = {
     "generate": generate,
+    "chat": chat,
     "sweep": sweep,
     "tune": tune,
     "diagnose": diagnose,

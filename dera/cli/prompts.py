@@ -27,11 +27,7 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
             from two places, or if a file cannot be understood.
         FileNotFoundError: if the file does not exist.
     """
-    if args.system is not None and not args.chat:
-        raise ValueError(f"--system {args.system!r} begins a chat: give --chat too")
-    if args.system is not None:
-        args.system = _readable(args.system, "the text of --system")
-    _check_chat_options(args)
+    check_chat(args)
     prompts = list(args.prompts)
     if prompts and args.prompts_file is not None:
         raise ValueError(
@@ -49,6 +45,19 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
             "or on standard input"
         )
     return _all_readable(_at_least_one(_lines(_standard_input()), "standard input"))
+
+
+def check_chat(args: argparse.Namespace) -> None:
+    """Refuse options of a chat where there is none, and make the system message readable.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if args.system is not None and not args.chat:
+        raise ValueError(f"--system {args.system!r} begins a chat: give --chat too")
+    if args.system is not None:
+        args.system = readable(args.system, "the text of --system")
+    _check_chat_options(args)
 
 
 def check_tokens(tokenizer: Any, prompts: Sequence[str]) -> None:
@@ -74,12 +83,12 @@ def shown(value: Any) -> str:
 def _all_readable(prompts: Sequence[str]) -> list[str]:
     """Return prompts that every tokenizer and every file can take."""
     return [
-        _readable(prompt, f"prompt {number} of {len(prompts)}")
+        readable(prompt, f"prompt {number} of {len(prompts)}")
         for number, prompt in enumerate(prompts, start=1)
     ]
 
 
-def _readable(text: str, name: str) -> str:
+def readable(text: str, name: str) -> str:
     """Return a text of whole characters; messages call it `name`.
 
     Where the locale is not UTF-8, Python hands over an argument's bytes as lone surrogates. They

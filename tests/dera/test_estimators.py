@@ -34,6 +34,8 @@ def test_every_outcome_once_gives_the_exact_answer():
     assert estimators.reweighted_mean(REWARD[outcomes], log_weights) == pytest.approx(mean, **close)
     assert estimators.kl_to_reference(log_weights, log_weights) == pytest.approx(kl, **close)
     assert estimators.log_normalizer(log_weights) == pytest.approx(log_normalizer, **close)
+    gap = REFERENCE @ np.log(REFERENCE / optimum())
+    assert estimators.approximation_gap(log_weights) == pytest.approx(gap, **close)
 
 
 def test_the_jackknife_removes_most_of_the_bias_of_few_samples():
@@ -49,6 +51,32 @@ def test_the_jackknife_removes_most_of_the_bias_of_few_samples():
     jackknifed = estimators.reweighted_mean(values, log_weights).mean() - truth
     assert abs(plain) > 0.02
     assert abs(jackknifed) < abs(plain) / 3
+
+
+def test_leaving_a_sample_out_leaves_the_means_of_the_others():
+    """The log of a mean weight, against means that are taken of the samples that are left.
+
+    The samples are of two strata, such as two sampled lams, and each stratum keeps its share.
+    """
+    log_weights = np.random.default_rng(4).normal(size=(3, 10)) + np.repeat([0.0, 2.0], 5)
+    for prompt in log_weights:
+        strata = np.exp(prompt.reshape(2, 5))
+        estimate = np.log(strata.mean())
+        bias = 0.0
+        for stratum in range(2):
+            other_mean = strata[1 - stratum].mean()
+            for left_out in range(5):
+                mean_left = np.delete(strata[stratum], left_out).mean()
+                without = np.log((mean_left + other_mean) / 2)
+                bias += 4 / 5 * (without - estimate)
+        got = estimators.log_normalizer(prompt[None], strata=2)[0]
+        assert got == pytest.approx(estimate - bias, abs=1e-12)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 8])
+def test_equal_weights_have_their_own_mean(samples):
+    got = estimators.log_normalizer(np.full((1, samples), 0.7))
+    assert got == pytest.approx(0.7, abs=1e-12)
 
 
 def test_the_effective_sample_size_of_known_weights_is_kish_s():

@@ -184,7 +184,7 @@ def test_what_only_the_estimate_knows_of_a_pretrained_model_trains_nothing_again
     assert before[0] == before[1]["model"]
     config["tasks"]["chat_safety"]["model"]["million_parameters"] = 1000
     assert trained() == before
-    config["tasks"]["chat_safety"]["model"]["chat"] = False
+    config["tasks"]["chat_safety"]["model"]["chat_template"] = "{{ messages[0]['content'] }}"
     assert trained() != before
 
 
