@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,23 +23,8 @@ QUIET_DRY_RUN = ("--dry-run", "--quiet", "host", "reason")
 @pytest.fixture(scope="session")
 def warm_environment() -> Iterator[dict[str, str]]:
     """The environment in which jobs start from a Python that has imported the libraries already."""
-    program = Path(warm_python.__file__)
-    with tempfile.TemporaryDirectory() as folder:  # its path is short, as that of a socket must be
-        socket = Path(folder) / "socket"
-        client = Path(folder) / "python"
-        client.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {program} run {socket} "$@"\n')
-        client.chmod(0o755)
-        server = subprocess.Popen(
-            [sys.executable, "-P", program, "serve", socket],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert server.stdout.readline() == "ready\n"
-        paths = [folder, str(Path(sys.executable).parent), os.environ["PATH"]]
-        yield {**os.environ, "PATH": os.pathsep.join(paths)}
-        server.stdin.close()
-        server.wait()
+    with warm_python.warm_environment() as environment:
+        yield environment
 
 
 class Study:

@@ -1,24 +1,32 @@
-"""A Python that has imported the libraries already, from which jobs of tested workflows start.
+"""A Python that has imported the libraries already, from which jobs of small workflows start.
 
 A job of a tiny study works for a second or two, but it takes eight to import torch, transformers
-and trl, and a study has fifty jobs. A server therefore imports these libraries once. Whoever runs
-`python -m MODULE` through the client asks the server for a fork of itself, which runs MODULE with
-the client's arguments, folder, environment and standard streams. The server imports nothing of
-this project: each job imports the project's code from where any other process would.
+and trl, and a study has fifty jobs or more. A server therefore imports these libraries once.
+Whoever runs `python -m MODULE` through the client asks the server for a fork of itself, which runs
+MODULE with the client's arguments, folder, environment and standard streams. The server imports
+nothing of this project: each job imports the project's code from where any other process would.
 
     python -P warm_python.py serve SOCKET
         The server. It ends when its standard input is closed.
     python -I -S warm_python.py run SOCKET -m MODULE ARGUMENT ...
         The client. It ends with the exit status of the job.
+    python -P warm_python.py with COMMAND ARGUMENT ...
+        Run a command, such as snakemake, in which `python -m MODULE` is the client of a server.
 
 A job dies when its client is killed, so killing what Snakemake has started has the usual effect.
 """
 
 import json
 import os
+import shlex
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 LIBRARIES = (
     "torch",
@@ -143,6 +151,45 @@ def ask(path: str, arguments: list[str]) -> int:
     return status[0] if status else KILLED
 
 
+@contextmanager
+def warm_environment() -> Iterator[dict[str, str]]:
+    """Start a server, and yield an environment in which `python` is its client."""
+    this_file = shlex.quote(str(Path(__file__).resolve()))
+    python = shlex.quote(sys.executable)
+    with tempfile.TemporaryDirectory() as folder:  # its path is short, as that of a socket must be
+        path = Path(folder) / "socket"
+        client = Path(folder) / "python"
+        client.write_text(f'#!/bin/sh\nexec {python} -I -S {this_file} run {path} "$@"\n')
+        client.chmod(0o755)
+        server = subprocess.Popen(
+            [sys.executable, "-P", __file__, "serve", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # it is too late for a job to choose
+        )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            if server.stdout.readline() != "ready\n":
+                raise RuntimeError("the server has ended before it was ready")
+            paths = [folder, str(Path(sys.executable).parent), os.environ["PATH"]]
+            yield {**os.environ, "PATH": os.pathsep.join(paths)}
+        finally:
+            server.stdin.close()
+            server.wait()
+
+
+def main() -> int:
+    command, *rest = sys.argv[1:]
+    if command == "serve":
+        serve(rest[0])
+        return 0
+    if command == "run":
+        return ask(rest[0], rest[1:])
+    with warm_environment() as environment:
+        return subprocess.run(rest, env=environment).returncode
+
+
 if __name__ == "__main__":
-    command, socket_path, *rest = sys.argv[1:]
-    sys.exit(serve(socket_path) if command == "serve" else ask(socket_path, rest))
+    sys.exit(main())
