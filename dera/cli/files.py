@@ -77,9 +77,9 @@ def check_not_an_input(args: argparse.Namespace) -> None:
 
 def _files_read(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     """Yield every file that the command reads, with what messages call it."""
-    # Whatever option has a path is an input, except the output.
+    # Whatever option has a path is an input, except the output and the figure.
     for name, value in vars(args).items():
-        if isinstance(value, Path) and name != "output":
+        if isinstance(value, Path) and name not in ("output", "plot"):
             yield f"input --{name.replace('_', '-').removesuffix('-file')}", value
     for path in _metric_files(getattr(args, "metric", None)):
         yield "metric's file", path

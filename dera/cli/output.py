@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 _LONGEST_ENDING = len("..meta.json.tmp")
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path | None, option: str = "--output") -> None:
     """Refuse a file that cannot be written, before any work is done for it.
+
+    Args:
+        path: the file.
+        option: the option that names it, for messages.
 
     Raises:
         ValueError: if the file's folder does not exist or may not be written to, or if the path is
@@ -28,24 +32,24 @@ def check_output(path: Path | None) -> None:
     if path is None:
         return
     if path.is_dir():
-        raise ValueError(f"--output {path} is a folder: name a file")
+        raise ValueError(f"{option} {path} is a folder: name a file")
     if path.is_symlink():
-        raise ValueError(f"--output {path} is a link that leads nowhere: name another file")
+        raise ValueError(f"{option} {path} is a link that leads nowhere: name another file")
     if path.exists() and not path.is_file():
         raise ValueError(
-            f"--output {path} is a device or a pipe, and results are written to files alone: "
+            f"{option} {path} is a device or a pipe, and results are written to files alone: "
             "name a file"
         )
     if not path.parent.is_dir():
-        raise ValueError(f"--output {path}: there is no folder {path.parent}, create it first")
+        raise ValueError(f"{option} {path}: there is no folder {path.parent}, create it first")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(
-            f"--output {path}: the folder {path.parent} may not be written to, name another one"
+            f"{option} {path}: the folder {path.parent} may not be written to, name another one"
         )
     longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if len(os.fsencode(path.name)) + _LONGEST_ENDING > longest:
         raise ValueError(
-            f"--output {path}: its name is too long, because longer names are used beside it. Give "
+            f"{option} {path}: its name is too long, because longer names are used beside it. Give "
             f"it at most {longest - _LONGEST_ENDING} bytes"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,10 +30,13 @@ def run_or_resume(
     args: argparse.Namespace,
     prompts: Sequence[str],
     work: Callable[[ResultFile | None], Outcome],
-) -> None:
+) -> Any:
     """Do the work, go on with it, or only show its result again; print what came out.
 
     Without --output nothing is kept.
+
+    Returns:
+        The result, in values that JSON has.
 
     Args:
         args: the command's arguments.
@@ -44,13 +48,14 @@ def run_or_resume(
         ValueError: as `ResultFile` does.
     """
     if args.output is None:
-        _show(work(None))
-        return
+        outcome = work(None)
+        _show(outcome)
+        return outcome.result
     file = ResultFile(args.output, settings_of(args, prompts, args.lams))
     if file.shown is not None:
         note(f"{args.output} is complete already: nothing was decoded")
         _show(Outcome(None, file.shown["text"], file.shown["notes"]))
-        return
+        return json.loads(args.output.read_text(encoding="utf-8"))
     try:
         outcome = work(file)
     except (KeyboardInterrupt, OSError, ValueError):
@@ -59,6 +64,7 @@ def run_or_resume(
         raise
     file.finish(*outcome)  # before it is printed, which may fail
     _show(outcome)
+    return outcome.result
 
 
 def _show(outcome: Outcome) -> None:

@@ -18,6 +18,7 @@ from dera.cli.models import device_of, model_settings
 _OTHERS = (
     "run",
     "output",
+    "plot",
     "quiet",
     "debug",
     "prompts_file",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from dera.cli import options
+from dera.cli import options, plot
 from dera.cli.metrics import Metric, load_metric
 from dera.cli.models import check_models, load_pair, seed_batch
 from dera.cli.output import note
@@ -82,11 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_decoding(parser, samples=4)
     options.add_metric(parser)
     options.add_output(parser, "FILE.jsonl", "Write the completions to this file.", required=True)
+    plot.add_plot(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Decode the completions that are missing in the file, then print the table."""
     lams = lams_of(args.lams, args.betas, args.aligned_beta)
+    plot.check_plot(args)
     metric = load_metric(args.metric) if args.metric else None
     check_models(args)
     prompts = read_prompts(args)
@@ -100,7 +102,20 @@ def run(args: argparse.Namespace) -> None:
         _decode_missing(args, rows, requests, prompts, metric)
     from dera.cli.sweep_table import sweep_table
 
-    print(sweep_table(rows.read()))
+    found = rows.read()
+    print(sweep_table(found))
+    if args.plot is not None:
+        _draw(found, args)
+
+
+def _draw(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    """Draw the columns of the table over lam."""
+    from dera.cli.sweep_table import estimates, rows_by_lam
+
+    of_lams = rows_by_lam(rows)
+    at_lams = [estimates(of_lam) for of_lam in of_lams.values()]
+    columns = {name: [at_lam[name] for at_lam in at_lams] for name in at_lams[0]}
+    plot.draw_sweep(args.plot, columns, list(of_lams))
 
 
 def _decode_missing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dera.cli import options
+from dera.cli import options, plot
 from dera.cli.metrics import Metric, load_metric
 from dera.cli.models import check_models, load_pair
 from dera.cli.prompts import read_prompts
@@ -74,11 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_decoding(parser, samples=4)
     options.add_output(parser, "FILE.json", "Write the result to this file too.")
+    plot.add_plot(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Tune, and print or write the result."""
     # Check what can be checked without a model.
+    plot.check_plot(args)
     metric = load_metric(args.metric)
     check_models(args)
     prompts = read_prompts(args)
@@ -87,7 +89,9 @@ def run(args: argparse.Namespace) -> None:
     from dera.curve.tuning import split
 
     split(prompts, args.held_out)  # refuses a bad share before a model is loaded
-    run_or_resume(args, prompts, lambda record: _tuned(args, prompts, metric, record))
+    result = run_or_resume(args, prompts, lambda record: _tuned(args, prompts, metric, record))
+    if args.plot is not None:
+        plot.draw_tuning(args.plot, result)
 
 
 def _tuned(

@@ -28,6 +28,8 @@ def choice_text(tuning: Tuning, beta_known: bool) -> str:
         f"\nlam = {tuning.lam:g} (95% interval of the choice {tuning.low:g} to {tuning.high:g})",
         f"metric {interval(tuning.value, '.4g')}, KL to the reference {interval(tuning.kl)} nats",
     ]
+    if tuning.without_limit is not None:
+        lines.append(_said_of_limit(tuning, tuning.without_limit))
     if tuning.confirmed is not None:
         lines.append(f"on the prompts held out: metric {interval(tuning.confirmed, '.4g')}")
     if tuning.beta is not None:
@@ -56,12 +58,22 @@ def as_json(tuning: Tuning, max_kl: float | None) -> dict[str, Any]:
         "metric": vars(tuning.value),
         "kl": vars(tuning.kl),
         "confirmed": None if tuning.confirmed is None else vars(tuning.confirmed),
+        "without_limit": tuning.without_limit,
         "beta": tuning.beta,
         "max_kl": max_kl,
         "sampled_lams": list(tuning.samples.sampled_lams),
         "warnings": tuning.warnings,
         "curve": curve,
     }
+
+
+def _said_of_limit(tuning: Tuning, lam: float) -> str:
+    """Return that the limit on the KL decided, and what would have been chosen without it."""
+    index = int(np.flatnonzero(tuning.curve.lams == lam)[0])
+    return (
+        f"the limit on the KL decided: without it lam = {lam:g} would have been chosen (metric "
+        f"{interval(tuning.curve.at(index), '.4g')}, KL {interval(tuning.kl_curve.at(index))} nats)"
+    )
 
 
 def _line(tuning: Tuning, index: int) -> list[str]:

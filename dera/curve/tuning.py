@@ -35,6 +35,8 @@ class Tuning:
         kl: KL to the reference at lam, in nats.
         beta: the strength worth retraining at, `aligned_beta / lam`; None if `aligned_beta` is not
             known or lam is not positive.
+        without_limit: the lam that would have been chosen without the limit on the KL; None if that
+            is `lam` itself, or there is no limit.
         warnings: what to be careful about, in plain words.
         curve, kl_curve: the metric and the KL at every lam.
         samples: the completions behind the curves.
@@ -51,6 +53,7 @@ class Tuning:
     kl_curve: Curve
     samples: LamSamples
     confirmed: Estimate | None = None
+    without_limit: float | None = None
 
 
 def tune(
@@ -147,6 +150,7 @@ def choose(
     """Return what `tune` returns, from curves that have been estimated already."""
     limit = math.inf if max_kl is None else max_kl
     best = int(_best(curve, curve.mean[None], kl_curve.mean[None], limit)[0])
+    unlimited = int(_best(curve, curve.mean[None], kl_curve.mean[None], math.inf)[0])
     low, high = _interval_of_choice(curve, kl_curve, limit, resamples, seed)
     lam = float(curve.lams[best])
     return Tuning(
@@ -160,6 +164,7 @@ def choose(
         curve=curve,
         kl_curve=kl_curve,
         samples=samples,
+        without_limit=None if unlimited == best else float(curve.lams[unlimited]),
     )
 
 

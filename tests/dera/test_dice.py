@@ -49,6 +49,9 @@ def test_a_limit_on_the_kl_moves_the_choice_below_it():
     assert tuning.beta == pytest.approx(1.0)
     warned = any("may be above" in warning for warning in tuning.warnings)
     assert not warned or tuning.kl.high > limit
+    assert tuning.without_limit == 0.5
+    assert choose(curve, kl_curve, samples).without_limit is None
+    assert choose(curve, kl_curve, samples, max_kl=2 * truth[-1]).without_limit is None
 
 
 def test_what_one_model_excludes_counts_where_that_model_has_no_share():

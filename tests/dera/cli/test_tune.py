@@ -102,6 +102,8 @@ def test_tuning_keeps_to_the_limit_on_the_kl(tuned, kl, shares):
     assert result["lam"] == LAMS[best_allowed]
     assert result["kl"]["value"] <= limit == result["max_kl"]
     assert "once --aligned-beta is given" in out
+    assert result["without_limit"] == 1
+    assert "the limit on the KL decided: without it lam = 1 would have been chosen" in out
     result, _, err = tuned("--max-kl", 0)
     assert result["lam"] == 0
     assert f"dera: warning: {result['warnings'][0]}" in err
