@@ -57,6 +57,20 @@ def test_the_model_learns_completions_after_the_chat_template(tmp_path):
         assert tokenizer.decode(learnt) == completion + tokenizer.eos_token
 
 
+def test_weight_decay_takes_its_share_of_each_weight(tmp_path):
+    """AdamW takes `learning_rate * weight_decay` of a weight, whatever its gradient is.
+
+    Norms and biases are left alone, as transformers has it.
+    """
+    before = make_trainer(tmp_path / "before").model.state_dict()
+    plain = trained(tmp_path / "plain", steps=1).model.state_dict()
+    decayed = trained(tmp_path / "decayed", steps=1, weight_decay=0.5).model.state_dict()
+    for name, weight in before.items():
+        share = 0.0 if "norm" in name else 1e-2 * 0.5
+        expected = -share * weight
+        torch.testing.assert_close(decayed[name] - plain[name], expected, rtol=1e-3, atol=1e-6)
+
+
 def test_micro_batches_give_the_same_step(tmp_path):
     whole = trained(tmp_path / "whole").model.state_dict()
     parts = trained(tmp_path / "parts", micro_batch_size=2).model.state_dict()
