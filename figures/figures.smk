@@ -101,7 +101,7 @@ rule write_report_pages:
         code=source_digest("eval.report_pages"),
     shell:
         "python -m eval.report_pages --claims {input.claims:q} --study {params.study:q}"
-        " --note {params.note:q} --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
+        " --note={params.note:q} --samples {input.samples:q} --tasks {params.tasks:q} --log {log:q}"
         " --first-page {output.first_page:q}"
         " --claim-pages {output.claims:q} --completion-pages {output.completions:q}"
 

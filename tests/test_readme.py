@@ -12,6 +12,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas
 import pytest
 
 from bench.table import table
@@ -100,3 +101,25 @@ def test_the_commands_of_the_library_parse():
         with contextlib.redirect_stderr(None):
             program.parse(arguments)
     assert {command[1] for command in commands} == set(program.COMMANDS)
+
+
+def test_the_tables_of_the_real_model_are_those_of_the_published_run():
+    """Each row has shares in whole percent, and the KL to the reference."""
+    policies = pandas.read_csv(ROOT / "docs/real-mini/policies.csv")
+    policies = policies[policies["seed"] == "mean"]
+    columns = ["refused_harmful", "refused_alike", "refused_plain", "wellformed", "kl"]
+    published = {}
+    for kind, name in (("dera", "lam"), ("retrained", "beta")):
+        for _, policy in policies[policies["kind"] == kind].iterrows():
+            published[name, float(policy[name])] = [float(policy[column]) for column in columns]
+    for page in (README, ROOT / "docs/chat-model.md"):
+        pattern = r"^\| (?:retrained at )?(lam|beta) = ([\d.]+)[^|]*\|(.*)\|$"
+        rows = re.findall(pattern, page.read_text(), re.MULTILINE)
+        assert len(rows) >= 5
+        for name, value, cells in rows:
+            *shares, kl = cells.split("|")
+            *expected, expected_kl = published[name, float(value)]
+            assert [float(share.strip().rstrip("%")) for share in shares] == pytest.approx(
+                [100 * share for share in expected], abs=0.51
+            )
+            assert float(kl) == pytest.approx(expected_kl, abs=0.0051)
