@@ -14,7 +14,7 @@ from dera.cli import distribution, options
 from dera.cli.models import check_models, load_pair, seed_batch
 from dera.cli.output import note
 from dera.cli.prompts import check_chat, readable
-from dera.cli.values import MAX_BETA, MAX_COUNT, MAX_SEED, beta_of, lam_list, lams_of, number
+from dera.cli.values import MAX_BETA, beta_of, lam_list, lams_of, number
 from dera.cli.window import check_window
 
 if TYPE_CHECKING:
@@ -68,23 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(float, maximum=MAX_BETA, positive=True),
         help="Begin at this KL strength instead (needs --aligned-beta).",
     )
-    decoding = parser.add_argument_group("decoding")
-    decoding.add_argument(
-        "--max-new-tokens",
-        metavar="N",
-        type=number(int, 1, MAX_COUNT),
-        default=256,
-        help="Cut an answer after this many tokens (default 256).",
-    )
-    decoding.add_argument(
-        "--seed",
-        metavar="N",
-        type=number(int, 0, MAX_SEED),
-        default=0,
-        help="The seed of all random draws (default 0).",
-    )
-    decoding.add_argument("--quiet", action="store_true", help="Show no progress bars.")
-    decoding.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    options.add_drawing(parser.add_argument_group("decoding"), 256, "answers")
     distribution.add_distribution(parser, exact=False)
     # What the other commands ask for, and a chat has no choice in.
     parser.set_defaults(chat=True, prompts_file=None, output=None, exact=None)

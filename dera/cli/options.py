@@ -157,13 +157,7 @@ def add_template(group: argparse._ActionsContainer, needs: str = "") -> None:
 def add_decoding(parser: argparse.ArgumentParser, samples: int) -> None:
     """Add how much to decode, and what to show meanwhile."""
     decoding = parser.add_argument_group("decoding")
-    decoding.add_argument(
-        "--max-new-tokens",
-        metavar="N",
-        type=number(int, 1, MAX_COUNT),
-        default=64,
-        help="Cut completions after this many tokens (default 64).",
-    )
+    add_drawing(decoding, 64, "completions")
     decoding.add_argument(
         "--samples",
         metavar="N",
@@ -178,15 +172,32 @@ def add_decoding(parser: argparse.ArgumentParser, samples: int) -> None:
         default=64,
         help="Decode this many completions at a time (default 64).",
     )
-    decoding.add_argument(
+
+
+def add_drawing(group: argparse._ActionsContainer, max_new_tokens: int, what: str) -> None:
+    """Add how long what is drawn may be, its seed, and what to show meanwhile.
+
+    Args:
+        group: the group that gets the arguments.
+        max_new_tokens: the default limit.
+        what: what is drawn, in the plural.
+    """
+    group.add_argument(
+        "--max-new-tokens",
+        metavar="N",
+        type=number(int, 1, MAX_COUNT),
+        default=max_new_tokens,
+        help=f"Cut {what} after this many tokens (default {max_new_tokens}).",
+    )
+    group.add_argument(
         "--seed",
         metavar="N",
         type=number(int, 0, MAX_SEED),
         default=0,
         help="The seed of all random draws (default 0).",
     )
-    decoding.add_argument("--quiet", action="store_true", help="Show no progress bars.")
-    decoding.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    group.add_argument("--quiet", action="store_true", help="Show no progress bars.")
+    group.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
 
 
 def add_lams(
