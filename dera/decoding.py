@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dera.completions import Completions, end_tokens, is_end
+from dera.drawing import draw
 from dera.model.realigned import RealignedModel
 from dera.prompts import as_prompts
 from dera.rows import Prompts, Rows, batch_of
@@ -20,7 +21,6 @@ __all__ = [
     "Rows",
     "batch_of",
     "check_max_new_tokens",
-    "draw",
     "end_tokens",
     "is_end",
     "sample_completions",
@@ -90,7 +90,7 @@ def sample_completions(
     for step in range(max_new_tokens):
         output = batch.forward(**_of_rows(arguments, rows))
         logits = output.logits[:, -1].float()
-        chosen = logits.argmax(-1) if greedy else draw(logits, generator)
+        chosen = logits.argmax(-1) if greedy else draw(logits.softmax(-1), generator)
         drawn[rows, step] = chosen
         if on_step is not None:
             on_step(rows, output, chosen)
@@ -102,11 +102,6 @@ def sample_completions(
         rows = rows[going]
         batch.advance(chosen[going], going)
     return batch.completions(drawn[:, : step + 1])
-
-
-def draw(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one token a row from the softmax of logits: (rows, vocabulary) to (rows,)."""
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
 
 
 def check_max_new_tokens(max_new_tokens: int) -> None:

@@ -19,10 +19,12 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
+from peft import PeftConfig
 from transformers import AutoModelForCausalLM
 
 from dera import chat
 from dera.decoding import Completions
+from dera.model.adapters import is_adapter
 from dera.model.realigned import RealignedModel
 from eval.columns import POLICY_COLUMNS
 from eval.decode_settings import Decoding
@@ -45,12 +47,25 @@ def held_out(file: Path, count: int) -> list[str]:
     return prompts
 
 
+def leaves_lower_blocks_alone(folder: Path) -> bool:
+    """Return whether a folder has an adapter that begins above the lowest block of the model."""
+    if not is_adapter(folder):
+        return False
+    blocks = PeftConfig.from_pretrained(str(folder)).layers_to_transform
+    return isinstance(blocks, list) and min(blocks, default=0) > 0
+
+
 def load(reference: Path, adapters: list[Path]) -> Any:
-    """Load the reference alone, or the realigned model of it and one or two adapters."""
+    """Load the reference alone, or the realigned model of it and one or two adapters.
+
+    An adapter is merged into a copy of the reference, because that decodes fastest. One that leaves
+    the lower blocks as they are stays apart: both models then share what these blocks compute.
+    """
     if not adapters:
         model = AutoModelForCausalLM.from_pretrained(reference, use_safetensors=True).eval()
     elif len(adapters) == 1:
-        model = RealignedModel.from_pretrained(reference, adapters[0], merge_adapter=True)
+        merge = not leaves_lower_blocks_alone(adapters[0])
+        model = RealignedModel.from_pretrained(reference, adapters[0], merge_adapter=merge)
     else:
         aligned = dict(zip(("first", "second"), adapters, strict=True))
         model = RealignedModel.from_pretrained(reference, aligned, merge_adapter=True)

@@ -383,6 +383,7 @@ rule decide_claims:
         f"{OF_TASK}/benchmarks/decide_claims.tsv"
     conda:
         "../envs/environment.yaml"
+    threads: THREADS_OF_ONE_JOB
     params:
         seed=PLAN.seed,
         settings=judging,
@@ -397,7 +398,7 @@ rule decide_claims:
         ),
     shell:
         "python -m eval.decide {input.completions:q} --task {wildcards.task:q}"
-        " --settings {params.settings:q} --seed {params.seed:q} --log {log:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads} --log {log:q}"
         " --reference {input.reference:q} --adapters {input.adapters:q}"
         " --checked-adapter {params.checked_adapter:q} --samples {input.samples:q}"
         " --readings {input.readings:q} {params.trials:q}"

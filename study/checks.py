@@ -356,8 +356,10 @@ def _check_preferences(key: str, section: Mapping[str, Any], writes_pairs: bool)
             f"{key}.source = 'task': this task writes no pairs (it has no method `pair`); "
             "allowed: 'reference', 'files'"
         )
-    for name in ("sharpness", "length_bias"):
+    for name, why in (
+        ("sharpness", "what the task writes needs no labeller"),
+        ("length_bias", "what the task writes needs no labeller"),
+        ("completions", "the task writes pairs, and no completion is sampled"),
+    ):
         if name in section:
-            raise ConfigError(
-                f"{key}.{name} = {section[name]}: what the task writes needs no labeller; remove it"
-            )
+            raise ConfigError(f"{key}.{name} = {section[name]}: {why}; remove it")

@@ -17,7 +17,7 @@ from study.plan import Plan, TaskPlan
 START = 12.0  # importing the libraries
 SECONDS_A_SEQUENCE = {"sft": 0.0075, "reward_model": 0.01, "prompts": 0.007, "preferences": 0.015}
 SECONDS_A_COMPLETION = 0.0035  # decoded, scored and judged
-SECONDS_A_PAIR = 0.004  # two completions of the reference
+SECONDS_A_PAIR = 0.004  # of two completions of the reference, which are in no other pair
 MEASURED_SIZE = 500_000
 # Each further million of parameters adds so much of these times, as measured with a model of 135
 # million. It is less than in proportion, because small models wait for Python. It is more for what
@@ -94,7 +94,10 @@ def _sampling_seconds(task: TaskPlan) -> float:
         asked = _references(task) * documents.get("train", 0) + documents.get("validation", 0)
         total += section["demonstrations"]["rounds"] * asked * SECONDS_A_COMPLETION
     if "preferences" in section and pairs_are_sampled(section["preferences"]):
-        total += _sets_of_pairs(task) * section["preferences"]["pairs"] * SECONDS_A_PAIR
+        preferences = section["preferences"]
+        # Of n completions, every two make a pair, so that n - 1 times as many pairs cost the same.
+        times = preferences.get("completions", 2) - 1
+        total += _sets_of_pairs(task) * preferences["pairs"] / times * SECONDS_A_PAIR
     return total
 
 

@@ -72,6 +72,9 @@ def either(names):
 
 
 ALL_TASKS = list(PLAN.tasks.values())
+# The threads of a job beside which a study of one task has nothing else to do. With several tasks
+# one is better, because two jobs of one thread beat one job of two threads.
+THREADS_OF_ONE_JOB = 1 if len(ALL_TASKS) > 1 else 2
 # The objectives whose models are trained, and those whose models others have trained.
 OBJECTIVES = [plan for task in ALL_TASKS for plan in task.objectives.values()]
 TRAINED = sorted({plan.name for plan in OBJECTIVES if not plan.is_loaded})

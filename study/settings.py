@@ -17,7 +17,7 @@ from study.plan import ObjectivePlan, Plan, Run, TaskPlan
 #: One batch of so many prompts is decoded for each time. A pretrained model is so much slower that
 #: fewer take long enough to be timed.
 TIMED_PROMPTS = 256
-TIMED_PROMPTS_OF_PRETRAINED = 32
+TIMED_PROMPTS_OF_PRETRAINED = 16
 TIMED_REPEATS = 9
 
 #: Keys of a section that shape no job that gets the section: `reading` passes one on by itself, and

@@ -98,8 +98,8 @@ DECODING = [
     planted(
         "sampling: at temperature 0.9",
         "dera/decoding.py",
-        "torch.multinomial(logits.softmax(-1), 1",
-        "torch.multinomial((logits / 0.9).softmax(-1), 1",
+        "draw(logits.softmax(-1), generator)",
+        "draw((logits / 0.9).softmax(-1), generator)",
         *("dera/test_scoring.py", "training/test_sampling.py"),
     ),
     planted(
@@ -108,6 +108,13 @@ DECODING = [
         '{**arguments, "lam": lam[rows]}',
         '{**arguments, "lam": lam[: len(rows)]}',
         "dera/test_scoring.py",
+    ),
+    planted(
+        "sampling: the first token is never drawn",
+        "dera/drawing.py",
+        "uniform * total",
+        "(0.5 + 0.5 * uniform) * total",
+        "dera/test_drawing.py",
     ),
     planted(
         "speculation: every draft is kept",

@@ -1,11 +1,11 @@
 """Make preference pairs for the training prompts, from one of two sources.
 
-`reference`: two completions of a prompt are sampled from the reference, and the study's labeller
-(`tasks.rewards.labeller`) says which is better. A pair of equal utility teaches nothing and is left
-out. A pair with a completion that did not end in time is left out too. The table has the
-log-probabilities of these completions under the reference: sampling computes them anyway, and DPO
-needs them at every beta. It does not have them where the reference samples in half precision: they
-are rounded then, and training computes them in float32.
+`reference`: two or more completions of a prompt are sampled from the reference, and of every two of
+them the study's labeller (`tasks.rewards.labeller`) says which is better. A pair of equal utility
+teaches nothing and is left out. A pair with a completion that did not end in time is left out too.
+The table has the log-probabilities of these completions under the reference: sampling computes them
+anyway, and DPO needs them at every beta. It does not have them where the reference samples in half
+precision: they are rounded then, and training computes them in float32.
 
 `task`: the task writes both completions, and which is better is exact. The reference did not write
 them, so these pairs can teach a reward model, and not an objective such as DPO.
@@ -13,7 +13,10 @@ them, so these pairs can teach a reward model, and not an objective such as DPO.
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +73,19 @@ def sampled_from_reference(
     rng: random.Random,
     settings: PairSettings,
 ) -> Rows:
-    """Return at most one pair for each prompt, sampled from the model and labelled."""
-    # Rows 2k and 2k + 1 hold the two completions of prompt k.
-    twice = [prompt for prompt in prompts for _ in range(2)]
+    """Return the pairs of each prompt. The model samples completions, and the labeller chooses."""
+    # The completions of a prompt stand side by side.
+    of_a_prompt = settings.preferences.completions
+    repeated = [prompt for prompt in prompts for _ in range(of_a_prompt)]
     reader = chat.for_prompts(tokenizer)
-    log_probs = SampledLogProbs(len(twice))
+    log_probs = SampledLogProbs(len(repeated))
     completions = sample_completions(
-        model, reader, twice, settings.max_new_tokens, on_step=log_probs.add
+        model, reader, repeated, settings.max_new_tokens, on_step=log_probs.add
     )
     logps = log_probs.together().sum(1).tolist()
     ids = completions.token_ids()
     texts = tokenizer.batch_decode(ids)
-    gold = tasks.judge(task, twice, texts, ids)["gold"]
+    gold = tasks.judge(task, repeated, texts, ids)["gold"]
     utilities = labeller.utilities(
         gold, ids, settings.preferences.sharpness, settings.preferences.length_bias
     )
@@ -95,17 +99,22 @@ def sampled_from_reference(
 
     # The labeller says which completion of a usable pair is better.
     rows = []
-    for i in range(0, len(twice), 2):
-        j = i + 1
+    for i, j in _pairs_of_each(len(prompts), of_a_prompt):
         if not (usable[i] and usable[j]) or utilities[i] == utilities[j]:
             continue
         first_is_better = labeller.prefers_first(rng, utilities[i], utilities[j])
         better, worse = (i, j) if first_is_better else (j, i)
-        row = _row(twice[i], (texts[better], texts[worse]), (gold[better], gold[worse]))
+        row = _row(repeated[i], (texts[better], texts[worse]), (gold[better], gold[worse]))
         if model.dtype == torch.float32:
             row |= {CHOSEN_LOGP: logps[better], REJECTED_LOGP: logps[worse]}
         rows.append(row)
     return rows
+
+
+def _pairs_of_each(prompts: int, of_a_prompt: int) -> Iterator[tuple[int, int]]:
+    """Yield the places of every two completions of a prompt, prompt by prompt."""
+    for first in range(0, prompts * of_a_prompt, of_a_prompt):
+        yield from itertools.combinations(range(first, first + of_a_prompt), 2)
 
 
 def _row(prompt: str, pair: tuple[str, str], gold: tuple[float, float]) -> dict[str, Any]:
@@ -139,8 +148,10 @@ def make_pairs(
     rng = random.Random(f"preferences {seed}")
     torch.manual_seed(seed)
 
-    # One pair is asked for each prompt of a batch; some batches give fewer.
-    asked = [prompts[i % len(prompts)] for i in range(preferences.pairs)]
+    # So many pairs are asked for each prompt of a batch. Some prompts give fewer.
+    of_a_prompt = preferences.pairs_of_a_prompt
+    times = math.ceil(preferences.pairs / of_a_prompt)
+    asked = [prompts[i % len(prompts)] for i in range(times)]
     rows = Rows()
     for start in range(0, len(asked), preferences.batch_size):
         batch = asked[start : start + preferences.batch_size]
@@ -148,12 +159,13 @@ def make_pairs(
             rows += written_by_task(task, batch, tokenizer, rng)
         else:
             rows += sampled_from_reference(task, batch, model, tokenizer, rng, settings)
-        progress.update(start + len(batch), len(asked), "pairs")
+        done = (start + len(batch)) * of_a_prompt
+        progress.update(done, len(asked) * of_a_prompt, "pairs")
 
     if not by_task:
         progress.say(
-            f"kept {len(rows)} of {len(asked)} pairs: those of two completions that ended and that "
-            "the labeller is not indifferent to"
+            f"kept {len(rows)} of {len(asked) * of_a_prompt} pairs: those of two completions that "
+            "ended and that the labeller is not indifferent to"
         )
     if not rows:
         raise ValueError(

@@ -5,6 +5,7 @@ They hold sections of the config, which `config/schema.yaml` describes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from typing import Literal
 
@@ -39,12 +40,19 @@ class OptimiserSettings:
 class PreferenceSettings:
     """The config's section `preferences`: how many pairs are made, and who writes and labels them.
 
-    The labeller's `sharpness` and `length_bias` belong to pairs sampled from the reference. Pairs
-    that the task writes need no labeller, and then `sharpness` is absent.
+    The labeller's `sharpness` and `length_bias` belong to pairs sampled from the reference, and so
+    does the number of `completions` of a prompt. Pairs that the task writes need no labeller, and
+    then `sharpness` is absent.
     """
 
     pairs: int
     batch_size: int
     source: Literal["reference", "task"] = "reference"
+    completions: int = 2
     sharpness: float | None = None
     length_bias: float = 0.0
+
+    @property
+    def pairs_of_a_prompt(self) -> int:
+        """How many pairs are asked for when a prompt is taken once."""
+        return 1 if self.source == "task" else math.comb(self.completions, 2)

@@ -66,6 +66,7 @@ rule write_demonstrations:
     priority: 2
     conda:
         "../envs/environment.yaml"
+    threads: THREADS_OF_ONE_JOB
     resources:
         gpu=GPU,
     params:
@@ -74,8 +75,8 @@ rule write_demonstrations:
         code=lambda wildcards: code_of(task_of(wildcards), "training.demonstrations"),
     shell:
         "python -m training.demonstrations --settings {params.settings:q} --seed {params.seed:q}"
-        " --log {log:q} --pretrained {input.pretrained:q} --prompts {input.prompts:q}"
-        " --output {output:q}"
+        " --threads {threads} --log {log:q} --pretrained {input.pretrained:q}"
+        " --prompts {input.prompts:q} --output {output:q}"
 
 
 rule train_reference:
@@ -92,7 +93,7 @@ rule train_reference:
     priority: 2
     conda:
         "../envs/environment.yaml"
-    threads: 1 if len(ALL_TASKS) > 1 else 2  # two jobs of one thread beat one job of two threads
+    threads: THREADS_OF_ONE_JOB
     resources:
         gpu=GPU,
     params:

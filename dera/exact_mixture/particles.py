@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dera.decoding import Completions, Rows, check_max_new_tokens, draw, is_end
+from dera.decoding import Completions, Rows, check_max_new_tokens, is_end
+from dera.drawing import draw
 from dera.mixing import log_normalizers
 from dera.model.realigned import RealignedModel, check_pair
 from dera.prompts import as_prompts
@@ -53,7 +54,7 @@ class Particles:
         Each row is nearly a draw from the exact mixture. The shape is (prompts,).
         """
         prompts, particles = self.log_weights.shape
-        chosen = torch.multinomial(self.log_weights.softmax(-1), 1, generator=generator)[:, 0]
+        chosen = draw(self.log_weights.softmax(-1), generator)
         return chosen + torch.arange(prompts, device=chosen.device) * particles
 
 
@@ -112,7 +113,7 @@ def sample_mixture(
             break
 
         # Extend: each particle draws its token from its parent's distribution (Proposition 2).
-        tokens = draw(output.logits[parents, -1].float(), generator)
+        tokens = draw(output.logits[parents, -1].float().softmax(-1), generator)
         unfinished = ~is_end(tokens, rows.ends)
         population.extend(step, tokens, unfinished)
         if not len(population.decoded):

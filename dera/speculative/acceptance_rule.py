@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dera.drawing import draw
+
 
 def accept(drafts: Tensor, target: Tensor, drafter: Tensor) -> tuple[Tensor, Tensor]:
     """Keep or replace drafts so that the resulting tokens follow `target` exactly.
@@ -33,7 +35,7 @@ def accept(drafts: Tensor, target: Tensor, drafter: Tensor) -> tuple[Tensor, Ten
     target_there = target.gather(1, refused)[:, 0]
     residual = (target_there - drafter.gather(1, refused)[:, 0]).clamp(min=0)
     residual = torch.where(residual.sum(-1, keepdim=True) > 0, residual, target_there)
-    return kept, torch.multinomial(residual, 1)[:, 0]
+    return kept, draw(residual)
 
 
 def accept_greedily(drafts: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:

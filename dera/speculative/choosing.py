@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dera.drawing import draw
 from dera.speculative.acceptance_rule import accept, accept_greedily
 
 
@@ -63,7 +64,7 @@ class Sampling:
     """A token drawn at random. Predictions are probabilities over the vocabulary (a last axis)."""
 
     def choose(self, scores: Tensor) -> Tensor:
-        return torch.multinomial(scores.softmax(-1), 1)[:, 0]
+        return draw(scores.softmax(-1))
 
     def predict(self, scores: Tensor) -> Tensor:
         return scores.softmax(-1)

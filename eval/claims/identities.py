@@ -26,7 +26,7 @@ MAX_ERROR = 1e-5  # the library mixes logits in float32
 
 # what is checked on a task's own models, whose logits are mixed in float32
 CHECKED_LAMS = (0.0, 0.5, 1.0, 2.0)
-PROMPTS = 16
+PROMPTS = 8
 MAX_NEW_TOKENS = 16
 MAX_MIXED_ERROR = 1e-5
 
@@ -142,9 +142,10 @@ def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tu
     """Return the largest difference between the realigned model and the mixture of its parts.
 
     The probabilities of the parts come from separate runs of each model and are mixed in float64,
-    as probabilities. With `merged` an adapter is merged into a second copy of the base, which is
-    how the study itself decodes. Weights are in float64, because merging rounds them, and rounding
-    of weights is no question of mixing. Not more than two models are in memory at once.
+    as probabilities. With `merged` an adapter is merged into a second copy of the base. The study
+    itself decodes in one of these two ways. Weights are in float64, because merging rounds them,
+    and rounding of weights is no question of mixing. Not more than two models are in memory at
+    once.
 
     Returns:
         The largest difference in probability, and the number of tokens that were compared.

@@ -478,6 +478,19 @@ MISTAKES = {
         4,
         r"@\.preferences\.sharpness = 4: what the task writes needs no labeller; remove it",
     ),
+    "several completions of what the task writes": (
+        "hallucination",
+        ("preferences", "completions"),
+        3,
+        r"@\.preferences\.completions = 3: the task writes pairs, and no completion is sampled; "
+        r"remove it",
+    ),
+    "one completion of a pair": (
+        "safety",
+        ("preferences", "completions"),
+        1,
+        r"@\.preferences\.completions = 1: must be at least 2",
+    ),
     "dpo on what the task writes": (
         "hallucination",
         DPO,

@@ -137,12 +137,15 @@ def log_probability(text):
     return -0.1 * len(text)
 
 
-def drawn_pairs(sampled):
-    """The prompt and the two texts of each pair that was sampled."""
+def drawn_pairs(sampled, completions=2):
+    """The prompt and the two texts of each pair, where so many completions follow each other."""
     pairs = []
-    for (prompt, first), (same_prompt, second) in zip(sampled[::2], sampled[1::2], strict=True):
-        assert prompt == same_prompt
-        pairs.append((prompt, first, second))
+    for start in range(0, len(sampled), completions):
+        of_a_prompt = sampled[start : start + completions]
+        assert len({prompt for prompt, _ in of_a_prompt}) == 1
+        for i in range(completions):
+            for j in range(i + 1, completions):
+                pairs.append((of_a_prompt[i][0], of_a_prompt[i][1], of_a_prompt[j][1]))
     return pairs
 
 
@@ -172,6 +175,19 @@ def test_pairs_of_equal_gold_are_left_out_and_pairs_with_a_completion_of_no_use(
     for row in rows:
         assert row["chosen_gold"] == GOLD[row["chosen"]]
         assert row["rejected_gold"] == GOLD[row["rejected"]]
+
+
+@pytest.mark.parametrize(("completions", "prompts_asked"), [(2, 600), (3, 200), (4, 100)])
+def test_every_two_completions_of_a_prompt_make_a_pair(draw, completions, prompts_asked):
+    """Whichever is chosen, so each pair is compared as a set."""
+    rows, sampled = draw([GOOD, LONG], pairs=600, sharpness=4, completions=completions)
+    assert [prompt for prompt, _ in sampled[::completions]] == [
+        PROMPTS[i % len(PROMPTS)] for i in range(prompts_asked)
+    ]
+    pairs = drawn_pairs(sampled, completions)
+    assert len(pairs) == 600
+    differing = [(prompt, {first, second}) for prompt, first, second in pairs if first != second]
+    assert [(row["prompt"], {row["chosen"], row["rejected"]}) for row in rows] == differing
 
 
 def test_the_better_completion_is_chosen_as_often_as_the_labeller_is_sharp(draw):
