@@ -22,9 +22,13 @@ def checksum(path: Path) -> str:
 
 
 def commit() -> dict[str, object]:
-    """The commit of the source, and whether files differ from it; None where there is no Git."""
+    """The commit of the source, and the files that differ from it; None where there is no Git.
+
+    Each file has Git's letters before its name: M for changed, ?? for new.
+    """
     try:
-        return {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))}
+        changed = _git("status", "--porcelain").splitlines()
+        return {"commit": _git("rev-parse", "HEAD"), "changed": [line.strip() for line in changed]}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
 

@@ -40,15 +40,16 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):
+def test_the_commit_and_the_files_that_differ_from_it(tmp_path, monkeypatch):
     monkeypatch.setattr(modules, "ROOT", tmp_path)
     git(tmp_path, "init", "--quiet")
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", "code.py")
     git(tmp_path, "commit", "--quiet", "--message", "one")
-    assert manifest.commit() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": False}
+    assert manifest.commit() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": []}
     (tmp_path / "code.py").write_text("2")
-    assert manifest.commit()["changed"] is True
+    (tmp_path / "a new file").write_text("3")
+    assert manifest.commit()["changed"] == ["M code.py", '?? "a new file"']
 
 
 def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
