@@ -8,7 +8,7 @@ PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test planted bench report criteria publish replicate pack verify audit unlock lint lock clean help
+.PHONY: figures smoke real test planted drill bench report criteria publish replicate pack verify audit unlock lint lock clean help
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -55,6 +55,9 @@ test: $(STAMP) ## all tests, by two workers
 
 planted: $(STAMP) ## whether tests notice errors that are planted into a copy of the code (half an hour)
 	$(RUN) python -m tests.planted_errors
+
+drill: $(STAMP) ## whether a small study survives 25 faults at random moments (half an hour)
+	$(RUN) python -m tests.fault_drill
 
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .

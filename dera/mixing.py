@@ -35,17 +35,14 @@ def mix_logits(reference: Tensor, aligned: Tensor | Sequence[Tensor], lam: Tenso
     parts = [part.float() for part in (reference, *aligned)]
     lam = lam.to(reference.device, torch.float32)
     weights = [_spread(weight, reference) for weight in lam.unbind(-1)]
-    if len(weights) == 1:
-        # lerp is exact at both ends, unlike r + lam * (a - r)
-        mixed = torch.lerp(parts[0], parts[1], weights[0])
-    else:
-        shares = _shares(weights)
-        terms = [share * part for share, part in zip(shares, parts, strict=True)]
-        mixed = torch.stack(terms).sum(0)
-    # if the result is finite, no part with a share was infinite
-    if mixed.isfinite().all():
-        return mixed
-    return _mix_excluded(parts, _shares(weights))
+
+    # If the result is finite, no part with a share was infinite. This is not asked in a graph that
+    # is compiled, because a graph cannot branch on values.
+    if not torch.compiler.is_compiling():
+        mixed = _mix_finite(parts, weights)
+        if mixed.isfinite().all():
+            return mixed
+    return _mix_excluded(parts, weights)
 
 
 def mix_present(logits: list[Tensor | None], weights: Tensor) -> Tensor:
@@ -133,12 +130,19 @@ def _shares(weights: list[Tensor]) -> list[Tensor]:
     return [1 - torch.stack(weights).sum(0), *weights]
 
 
-def _mix_excluded(parts: list[Tensor], shares: list[Tensor]) -> Tensor:
-    """Mix logits of which some are -inf. Parts without a share exclude no token."""
-    mixed = torch.zeros_like(parts[0])
+def _mix_finite(parts: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Mix logits that are finite."""
+    if len(weights) == 1:
+        # lerp is exact at both ends, unlike r + lam * (a - r)
+        return torch.lerp(parts[0], parts[1], weights[0])
+    terms = [share * part for share, part in zip(_shares(weights), parts, strict=True)]
+    return torch.stack(terms).sum(0)
+
+
+def _mix_excluded(parts: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Mix logits of which some may be -inf. Parts without a share exclude no token."""
     excluded = torch.zeros_like(parts[0], dtype=torch.bool)
-    for part, share in zip(parts, shares, strict=True):
-        has_share = share != 0
-        mixed = mixed + torch.where(has_share, share * part, 0)
-        excluded = excluded | (has_share & torch.isneginf(part))
-    return mixed.masked_fill(excluded, -torch.inf)
+    for part, share in zip(parts, _shares(weights), strict=True):
+        excluded = excluded | ((share != 0) & torch.isneginf(part))
+    finite = [part.masked_fill(torch.isneginf(part), 0) for part in parts]
+    return _mix_finite(finite, weights).masked_fill(excluded, -torch.inf)

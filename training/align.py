@@ -15,7 +15,7 @@ from dera import chat
 from study import job
 from tasks import TaskSettings
 from tasks.rewards.learned import LearnedReward
-from training import objectives
+from training import model_card, objectives
 from training import trainer as shared
 from training.adapter import LoraSettings, lora_config
 from training.log_probs import CHOSEN_LOGP, REJECTED_LOGP
@@ -186,7 +186,7 @@ def main() -> None:
             "seconds": seconds,
             "settings": args.settings,
         }
-        shared.save(trainer, args.output, args.checkpoints, record)
+        shared.save(trainer, args.output, args.checkpoints, record, model_card.of_adapter)
 
 
 if __name__ == "__main__":

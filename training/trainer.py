@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from study import job, provenance
 from study.files import broken_file, checksum
 from training.callbacks import ProgressCallback, SecondsCallback
 from training.settings import OptimiserSettings
+
+#: Makes the text of a model card from the record of a training.
+Card = Callable[[Mapping[str, Any]], str]
 
 
 def parser(description: str | None, output: str) -> argparse.ArgumentParser:
@@ -153,10 +156,24 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
-def save(trainer: Trainer, output: Path, checkpoints: Path, record: dict[str, Any]) -> None:
-    """Save the model, its tokenizer and `training.json` atomically, then remove the checkpoints."""
+def save(
+    trainer: Trainer,
+    output: Path,
+    checkpoints: Path,
+    record: dict[str, Any],
+    card: Card | None = None,
+) -> None:
+    """Save the model, its tokenizer and `training.json` atomically, then remove the checkpoints.
+
+    Args:
+        trainer: holds the model.
+        output: the folder to be.
+        checkpoints: the folder that is removed.
+        record: what `training.json` is to say, beside the history of the training.
+        card: makes the model card from the record; what the library writes is kept without it.
+    """
     record = {**record, "history": trainer.state.log_history}
-    _save(trainer.model, trainer.processing_class, output, record)
+    _save(trainer.model, trainer.processing_class, output, record, card)
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -170,10 +187,14 @@ def save_untrained(
     _save(model, tokenizer, output, {**record, "seconds": 0.0, "history": []})
 
 
-def _save(model: Any, tokenizer: Any, output: Path, record: dict[str, Any]) -> None:
-    """Save a model, its tokenizer and its record, all or nothing."""
+def _save(
+    model: Any, tokenizer: Any, output: Path, record: dict[str, Any], card: Card | None = None
+) -> None:
+    """Save a model, its tokenizer, its record and its card, all or nothing."""
     with job.atomic_path(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if card is not None:
+            (folder / "README.md").write_text(card(record), encoding="utf-8")
         record = {**record, "versions": provenance.versions()}
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, StaticCache
@@ -12,7 +12,10 @@ from transformers import Cache, DynamicCache, EncoderDecoderCache, StaticCache
 from dera.model.conventions import own_cache_kind
 from dera.model.parts import Part
 from dera.model.row_selection import select_rows
-from dera.one_pass.cache import OnePassCache
+from dera.one_pass.cache import DynamicOnePassCache, OnePassCache, StaticOnePassCache
+
+if TYPE_CHECKING:
+    from dera.one_pass.one_pass import OnePass
 
 
 class RealignedCache(Cache):
@@ -58,21 +61,26 @@ class RealignedCache(Cache):
         """Whether the parts share the cache of one pass."""
         return any(isinstance(cache, OnePassCache) for cache in self.filled)
 
-    def share(self, indices: Sequence[int], shared: OnePassCache) -> bool:
+    def share(self, indices: Sequence[int], one_pass: OnePass) -> bool:
         """Let all parts that run use one cache instead of their own empty ones, if it can be used.
 
         Args:
             indices: the parts that run.
-            shared: the empty cache to use from now on.
+            one_pass: what runs them in one pass, and makes its cache.
 
         Returns:
-            Whether it is used from now on. Static and offloaded caches are not replaced.
+            Whether one cache is used from now on. Offloaded caches are not replaced.
         """
         caches: list[Any] = [self.parts[index] for index in indices]
-        if any(
-            type(cache) not in (DynamicCache, OnePassCache) or cache.offloading for cache in caches
-        ):
+        if any(cache.offloading for cache in caches):
             return False
+        if all(type(cache) in (DynamicCache, DynamicOnePassCache) for cache in caches):
+            length = None
+        elif all(type(cache) in (StaticCache, StaticOnePassCache) for cache in caches):
+            length = max(layer.max_cache_len for layer in caches[0].layers)
+        else:
+            return False
+        shared = one_pass.empty_cache(len(indices), length)
         self.parts = [shared if index in indices else None for index in range(len(self.parts))]
         return True
 

@@ -128,10 +128,8 @@ class PartsReader:
         adapter_alone = len(indices) == 1 and self.parts[indices[0]].adapter != OFF
         if one_pass is None or adapter_alone or training or not one_pass.ready:
             return None
-        if cache is not None:
-            shared = one_pass.empty_cache(len(indices))
-            if not cache.share(indices, shared):
-                return None
+        if cache is not None and not cache.share(indices, one_pass):
+            return None
         return one_pass
 
 

@@ -16,6 +16,7 @@ from dera.mixing import mix_present, parts_with_share
 from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
+from dera.model.compiled import CompiledStep, reason_not_to_compile
 from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import (
@@ -160,6 +161,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             as_lam(lam, 1, names=self.names)
         self.lam = lam
         self.last_speculation: Speculation | None = None
+        self._compiled_step: CompiledStep | None = None
         if not self.config.is_encoder_decoder:
             accept_in_text_generation(type(self))
 
@@ -506,6 +508,26 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         chosen = model_kwargs.get("past_key_values")
         if chosen is not None:
             model_kwargs["past_key_values"] = realigned_cache(chosen, True, self.parts)
+
+    def _valid_auto_compile_criteria(self, model_kwargs: Any, generation_config: Any) -> bool:
+        """Return whether `generate` compiles its steps: where transformers would, if they can be.
+
+        Transformers is asked about the cache of one part, because it takes a cache of several for
+        one that cannot be compiled, and would otherwise make one mask for all of them.
+        """
+        cache = model_kwargs.get("past_key_values")
+        if reason_not_to_compile(self, cache) is not None:
+            return False
+        of_one_part = {"past_key_values": cache.filled[0]}
+        return super()._valid_auto_compile_criteria(of_one_part, generation_config)  # type: ignore[misc]
+
+    def get_compiled_call(self, compile_config: Any) -> CompiledStep:
+        """Return what `generate` calls in place of `forward` where it compiles its steps."""
+        options = (compile_config or self._default_compile_config()).to_dict()
+        if self._compiled_step is None or self._compiled_step.options != options:
+            self._compiled_step = CompiledStep(self, options)
+        self._compiled_step.forget_lam()
+        return self._compiled_step
 
     def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: Any) -> Any:
         """Leave positions to `forward` where the models do not count them from 0.

@@ -1,4 +1,4 @@
-"""The key-value cache of one pass, which holds the rows of several parts."""
+"""The key-value caches of one pass, which hold the rows of several parts."""
 
 from __future__ import annotations
 
@@ -6,45 +6,70 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache, StaticCache
 
 
-class OnePassCache(DynamicCache):
+class OnePassCache(Cache):
     """The keys and values of all parts in a batch. The rows of one part follow those of another.
 
     A caller chooses rows as if there were one part only. The choice is applied to the rows of every
     part.
 
-    Args:
-        config: the configuration of the base.
+    Attributes:
         number_of_parts: how many parts share the cache.
         first_wide_layer: the first layer that holds the rows of all parts. The layers below it hold
             the rows of one part, which are the same for all.
         maker: the number of the `OnePass` that the cache is for.
     """
 
-    def __init__(self, config: Any, number_of_parts: int, first_wide_layer: int, maker: int):
-        super().__init__(config=config)
-        self.maker = maker
-        self.number_of_parts = number_of_parts
-        self.first_wide_layer = first_wide_layer
+    number_of_parts: int
+    first_wide_layer: int
+    maker: int
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Go on with these rows of each part."""
-        self._apply_to_rows("batch_select_indices", indices)
+        self.reorder_cache(indices)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Put the rows of each part into this order."""
-        self._apply_to_rows("reorder_cache", beam_idx)
-
-    def _apply_to_rows(self, method: str, rows: Tensor) -> None:
+        """Put the rows of each part into this order, in which a row may occur more than once."""
         layers: list[Any] = self.layers
         for index, layer in enumerate(layers):
             if not layer.is_initialized:
                 continue
-            layer_rows = rows
+            layer_rows = beam_idx
             if index >= self.first_wide_layer:
                 batch = layer.keys.shape[0] // self.number_of_parts
                 offsets = [part * batch for part in range(self.number_of_parts)]
-                layer_rows = torch.cat([rows + offset for offset in offsets])
-            getattr(layer, method)(layer_rows.to(layer.keys.device))
+                layer_rows = torch.cat([beam_idx + offset for offset in offsets])
+            layer.reorder_cache(layer_rows.to(layer.keys.device))
+
+
+class DynamicOnePassCache(OnePassCache, DynamicCache):
+    """A cache of one pass that grows with the text."""
+
+
+class StaticOnePassCache(OnePassCache, StaticCache):
+    """A cache of one pass whose tensors keep their size, so that a step can be compiled."""
+
+
+def one_pass_cache(
+    config: Any, number_of_parts: int, first_wide_layer: int, maker: int, length: int | None
+) -> OnePassCache:
+    """Return an empty cache.
+
+    Args:
+        config: the configuration of the base.
+        number_of_parts: as the attribute.
+        first_wide_layer: as the attribute.
+        maker: as the attribute.
+        length: how many tokens a static cache holds; None for a dynamic one.
+    """
+    cache: OnePassCache
+    if length is None:
+        cache = DynamicOnePassCache(config=config)
+    else:
+        cache = StaticOnePassCache(config=config, max_cache_len=length)
+    cache.number_of_parts = number_of_parts
+    cache.first_wide_layer = first_wide_layer
+    cache.maker = maker
+    return cache

@@ -15,6 +15,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import save_chat_model, save_requests
+from tests.workflow import notebooks
 from tests.workflow.conftest import Study
 from tests.workflow.studies import ROOT
 
@@ -149,6 +150,11 @@ def test_what_was_said_of_the_model_is_in_the_claims(study):
     claims = json.loads((study.results / "claims.json").read_text())
     found = {claim["id"]: claim["verdict"] for claim in claims}
     assert found["chat_safety-refusal-dpo"] == "not tested here"
+
+
+def test_the_chat_notebook_runs_on_the_models_of_the_study(study, monkeypatch):
+    outputs = notebooks.run("chat.ipynb", study.results / "chat_safety", monkeypatch)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
 
 
 def test_nothing_is_done_again(study):

@@ -13,15 +13,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from nbclient import NotebookClient
 from safetensors.torch import load_file
 
 from tests.report.reading import Page
+from tests.workflow import notebooks
 from tests.workflow.conftest import Study
 from tests.workflow.studies import ROOT, tiny_study, with_rloo, with_several_rewards
 
@@ -312,16 +311,7 @@ def test_an_edited_comment_changes_nothing_and_edited_code_trains_again(study, t
 
 
 def test_the_tour_runs_on_the_models_of_the_study(study, monkeypatch):
-    """Every cell of the notebook runs, in order; a cell that raises fails the test."""
-    monkeypatch.setenv("DERA_STUDY", str(study.results / "length"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "notebooks/tour.ipynb", as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell in code:
-        cell.outputs = []
-        cell.execution_count = None
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    outputs = [output for cell in code for output in cell.outputs]
+    outputs = notebooks.run("tour.ipynb", study.results / "length", monkeypatch)
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert "KL at most" in outputs[-1]["text"]
 

@@ -1,0 +1,209 @@
+"""One decoding step of a mixture as one graph, which torch compiles and a GPU replays.
+
+Transformers' `generate` compiles the step where the cache is static and the device is a GPU. A
+realigned model's `forward` looks at values and at the caller's modules on the way, which a graph
+cannot do. So all of that is done before: what is left for the graph is to run the parts on one
+token of each row and to mix their logits. lam is a tensor of the graph, so that another lam does
+not compile again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, StaticCache
+
+from dera.mixing import mix_present
+from dera.model.asked import ASKED
+from dera.model.cache import RealignedCache
+from dera.model.modules import survey
+from dera.model.output import RealignedOutput
+from dera.model.padding import positions_of
+from dera.one_pass.cache import StaticOnePassCache
+from dera.weights import lam_of_columns
+
+if TYPE_CHECKING:
+    from dera.model.realigned import RealignedModel
+
+#: What `generate` passes to a step of plain decoding, and the graph needs not know.
+_KNOWN = {
+    *("input_ids", "attention_mask", "position_ids", "past_key_values", "lam", "completion_start"),
+    *("use_cache", "return_dict", "logits_to_keep", *ASKED),
+}
+
+
+def reason_not_to_compile(model: RealignedModel, cache: Any) -> str | None:
+    """Return why the steps of a call of `generate` cannot be compiled; None if they can be.
+
+    Args:
+        model: the realigned model.
+        cache: the empty cache of the call.
+    """
+    if model.config.is_encoder_decoder:
+        return "the models are encoder-decoders"
+    if not isinstance(cache, RealignedCache):
+        return "there is no cache"
+    static = (StaticCache, StaticOnePassCache)
+    if any(type(part) not in static or part.offloading for part in cache.filled):
+        return "the cache is not static"
+    if model.training:
+        return "the model is in training mode"
+    if len({part.base.device for part in model.parts}) > 1:
+        return "the models are on several devices"
+    in_one_pass = model.one_pass is not None and model.one_pass.ready
+    for part in model.parts:
+        found = survey(part.module)
+        if found.rescales:
+            return f"{part.name} changes its positions with the length of the text"
+        if in_one_pass:
+            continue
+        if found.in_training_mode:
+            return f"modules of {part.name} are in training mode"
+        if part.adapter is not None or found.layers:
+            return f"{part.name} has an adapter that does not run in one pass with its base"
+    return None
+
+
+class CompiledStep:
+    """Stands for the model's `forward` in a call of `generate`, and compiles what it can.
+
+    What is no step of plain decoding (a chunk of the prompt, hidden states that are asked for) is
+    left to `forward`, and so is an adapter that runs alone, which PEFT has to switch on.
+
+    Args:
+        model: the realigned model.
+        options: the arguments of `torch.compile`.
+    """
+
+    def __init__(self, model: RealignedModel, options: dict[str, Any]):
+        self.model = model
+        self.options = options
+        # There is one compiled function for each choice of parts that run, or one pass of them.
+        self._compiled: dict[tuple[Any, ...], Callable[..., Tensor]] = {}
+        self._weights_of: tuple[Any, int, Tensor] | None = None
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Return what `forward` returns for these arguments."""
+        cache: RealignedCache = inputs["past_key_values"]
+        if not _is_plain_step(inputs) or self._has_adapter_alone(cache):
+            return self.model(**inputs)
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+
+        # Tensors get a shape that stays the same from step to step.
+        length = min(part.get_max_length() for part in cache.filled)
+        static_mask = nn.functional.pad(mask, (0, max(0, length - mask.shape[1])))
+        positions = inputs.get("position_ids")
+        if positions is None:
+            positions = positions_of(mask)[:, -1:] + self.model.first_position
+
+        weights = self._weights(inputs, mask.shape[1] - 1)
+        logits = self._step_for(cache)(ids, static_mask, positions, weights, cache.filled)
+        return RealignedOutput(logits=logits, past_key_values=cache)
+
+    def _has_adapter_alone(self, cache: RealignedCache) -> bool:
+        """Return whether a part that runs by itself is an adapter."""
+        parts = zip(self.model.parts, cache.parts, strict=True)
+        return not cache.is_one_pass and any(
+            part.adapter is not None for part, of_part in parts if of_part is not None
+        )
+
+    def forget_lam(self) -> None:
+        """Look at lam again at the next step. A caller may have changed a tensor in place."""
+        self._weights_of = None
+
+    def _weights(self, inputs: dict[str, Any], past: int) -> Tensor:
+        """Return the mixing weights of the rows, which stay the same unless lam is a schedule.
+
+        Looking at them again at every step would make a GPU wait.
+        """
+        lam, ids = inputs["lam"], inputs["input_ids"]
+        if not callable(lam):
+            known = self._weights_of
+            if known is not None and known[0] is lam and known[1] == len(ids):
+                return known[2]
+        start = inputs.get("completion_start", 1)
+        weights = lam_of_columns(lam, ids, past, start, 0, self.model.names)
+        weights = weights.to(ids.device).contiguous()  # one layout, so that nothing compiles again
+        if not callable(lam):
+            self._weights_of = (lam, len(ids), weights)
+        return weights
+
+    def _step_for(self, cache: RealignedCache) -> Callable[..., Tensor]:
+        """Return the compiled function for the parts that this cache is for."""
+        indices = [index for index, part in enumerate(cache.parts) if part is not None]
+        one_pass = self.model.one_pass if cache.is_one_pass else None
+        key = (*indices, None if one_pass is None else one_pass.number)
+        if key not in self._compiled:
+            if one_pass is None:
+                modules = [self.model.parts[index].module for index in indices]
+            else:
+                modules = [one_pass.copy_for(indices)]
+            step = _step(
+                modules,
+                [self.model.parts[index].known for index in indices],
+                indices,
+                len(self.model.parts),
+                self.model.vocabulary_size,
+                one_pass is not None and one_pass.first_wide_layer == 0,
+            )
+            self._compiled[key] = torch.compile(step, **self.options)
+        return self._compiled[key]
+
+
+def _is_plain_step(inputs: dict[str, Any]) -> bool:
+    """Return whether the arguments of `forward` are those of one token a row after a prompt."""
+    given = {name for name, value in inputs.items() if value is not None and value is not False}
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    return (
+        given <= _KNOWN
+        and not given & set(ASKED)
+        and inputs.get("lam") is not None
+        and ids is not None
+        and ids.shape[1] == 1
+        and mask is not None
+        and mask.ndim == 2
+        and mask.shape[1] > 1
+    )
+
+
+def _step(
+    modules: list[nn.Module],
+    known: list[frozenset[str]],
+    indices: list[int],
+    number_of_parts: int,
+    vocabulary_size: int,
+    repeats_rows: bool,
+) -> Callable[..., Tensor]:
+    """Return a function that reads one token a row and returns the mixture's logits.
+
+    Args:
+        modules: the model of each part that runs; or the one model that runs all of them.
+        known: for each part that runs, the names of the arguments that its forward takes.
+        indices: the places of the parts that run among all parts.
+        number_of_parts: how many parts there are.
+        vocabulary_size: how many tokens all parts know.
+        repeats_rows: whether one pass gets the rows of all its parts, and not those of one.
+    """
+
+    def step(
+        ids: Tensor, mask: Tensor, positions: Tensor, weights: Tensor, caches: list[Cache]
+    ) -> Tensor:
+        tensors = dict(input_ids=ids, attention_mask=mask, position_ids=positions)
+        if repeats_rows:
+            tensors = {name: value.repeat(len(indices), 1) for name, value in tensors.items()}
+        inputs: dict[str, Any] = dict(tensors, use_cache=True, logits_to_keep=1, return_dict=True)
+        outputs = []
+        for place, module in enumerate(modules):
+            taken = {name: value for name, value in inputs.items() if name in known[place]}
+            outputs.append(module(**taken, past_key_values=caches[place]).logits)
+        if len(modules) < len(indices):
+            outputs = list(outputs[0].chunk(len(indices)))
+        logits: list[Tensor | None] = [None] * number_of_parts
+        for index, output in zip(indices, outputs, strict=True):
+            logits[index] = output[:, -1:, :vocabulary_size]
+        return mix_present(logits, weights)
+
+    return step
