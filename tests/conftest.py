@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
+
+# A busy machine is no error, so no example has a deadline.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 # This comes before torch is imported. With two threads each, two workers take ten times as long.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -22,6 +27,7 @@ LONGEST = [
     "tests/workflow/test_refusals.py",
     "tests/dera/test_speculative.py",
     "tests/dera/test_generate.py",
+    "tests/dera/test_compiled.py",
     "tests/figures/test_figures.py",
     "tests/figures/test_task_figures.py",
     "tests/eval/claims/test_baselines.py",
