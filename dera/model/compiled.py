@@ -19,7 +19,6 @@ from transformers import Cache, StaticCache
 from dera.mixing import mix_present
 from dera.model.asked import ASKED
 from dera.model.cache import RealignedCache
-from dera.model.modules import survey
 from dera.model.output import RealignedOutput
 from dera.model.padding import positions_of
 from dera.one_pass.cache import StaticOnePassCache
@@ -55,7 +54,7 @@ def reason_not_to_compile(model: RealignedModel, cache: Any) -> str | None:
         return "the models are on several devices"
     in_one_pass = model.one_pass is not None and model.one_pass.ready
     for part in model.parts:
-        found = survey(part.module)
+        found = part.surveyed.found()
         if found.rescales:
             return f"{part.name} changes its positions with the length of the text"
         if in_one_pass:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -65,24 +64,50 @@ class Found:
     rescales: bool
 
 
-def survey(module: nn.Module) -> Found:
-    """Look through a module. It is done at every call, for the user may have changed any of it."""
-    found = Found([], [], False)
-    for inner in modules_of(module):
-        if inner.training:
-            found.in_training_mode.append(inner)
-        kind: Any = type(inner)
-        if _is_switched(kind):
-            found.layers.append(inner)
-        elif rescales(inner):
-            found.rescales = True
-    return found
+class Structure:
+    """The modules inside a model, as they are when this is made.
+
+    PEFT replaces modules when adapters are added, deleted, loaded or unloaded. Weights that are
+    trained, loaded in place, moved or converted leave the modules as they are.
+
+    Attributes:
+        modules: the model and all modules inside, each once.
+        layers: those of them that PEFT switches.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.modules = list(modules_of(model))
+        switched: Any = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+        self.layers: list[Any] = [module for module in self.modules if isinstance(module, switched)]
+        self._children = [(module._modules, [*module._modules.values()]) for module in self.modules]
+        self._rotary = [module for module in self.modules if "rope_type" in vars(module)]
+
+    def is_current(self) -> bool:
+        """Return whether the model still has these modules."""
+        return all([*now.values()] == before for now, before in self._children)
+
+    def found(self) -> Found:
+        """Return what a call may have to change. Modes may change without the modules changing."""
+        in_training_mode = [module for module in self.modules if module.training]
+        return Found(self.layers, in_training_mode, any(map(rescales, self._rotary)))
 
 
-@cache
-def _is_switched(kind: Any) -> bool:
-    """Return whether modules of this class are layers that PEFT switches."""
-    return issubclass(kind, (BaseTunerLayer, AuxiliaryTrainingWrapper))
+class Surveyed:
+    """A model that is looked through at every call, because the user may have changed any of it.
+
+    The list of its modules is made again only when it has other modules.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._model = model
+        self._structure = Structure(model)
+
+    def found(self) -> Found:
+        """Return what a call may have to change."""
+        structure = self._structure
+        if not structure.is_current():
+            structure = self._structure = Structure(self._model)
+        return structure.found()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dera.model.modules import Surveyed
 from dera.model.switching import OFF, used_as
 
 
@@ -41,6 +42,11 @@ class Part:
     def config(self) -> Any:
         """The configuration of the transformers model."""
         return self.base.config
+
+    @cached_property
+    def surveyed(self) -> Surveyed:
+        """The module, to be looked through at every call."""
+        return Surveyed(self.module)
 
     @cached_property
     def known(self) -> frozenset[str]:

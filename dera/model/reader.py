@@ -10,11 +10,10 @@ from torch import Tensor
 from dera.mixing import parts_with_share
 from dera.model.cache import RealignedCache
 from dera.model.inputs import PartInputs
-from dera.model.modules import lock_of
+from dera.model.modules import Structure, lock_of
 from dera.model.parts import OFF, Part
 from dera.one_pass.conditions import are_one_decoder, can_run_in_one_pass
 from dera.one_pass.one_pass import OnePass
-from dera.one_pass.structure import Structure
 
 
 class PartsReader:

@@ -18,7 +18,7 @@ from peft.tuners.mixed import MixedModel
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils.other import AuxiliaryTrainingWrapper
 
-from dera.model.modules import in_evaluation_mode, lock_of, survey
+from dera.model.modules import in_evaluation_mode, lock_of
 
 if TYPE_CHECKING:
     from dera.model.parts import Part
@@ -40,7 +40,7 @@ def used_as(part: Part, evaluates: bool) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(lock_of(part.base))
-        found = survey(part.module)
+        found = part.surveyed.found()
         changes_mode = evaluates and bool(found.in_training_mode)
         if changes_mode:
             stack.enter_context(in_evaluation_mode(found.in_training_mode))
