@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dera.speculative.loop import Speculation
     from dera.weights import lam_from_beta, linear_schedule
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 #: The module of each public name, without the "dera." before it.
 _MODULES = {
