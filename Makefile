@@ -8,10 +8,10 @@ PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test planted drill bench report criteria publish replicate pack verify audit unlock lint lock clean help
+.PHONY: figures smoke real test test-gpu planted drill bench report criteria publish replicate pack verify audit unlock lint lock clean help
 
 help: ## show these targets
-	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
 		$(MAKEFILE_LIST)
 
 ##@ To see whether the paper's claims hold
@@ -52,6 +52,9 @@ audit: $(STAMP) ## what one claim was made from, down to the seed (STUDY=laptop 
 
 test: $(STAMP) ## all tests, by two workers
 	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-gpu: $(STAMP) ## exactness of decoding on a GPU (skipped without one)
+	$(RUN) python -m pytest tests/dera/test_gpu.py
 
 planted: $(STAMP) ## whether tests notice errors that are planted into a copy of the code (half an hour)
 	$(RUN) python -m tests.planted_errors
