@@ -65,6 +65,13 @@ MIXING = [
         "dera/test_mixing.py",
     ),
     planted(
+        "mixing: a part without a share excludes tokens",
+        "dera/mixing.py",
+        "(share != 0) & torch.isneginf(part)",
+        "torch.isneginf(part)",
+        "dera/test_mixing.py",
+    ),
+    planted(
         "mixing: lam 2% too large",
         "dera/mixing.py",
         "torch.lerp(parts[0], parts[1], weights[0])",

@@ -21,6 +21,7 @@ from dera.model.asked import ASKED
 from dera.model.cache import RealignedCache
 from dera.model.output import RealignedOutput
 from dera.model.padding import positions_of
+from dera.model.reader import that_began
 from dera.one_pass.cache import StaticOnePassCache
 from dera.weights import lam_of_columns
 
@@ -131,9 +132,13 @@ class CompiledStep:
         return weights
 
     def _step_for(self, cache: RealignedCache) -> Callable[..., Tensor]:
-        """Return the compiled function for the parts that this cache is for."""
+        """Return the compiled function for the parts that this cache is for.
+
+        Raises:
+            ValueError: if the adapters of these parts were changed after the cache was begun.
+        """
         indices = [index for index, part in enumerate(cache.parts) if part is not None]
-        one_pass = self.model.one_pass if cache.is_one_pass else None
+        one_pass = that_began(cache, self.model.one_pass) if cache.is_one_pass else None
         key = (*indices, None if one_pass is None else one_pass.number)
         if key not in self._compiled:
             if one_pass is None:

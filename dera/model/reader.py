@@ -123,7 +123,7 @@ class PartsReader:
         """
         one_pass = self.one_pass
         if cache is not None and cache.get_seq_length():
-            return _that_began(cache, one_pass) if cache.is_one_pass else None
+            return that_began(cache, one_pass) if cache.is_one_pass else None
         adapter_alone = len(indices) == 1 and self.parts[indices[0]].adapter != OFF
         if one_pass is None or adapter_alone or training or not one_pass.ready:
             return None
@@ -132,8 +132,8 @@ class PartsReader:
         return one_pass
 
 
-def _that_began(cache: RealignedCache, one_pass: OnePass | None) -> OnePass:
-    """Return the one pass, which must be the one that began this cache.
+def that_began(cache: RealignedCache, one_pass: OnePass | None) -> OnePass:
+    """Return the one pass of a model, which must be the one that began this cache.
 
     Raises:
         ValueError: if it is not, or if an adapter was merged meanwhile.

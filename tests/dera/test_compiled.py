@@ -239,3 +239,22 @@ def test_compiled_for_real(graphs):
     expected = decode(model, lam=[0.3, 1.5, 2.0])
     config = compiled("inductor")
     assert_same(decode(model, lam=[0.3, 1.5, 2.0], compile_config=config), expected)
+
+
+class MergesTheAdapter(LogitsProcessor):
+    """Merges the adapter after the first token, as a caller's other thread might."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __call__(self, input_ids, scores):
+        self.module.merge_adapter()
+        return scores
+
+
+def test_an_adapter_that_is_changed_on_the_way_is_refused_as_without_compilation(graphs):
+    for chosen in ({}, {"compile_config": compiled(graphs.backend)}):
+        model = with_adapter()
+        processors = LogitsProcessorList([MergesTheAdapter(model.aligned)])
+        with pytest.raises(ValueError, match="were changed after past_key_values was begun"):
+            decode(model, lam=0.5, logits_processor=processors, **chosen)
