@@ -24,6 +24,7 @@ from dera.teacher_forcing import (
     at_tokens,
     inputs_of,
     mask_of,
+    next_token_log_probs,
     normalised,
     predicting,
     rows_of,
@@ -149,9 +150,8 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
 @torch.no_grad()
 def log_probabilities(model: Any, completions: Completions) -> Tensor:
     """Return log-probabilities of completions under one model, float64, shape (batch,), in nats."""
-    output = model(**inputs_of(model, completions))
-    logits = predicting(output.logits, completions)[mask_of(completions)]
-    return sum_over_tokens(at_tokens(normalised(logits), tokens_of(completions)), completions)
+    log_probs = next_token_log_probs(model, completions)
+    return sum_over_tokens(at_tokens(log_probs, tokens_of(completions)), completions)
 
 
 def _sample_and_sum(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from dera.decoding import Completions
 from dera.model.adapters import is_adapter
 from dera.model.realigned import RealignedModel
 from eval.columns import POLICY_COLUMNS
-from eval.decode_settings import Decoding
+from eval.decode_settings import AnyPolicy, Baseline, Decoding
 from eval.samplers import Decoder, Row, Sampler, samplers
 from study import job, provenance
 
@@ -47,24 +48,32 @@ def held_out(file: Path, count: int) -> list[str]:
     return prompts
 
 
-def leaves_lower_blocks_alone(folder: Path) -> bool:
-    """Return whether a folder has an adapter that begins above the lowest block of the model."""
-    if not is_adapter(folder):
+def shares_lower_blocks(folder: Path, policies: Iterable[AnyPolicy]) -> bool:
+    """Return whether the reference and an aligned model are decoded faster with the adapter apart.
+
+    They are where the adapter begins above the lowest block: both models then share what the blocks
+    below it compute. Baselines need two whole models.
+    """
+    if not is_adapter(folder) or any(isinstance(policy, Baseline) for policy in policies):
         return False
     blocks = PeftConfig.from_pretrained(str(folder)).layers_to_transform
     return isinstance(blocks, list) and min(blocks, default=0) > 0
 
 
-def load(reference: Path, adapters: list[Path]) -> Any:
+def load(reference: Path, adapters: list[Path], policies: Iterable[AnyPolicy] = ()) -> Any:
     """Load the reference alone, or the realigned model of it and one or two adapters.
 
-    An adapter is merged into a copy of the reference, because that decodes fastest. One that leaves
-    the lower blocks as they are stays apart: both models then share what these blocks compute.
+    An adapter is merged into a copy of the reference, which mostly decodes faster.
+
+    Args:
+        reference: the folder of the reference.
+        adapters: the folders of the adapters or whole aligned models.
+        policies: what is to be decoded.
     """
     if not adapters:
         model = AutoModelForCausalLM.from_pretrained(reference, use_safetensors=True).eval()
     elif len(adapters) == 1:
-        merge = not leaves_lower_blocks_alone(adapters[0])
+        merge = not shares_lower_blocks(adapters[0], policies)
         model = RealignedModel.from_pretrained(reference, adapters[0], merge_adapter=merge)
     else:
         aligned = dict(zip(("first", "second"), adapters, strict=True))
@@ -213,7 +222,8 @@ def main() -> None:
     with job.running(f"{settings.task} decode {args.output.name}", args) as progress:
         prompts = held_out(args.prompts, settings.prompts)
         tokenizer = chat.prompt_tokenizer(args.reference)
-        decoder = Decoder(load(args.reference, args.adapters), tokenizer, settings.max_new_tokens)
+        model = load(args.reference, args.adapters, settings.policies)
+        decoder = Decoder(model, tokenizer, settings.max_new_tokens)
         torch.manual_seed(args.seed)
         table, records = DecodingJob(settings, prompts, decoder, progress).decode_all()
         save(args, settings.task, table, records)

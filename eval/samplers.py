@@ -101,8 +101,17 @@ class RetrainedSampler:
         return sample_completions(aligned, *self.decoder.arguments(prompts)), None
 
     def columns(self, completions: Completions, scores: None) -> dict[str, list[float]]:
-        # at lam = 1 the realigned model is the aligned one
-        return mixture_columns(score_completions(self.decoder.model, completions, 1.0))
+        # At lam = 1 the realigned model is the aligned one.
+        model = self.decoder.model
+        if model.aligned is model.reference:  # an adapter and its base, which are one module
+            return mixture_columns(score_completions(model, completions, 1.0))
+        log_prob = log_probabilities(model.aligned, completions).tolist()
+        return {
+            "logp_policy": log_prob,
+            "logp_reference": log_probabilities(model.reference, completions).tolist(),
+            "logp_aligned": log_prob,
+            "log_weight": [0.0] * len(log_prob),
+        }
 
 
 class DeraSampler:

@@ -104,7 +104,7 @@ class Progress:
         self.label = label
         self.stream = stream
         self.every_seconds = every_seconds
-        self.started = self.printed = time.monotonic()
+        self.started = self.counted_from = self.printed = time.monotonic()
         self.first: int | None = None
 
     def update(self, done: int, total: int, unit: str, **numbers: float) -> None:
@@ -112,13 +112,15 @@ class Progress:
         now = time.monotonic()
         if self.first is None:  # after a resume, the rate counts only what this process did
             self.first = done
-            self.started = now
+            self.counted_from = now
         if done < total and now - self.printed < self.every_seconds:
             return
         self.printed = now
-        seconds_left = (now - self.started) * (total - done) / max(done - self.first, 1)
         shown = "".join(f", {name} {value:.3g}" for name, value in numbers.items())
-        remaining = f", about {seconds_left:.0f} s left" if done < total else ""
+        remaining = ""
+        if self.first < done < total:  # nothing is known of the rate at the first report
+            seconds_left = (now - self.counted_from) * (total - done) / (done - self.first)
+            remaining = f", about {seconds_left:.0f} s left"
         self.say(f"{done}/{total} {unit}{shown}{remaining}")
 
     def say(self, message: str) -> None:

@@ -33,8 +33,9 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("models")
     word_tokenizer().save_pretrained(path / "reference")
     tiny("llama", 1).save_pretrained(path / "reference")
-    for seed in (2, 3):
-        adapter = tiny_adapter(tiny("llama", 1), seed)
+    upper = {"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [1]}
+    for seed, changes in ((2, {}), (3, {}), (4, upper)):
+        adapter = tiny_adapter(tiny("llama", 1), seed, **changes)
         adapter.peft_config["default"].base_model_name_or_path = str(path / "reference")
         adapter.save_pretrained(path / f"seed={seed}")
     Dataset.from_dict({"prompt": PROMPTS}).to_parquet(str(path / "prompts.parquet"))
@@ -107,7 +108,11 @@ def test_every_pair_is_decoded_and_scored_under_its_own_mixture(decoded, folder)
             assert row.log_weight == pytest.approx(0, abs=1e-4)
 
 
-def test_the_policies_of_one_aligned_model_stand_in_one_table_in_their_order(decoded, folder):
+@pytest.mark.parametrize("adapter", [2, 4], ids=["in all blocks", "in the upper block"])
+@pytest.mark.parametrize("baselines", [True, False], ids=["with baselines", "without baselines"])
+def test_the_policies_of_one_aligned_model_stand_in_one_table_in_their_order(
+    decoded, folder, adapter, baselines
+):
     policies = [
         {"kind": "retrained", "beta": "0.25", **OF_ADAPTER},
         {"kind": "dera", "anchor": "0.25", "lams": ["0", "1/4"], **OF_ADAPTER},
@@ -115,7 +120,9 @@ def test_the_policies_of_one_aligned_model_stand_in_one_table_in_their_order(dec
         {"kind": "baseline", "name": "top_k", "anchor": "0.25", "knobs": ["2"], **OF_ADAPTER},
     ]
     policies[-1]["options"] = {"k": 3}
-    table, record = decoded(*policies, adapters=(2,))
+    names = 4 if baselines else 2
+    policies = policies[:names]
+    table, record = decoded(*policies, adapters=(adapter,))
     assert tuple(table.columns[: len(POLICY_COLUMNS)]) == POLICY_COLUMNS
     columns = ["kind", "beta", "anchor", "lam", "knob"]
     named = table[columns].astype(object).where(table[columns].notna(), None)
@@ -125,19 +132,20 @@ def test_the_policies_of_one_aligned_model_stand_in_one_table_in_their_order(dec
         ("dera", "1", "0.25", "1/4", None),
         ("weights", None, "0.25", None, "1/2"),
         ("top-k", None, "0.25", None, "2"),
-    ]
+    ][: names + 1]
     # every lam of a prompt comes before the next prompt, and its samples side by side
     dera = table[table["kind"] == "dera"]
     assert dera["prompt_id"].tolist() == [0] * 6 + [1] * 6
     assert dera["lam"].tolist() == (["0"] * 3 + ["1/4"] * 3) * 2
     assert dera["sample_id"].tolist() == [0, 1, 2] * 4
     counts = [(r["kind"], r["lams"], r["completions"]) for r in record["policies"]]
-    assert counts == [("retrained", 1, 6), ("dera", 2, 12), ("weights", 1, 6), ("top-k", 1, 6)]
+    expected = [("retrained", 1, 6), ("dera", 2, 12), ("weights", 1, 6), ("top-k", 1, 6)]
+    assert counts == expected[:names]
     assert all(r["decoding_seconds"] > 0 for r in record["policies"])
     assert record["settings"]["policies"] == policies
 
     model = RealignedModel.from_pretrained(
-        folder / "reference", folder / "seed=2", merge_adapter=True
+        folder / "reference", folder / f"seed={adapter}", merge_adapter=True
     )
     for row in table.itertuples():
         reference, aligned = log_probs_of(model, row)

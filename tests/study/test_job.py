@@ -48,6 +48,28 @@ def test_progress_counts_only_what_this_process_did(monkeypatch):
     assert stream.getvalue().splitlines()[-1] == "[align] 100/100 steps"
 
 
+def test_nothing_is_said_of_the_time_left_before_a_second_report(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(job.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    progress = job.Progress("decode", stream)
+    now[0] = 40.0
+    progress.update(80, 800, "completions")
+    assert stream.getvalue() == "[decode] 80/800 completions\n"
+
+
+def test_a_job_says_how_long_it_took_from_its_start(monkeypatch, capfd):
+    """And not from its first report, before which models are loaded."""
+    now = [0.0]
+    monkeypatch.setattr(job.time, "monotonic", lambda: now[0])
+    args = argparse.Namespace(log=None, threads=1, settings={})
+    with job.running("decode", args) as progress:
+        for done in (1, 2):
+            now[0] += 30.0
+            progress.update(done, 2, "batches")
+    assert "[decode] done in 60 s" in capfd.readouterr().err
+
+
 def said_of(error: Exception, capfd, **options) -> str:
     """What a job says on the terminal that ends with this error."""
     args = argparse.Namespace(log=None, threads=1, settings={}, **options)
