@@ -111,12 +111,12 @@ class Fault:
     Attributes:
         name: what it is.
         strike: does it to a running study, and returns what exactly was done.
-        to_files: whether it is done to files, after the run was killed.
+        leaves_jobs: whether jobs may run on afterwards, beside the next run.
     """
 
     name: str
     strike: Callable[[Running, Study, random.Random], str]
-    to_files: bool = False
+    leaves_jobs: bool = False
 
 
 def kill_everything(running: Running, study: Study, rng: random.Random) -> str:
@@ -206,16 +206,16 @@ def _set_back(file: Path) -> None:
 FAULTS = (
     Fault("kill -9 of everything", kill_everything),
     Fault("kill -9 of one job", kill_one_job),
-    Fault("kill -9 of the scheduler", kill_the_scheduler),
+    Fault("kill -9 of the scheduler", kill_the_scheduler, leaves_jobs=True),
     Fault("one Ctrl-C", interrupt),
     Fault("two Ctrl-C", interrupt_twice),
     Fault("SIGTERM", terminate),
     Fault("a second run at once", start_a_second_run),
-    Fault("a file cut in half", _on_a_file(_cut), to_files=True),
-    Fault("a file emptied", _on_a_file(_empty), to_files=True),
-    Fault("a file deleted", _on_a_file(Path.unlink), to_files=True),
-    Fault("a file read-only", _on_a_file(lambda file: file.chmod(0o444)), to_files=True),
-    Fault("a file's time a day back", _on_a_file(_set_back), to_files=True),
+    Fault("a file cut in half", _on_a_file(_cut)),
+    Fault("a file emptied", _on_a_file(_empty)),
+    Fault("a file deleted", _on_a_file(Path.unlink)),
+    Fault("a file read-only", _on_a_file(lambda file: file.chmod(0o444))),
+    Fault("a file's time a day back", _on_a_file(_set_back)),
 )
 
 
@@ -268,7 +268,7 @@ def drill(
     with contextlib.suppress(subprocess.TimeoutExpired):
         running.process.wait(timeout=seconds)
     struck = fault.strike(running, study, rng)
-    if fault.name != "kill -9 of the scheduler":  # whose jobs may run on beside the next run
+    if not fault.leaves_jobs:
         running.wait()
     runs, done = finish(study)
     between = f"; {', '.join(done)}" if done else ""

@@ -71,11 +71,11 @@ def of_adapter(record: Mapping[str, Any]) -> str:
 
 def _settings_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the training, the task, its pairs and the adapter, one a row."""
+    sections = {name: settings.get(name) for name in ("objective", "preferences", "lora")}
+    sections["task"] = settings["task"].get("settings")
     rows: dict[str, Any] = {}
-    for section in ("objective", "preferences", "lora", "task"):
-        values = settings.get(section) or {}
-        values = values.get("settings") or {} if section == "task" else values
-        for name, value in values.items():
+    for section, values in sections.items():
+        for name, value in (values or {}).items():
             rows[f"{section}: {name}"] = value if isinstance(value, str) else json.dumps(value)
     return rows
 

@@ -9,7 +9,7 @@ not compile again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from transformers import Cache, StaticCache
 
 from dera.mixing import mix_present
-from dera.model.asked import ASKED
 from dera.model.cache import RealignedCache
+from dera.model.conventions import position_ids_for
 from dera.model.output import RealignedOutput
-from dera.model.padding import positions_of
+from dera.model.parts import Part
 from dera.model.reader import that_began
 from dera.one_pass.cache import StaticOnePassCache
+from dera.one_pass.one_pass import OnePass
 from dera.weights import lam_of_columns
 
 if TYPE_CHECKING:
@@ -31,40 +32,33 @@ if TYPE_CHECKING:
 #: What `generate` passes to a step of plain decoding, and the graph needs not know.
 _KNOWN = {
     *("input_ids", "attention_mask", "position_ids", "past_key_values", "lam", "completion_start"),
-    *("use_cache", "return_dict", "logits_to_keep", *ASKED),
+    *("use_cache", "return_dict", "logits_to_keep"),
 }
 
 
-def reason_not_to_compile(model: RealignedModel, cache: Any) -> str | None:
-    """Return why the steps of a call of `generate` cannot be compiled; None if they can be.
+def can_compile(model: RealignedModel, cache: Any) -> bool:
+    """Return whether the steps of a call of `generate` can be compiled.
 
     Args:
         model: the realigned model.
         cache: the empty cache of the call.
     """
-    if model.config.is_encoder_decoder:
-        return "the models are encoder-decoders"
-    if not isinstance(cache, RealignedCache):
-        return "there is no cache"
+    # The cache keeps its size, and everything is on one device.
+    if model.config.is_encoder_decoder or not isinstance(cache, RealignedCache):
+        return False
     static = (StaticCache, StaticOnePassCache)
     if any(type(part) not in static or part.offloading for part in cache.filled):
-        return "the cache is not static"
-    if model.training:
-        return "the model is in training mode"
-    if len({part.base.device for part in model.parts}) > 1:
-        return "the models are on several devices"
-    in_one_pass = model.one_pass is not None and model.one_pass.ready
-    for part in model.parts:
-        found = part.surveyed.found()
-        if found.rescales:
-            return f"{part.name} changes its positions with the length of the text"
-        if in_one_pass:
-            continue
-        if found.in_training_mode:
-            return f"modules of {part.name} are in training mode"
-        if part.adapter is not None or found.layers:
-            return f"{part.name} has an adapter that does not run in one pass with its base"
-    return None
+        return False
+    if model.training or len({part.base.device for part in model.parts}) > 1:
+        return False
+
+    # Nothing in the models changes from call to call. One pass runs copies that do not.
+    found = [part.surveyed.found() for part in model.parts]
+    if any(part.rescales for part in found):
+        return False
+    if model.one_pass is not None and model.one_pass.ready:
+        return True
+    return not any(part.in_training_mode or part.layers for part in found)
 
 
 class CompiledStep:
@@ -97,7 +91,7 @@ class CompiledStep:
         static_mask = nn.functional.pad(mask, (0, max(0, length - mask.shape[1])))
         positions = inputs.get("position_ids")
         if positions is None:
-            positions = positions_of(mask)[:, -1:] + self.model.first_position
+            positions = position_ids_for(self.model, mask)[:, -1:]
 
         weights = self._weights(inputs, mask.shape[1] - 1)
         logits = self._step_for(cache)(ids, static_mask, positions, weights, cache.filled)
@@ -141,18 +135,7 @@ class CompiledStep:
         one_pass = that_began(cache, self.model.one_pass) if cache.is_one_pass else None
         key = (*indices, None if one_pass is None else one_pass.number)
         if key not in self._compiled:
-            if one_pass is None:
-                modules = [self.model.parts[index].module for index in indices]
-            else:
-                modules = [one_pass.copy_for(indices)]
-            step = _step(
-                modules,
-                [self.model.parts[index].known for index in indices],
-                indices,
-                len(self.model.parts),
-                self.model.vocabulary_size,
-                one_pass is not None and one_pass.first_wide_layer == 0,
-            )
+            step = _step(self.model.parts, indices, one_pass, self.model.vocabulary_size)
             self._compiled[key] = torch.compile(step, **self.options)
         return self._compiled[key]
 
@@ -163,7 +146,6 @@ def _is_plain_step(inputs: dict[str, Any]) -> bool:
     ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
     return (
         given <= _KNOWN
-        and not given & set(ASKED)
         and inputs.get("lam") is not None
         and ids is not None
         and ids.shape[1] == 1
@@ -174,40 +156,37 @@ def _is_plain_step(inputs: dict[str, Any]) -> bool:
 
 
 def _step(
-    modules: list[nn.Module],
-    known: list[frozenset[str]],
-    indices: list[int],
-    number_of_parts: int,
-    vocabulary_size: int,
-    repeats_rows: bool,
+    parts: Sequence[Part], indices: list[int], one_pass: OnePass | None, vocabulary_size: int
 ) -> Callable[..., Tensor]:
     """Return a function that reads one token a row and returns the mixture's logits.
 
     Args:
-        modules: the model of each part that runs; or the one model that runs all of them.
-        known: for each part that runs, the names of the arguments that its forward takes.
-        indices: the places of the parts that run among all parts.
-        number_of_parts: how many parts there are.
+        parts: all parts.
+        indices: the places of the parts that run.
+        one_pass: what runs them in one pass; None where each runs by itself.
         vocabulary_size: how many tokens all parts know.
-        repeats_rows: whether one pass gets the rows of all its parts, and not those of one.
     """
+    modules = [parts[index].module for index in indices]
+    known = [parts[index].known for index in indices]
 
     def step(
         ids: Tensor, mask: Tensor, positions: Tensor, weights: Tensor, caches: list[Cache]
     ) -> Tensor:
-        tensors = dict(input_ids=ids, attention_mask=mask, position_ids=positions)
-        if repeats_rows:
-            tensors = {name: value.repeat(len(indices), 1) for name, value in tensors.items()}
-        inputs: dict[str, Any] = dict(tensors, use_cache=True, logits_to_keep=1, return_dict=True)
-        outputs = []
-        for place, module in enumerate(modules):
-            taken = {name: value for name, value in inputs.items() if name in known[place]}
-            outputs.append(module(**taken, past_key_values=caches[place]).logits)
-        if len(modules) < len(indices):
-            outputs = list(outputs[0].chunk(len(indices)))
-        logits: list[Tensor | None] = [None] * number_of_parts
-        for index, output in zip(indices, outputs, strict=True):
-            logits[index] = output[:, -1:, :vocabulary_size]
+        inputs: dict[str, Any] = dict(input_ids=ids, attention_mask=mask, position_ids=positions)
+        inputs |= dict(use_cache=True, logits_to_keep=1, return_dict=True)
+        taken = [{name: inputs[name] for name in inputs if name in names} for names in known]
+
+        # In one pass the parts are one model, and have one cache.
+        if one_pass is not None:
+            of_parts = one_pass(indices, **taken[0], past_key_values=caches[0])
+        else:
+            of_parts = []
+            for module, arguments, cache in zip(modules, taken, caches, strict=True):
+                of_parts.append(module(**arguments, past_key_values=cache).logits)
+
+        logits: list[Tensor | None] = [None] * len(parts)
+        for index, part_logits in zip(indices, of_parts, strict=True):
+            logits[index] = part_logits[:, -1:, :vocabulary_size]
         return mix_present(logits, weights)
 
     return step

@@ -16,7 +16,7 @@ from dera.mixing import mix_present, parts_with_share
 from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
-from dera.model.compiled import CompiledStep, reason_not_to_compile
+from dera.model.compiled import CompiledStep, can_compile
 from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import (
@@ -516,7 +516,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         one that cannot be compiled, and would otherwise make one mask for all of them.
         """
         cache = model_kwargs.get("past_key_values")
-        if reason_not_to_compile(self, cache) is not None:
+        if not can_compile(self, cache):
             return False
         of_one_part = {"past_key_values": cache.filled[0]}
         return super()._valid_auto_compile_criteria(of_one_part, generation_config)  # type: ignore[misc]

@@ -50,26 +50,3 @@ class DynamicOnePassCache(OnePassCache, DynamicCache):
 
 class StaticOnePassCache(OnePassCache, StaticCache):
     """A cache of one pass whose tensors keep their size, so that a step can be compiled."""
-
-
-def one_pass_cache(
-    config: Any, number_of_parts: int, first_wide_layer: int, maker: int, length: int | None
-) -> OnePassCache:
-    """Return an empty cache.
-
-    Args:
-        config: the configuration of the base.
-        number_of_parts: as the attribute.
-        first_wide_layer: as the attribute.
-        maker: as the attribute.
-        length: how many tokens a static cache holds; None for a dynamic one.
-    """
-    cache: OnePassCache
-    if length is None:
-        cache = DynamicOnePassCache(config=config)
-    else:
-        cache = StaticOnePassCache(config=config, max_cache_len=length)
-    cache.number_of_parts = number_of_parts
-    cache.first_wide_layer = first_wide_layer
-    cache.maker = maker
-    return cache

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dera.model.modules import lock_of, rescales
 from dera.model.padding import positions_of
 from dera.model.parts import Part
-from dera.one_pass.cache import OnePassCache, one_pass_cache
+from dera.one_pass.cache import DynamicOnePassCache, OnePassCache, StaticOnePassCache
 from dera.one_pass.conditions import decoder_layers
 from dera.one_pass.layers import AdaptedLinear, WideBlock, repeat_rows
 from dera.one_pass.sharing import Replacement, copy_with_replacements
@@ -72,16 +72,16 @@ class OnePass:
 
     def empty_cache(self, number_of_parts: int, length: int | None = None) -> OnePassCache:
         """Return an empty cache for so many parts: a static one of a length, or a dynamic one."""
-        first_wide_layer = self.first_wide_layer if number_of_parts > 1 else 0
         config = self.parts[0].config
-        return one_pass_cache(config, number_of_parts, first_wide_layer, self.number, length)
-
-    def copy_for(self, indices: Sequence[int]) -> nn.Module:
-        """Return the copy of the base that runs these parts, which is made when first asked for."""
-        key = tuple(indices)
-        if key not in self._copies:
-            self._copies[key] = self._copied(indices)
-        return self._copies[key]
+        cache: OnePassCache
+        if length is None:
+            cache = DynamicOnePassCache(config=config)
+        else:
+            cache = StaticOnePassCache(config=config, max_cache_len=length)
+        cache.number_of_parts = number_of_parts
+        cache.first_wide_layer = self.first_wide_layer if number_of_parts > 1 else 0
+        cache.maker = self.number
+        return cache
 
     def __call__(self, indices: list[int], **inputs: Any) -> list[Tensor]:
         """Return the logits of some parts, each of shape (batch, time, vocabulary).
@@ -96,7 +96,14 @@ class OnePass:
             batch = len(inputs["input_ids"])
             inputs = {name: repeat_rows(value, batch, times) for name, value in inputs.items()}
         with lock_of(self.parts[0].base) if self._rescaling else nullcontext():
-            return list(self.copy_for(indices)(**inputs).logits.chunk(times))
+            return list(self._copy_for(indices)(**inputs).logits.chunk(times))
+
+    def _copy_for(self, indices: Sequence[int]) -> nn.Module:
+        """Return the copy of the base that runs these parts, which is made when first asked for."""
+        key = tuple(indices)
+        if key not in self._copies:
+            self._copies[key] = self._copied(indices)
+        return self._copies[key]
 
     def _copied(self, indices: Sequence[int]) -> nn.Module:
         """Make a copy of the base. Layers below `first_wide_layer` run on the rows of one part."""
