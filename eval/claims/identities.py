@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ MAX_ERROR = 1e-5  # the library mixes logits in float32
 
 # what is checked on a task's own models, whose logits are mixed in float32
 CHECKED_LAMS = (0.0, 0.5, 1.0, 2.0)
-PROMPTS = 8
+PROMPTS = 4
 MAX_NEW_TOKENS = 16
 MAX_MIXED_ERROR = 1e-5
 
@@ -51,11 +54,10 @@ def decide(evidence: Evidence) -> list[Claim]:
     errors = []
     tokens = 0
     merged_or_not = (False, True) if is_adapter(evidence.checked_adapter) else (False,)
-    for lam in CHECKED_LAMS:
-        for merged in merged_or_not:
-            error, count = per_token_identity_error(evidence, lam, merged)
-            errors.append(error)
-            tokens += count
+    for merged in merged_or_not:
+        error, count = per_token_identity_error(evidence, CHECKED_LAMS, merged)
+        errors.append(error)
+        tokens += count
     largest = max(errors)
     return [
         claim.decided(
@@ -138,52 +140,89 @@ def _probability(next_token: dict[tuple, np.ndarray], sequence: tuple[int, ...])
     return np.prod(factors)
 
 
-def per_token_identity_error(evidence: Evidence, lam: float, merged: bool) -> tuple[float, int]:
+@dataclass(frozen=True)
+class _Reading:
+    """What the realigned model wrote at one lam, and what it says of the next token everywhere.
+
+    `inputs` are the arguments of a model's call. `probabilities` has shape (tokens, vocabulary),
+    where a token is one that is not padding.
+    """
+
+    lam: float
+    inputs: dict[str, torch.Tensor]
+    probabilities: torch.Tensor
+
+
+def per_token_identity_error(
+    evidence: Evidence, lams: Sequence[float], merged: bool
+) -> tuple[float, int]:
     """Return the largest difference between the realigned model and the mixture of its parts.
 
     The probabilities of the parts come from separate runs of each model and are mixed in float64,
     as probabilities. With `merged` an adapter is merged into a second copy of the base. The study
     itself decodes in one of these two ways. Weights are in float64, because merging rounds them,
     and rounding of weights is no question of mixing. Not more than two models are in memory at
-    once.
+    once, and each is loaded once.
 
     Returns:
         The largest difference in probability, and the number of tokens that were compared.
     """
-    # completions of the realigned model
+    readings = _of_realigned(evidence, lams, merged)
+    of_parts = _apart(evidence, [reading.inputs for reading in readings])
+
+    # Mix the probabilities of the parts, and compare the mixtures with what was read.
+    largest = 0.0
+    for reading, (reference, aligned) in zip(readings, of_parts, strict=True):
+        mixture = reference ** (1 - reading.lam) * aligned**reading.lam
+        mixture /= mixture.sum(-1, keepdim=True)
+        largest = max(largest, float((reading.probabilities - mixture).abs().max()))
+    return largest, sum(len(reading.probabilities) for reading in readings)
+
+
+def _of_realigned(evidence: Evidence, lams: Sequence[float], merged: bool) -> list[_Reading]:
+    """Let the realigned model write completions at each lam, and read them."""
     model = RealignedModel.from_pretrained(
         evidence.reference, evidence.checked_adapter, merge_adapter=merged, dtype=torch.float64
     )
     tokenizer = chat.prompt_tokenizer(evidence.reference)
-    torch.manual_seed(evidence.seed)
     prompts = evidence.prompts[:PROMPTS]
-    drawn = sample_completions(model, tokenizer, prompts, MAX_NEW_TOKENS, lam=lam)
-    inputs = {"input_ids": drawn.input_ids, "attention_mask": drawn.attention_mask}
-    positions = (drawn.attention_mask.cumsum(-1) - 1).clamp(min=0)
-
-    # each model's probabilities of every next token
-    with torch.no_grad():
-        realigned = model(**inputs, lam=lam).logits.double().softmax(-1)
-        del model
-        reference, aligned = _apart(evidence, {**inputs, "position_ids": positions})
-
-    # the mixture of these probabilities, compared wherever there is a token
-    mixture = reference ** (1 - lam) * aligned**lam
-    mixture /= mixture.sum(-1, keepdim=True)
-    is_token = inputs["attention_mask"].bool()
-    return float((realigned - mixture)[is_token].abs().max()), int(is_token.sum())
+    readings = []
+    for lam in lams:
+        torch.manual_seed(evidence.seed)
+        drawn = sample_completions(model, tokenizer, prompts, MAX_NEW_TOKENS, lam=lam)
+        inputs = {"input_ids": drawn.input_ids, "attention_mask": drawn.attention_mask}
+        readings.append(_Reading(lam, inputs, _probabilities(model, inputs, lam=lam)))
+    return readings
 
 
-def _apart(evidence: Evidence, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Return the probabilities of the reference and of the aligned model, each run alone."""
+def _apart(
+    evidence: Evidence, all_inputs: Sequence[dict[str, torch.Tensor]]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the probabilities of the reference and of the aligned model, each run alone.
+
+    They are for each of the inputs, in their order, and of the shape of those in a `_Reading`. The
+    realigned model counts positions itself, and here they are counted for it to be checked.
+    """
+    placed = []
+    for inputs in all_inputs:
+        positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        placed.append({**inputs, "position_ids": positions})
     model = _load(evidence.reference)
-    found = [model(**inputs).logits.double().softmax(-1)]
+    of_reference = [_probabilities(model, inputs) for inputs in placed]
     if is_adapter(evidence.checked_adapter):
         model = PeftModel.from_pretrained(model, evidence.checked_adapter)
     else:
         del model
         model = _load(evidence.checked_adapter)
-    return [*found, model(**inputs).logits.double().softmax(-1)]
+    of_aligned = [_probabilities(model, inputs) for inputs in placed]
+    return list(zip(of_reference, of_aligned, strict=True))
+
+
+@torch.no_grad()
+def _probabilities(model: Any, inputs: dict[str, torch.Tensor], **arguments: Any) -> torch.Tensor:
+    """Return a model's probabilities of the next token at every token that is not padding."""
+    logits = model(**inputs, **arguments).logits
+    return logits[inputs["attention_mask"].bool()].double().softmax(-1)
 
 
 def _load(folder: Path) -> PreTrainedModel:
