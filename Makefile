@@ -8,7 +8,7 @@ PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test test-gpu planted drill bench report criteria publish replicate pack verify audit unlock lint lock clean help
+.PHONY: figures smoke real test test-gpu planted drill slurm bench report criteria publish replicate pack verify audit unlock lint lock clean env help
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -62,6 +62,10 @@ planted: $(STAMP) ## whether tests notice errors that are planted into a copy of
 drill: $(STAMP) ## whether a small study survives 25 faults at random moments (half an hour)
 	$(RUN) python -m tests.fault_drill
 
+slurm: $(STAMP) ## whether a small study runs through Slurm on this machine, killed jobs and all (as root; a quarter of an hour)
+	$(RUN) pip install --quiet --disable-pip-version-check -r envs/clusters.txt
+	$(RUN) python -m tests.slurm_trial
+
 lint: $(STAMP) ## formatting, lint, types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -78,11 +82,15 @@ publish: figures ## copy the front page of the default study to docs/laptop
 	$(RUN) snakemake curve_trial --cores 1
 	$(RUN) snakemake publish --cores 1
 
+env: $(STAMP) ## the pinned environment alone, in .venv
+
 lock: ## remake the pinned environment from envs/requirements.in
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install torch==2.13.0
 	$(VENV)-lock/bin/pip install -r envs/requirements.in
-	$(VENV)-lock/bin/python envs/lock.py && rm -rf $(VENV)-lock
+	$(VENV)-lock/bin/python envs/lock.py
+	$(VENV)-lock/bin/pip install uv==0.13.9
+	$(VENV)-lock/bin/python envs/lock.py --hashed && rm -rf $(VENV)-lock
 
 unlock: $(STAMP) ## after Snakemake itself was killed outright
 	$(RUN) snakemake --unlock
