@@ -81,6 +81,12 @@ def parts_with_share(weights: Tensor) -> list[bool]:
     return [reference, *aligned]
 
 
+def with_share(logits: Sequence[Tensor | None], weights: Tensor) -> list[Tensor | None]:
+    """Return the logits of the parts that have a share in the mixture, and None for the others."""
+    shares = parts_with_share(weights)
+    return [part if has_share else None for part, has_share in zip(logits, shares, strict=True)]
+
+
 def log_normalizers(reference: Tensor, aligned: Tensor, lam: Tensor) -> Tensor:
     """Return per-token log normalisers `log Z_t = log sum_v p_ref(v)^(1-lam) * p_aligned(v)^lam`.
 

@@ -22,11 +22,10 @@ from dera.model.realigned import RealignedModel
 from dera.prompts import as_prompts
 from dera.teacher_forcing import (
     at_tokens,
-    inputs_of,
-    mask_of,
     next_token_log_probs,
     normalised,
-    predicting,
+    parts_log_probs,
+    parts_logits,
     rows_of,
     sum_over_tokens,
     tokens_of,
@@ -88,8 +87,8 @@ def sample_and_score(
     weights = as_lam(lam, len(prompts), model.device, model.names)
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
-        logits = [part[:, -1] for part in _parts_logits(output)]
-        return _mixture_token_scores(logits, weights[rows], tokens)
+        log_probs = [normalised(part[:, -1]) for part in parts_logits(output)]
+        return _mixture_token_scores(log_probs, weights[rows], tokens)
 
     scores = len(model.parts) + 2
     completions, sums = _sample_and_sum(
@@ -138,12 +137,11 @@ def score_completions(model: RealignedModel, completions: Completions, lam: Lam)
     Raises:
         ValueError: if `lam` is a schedule, is not finite or has a wrong shape.
     """
-    input_ids, mask = completions.input_ids, mask_of(completions)
+    input_ids = completions.input_ids
     weights = as_lam(lam, len(input_ids), input_ids.device, model.names)
-    output = model(**inputs_of(model, completions), lam=weights, output_parts=True)
-    logits = [predicting(part, completions)[mask] for part in _parts_logits(output)]
-    rows = rows_of(completions)
-    token_scores = _mixture_token_scores(logits, weights[rows], tokens_of(completions))
+    log_probs = parts_log_probs(model, completions)
+    of_tokens = weights[rows_of(completions)]
+    token_scores = _mixture_token_scores(log_probs, of_tokens, tokens_of(completions))
     return _sequence_scores(sum_over_tokens(token_scores, completions))
 
 
@@ -182,11 +180,11 @@ def _sample_and_sum(
     return completions, sums
 
 
-def _mixture_token_scores(logits: Sequence[Tensor], weights: Tensor, tokens: Tensor) -> Tensor:
+def _mixture_token_scores(log_probs: Sequence[Tensor], weights: Tensor, tokens: Tensor) -> Tensor:
     """Score tokens under the sampler, the reference and each aligned model, and add log Z_t.
 
     Args:
-        logits: the logits that predict the tokens, of the reference and then of each aligned model,
+        log_probs: the next-token log-probabilities of the reference and then of each aligned model,
             each of shape (tokens, vocabulary).
         weights: lam of each token and aligned model, shape (tokens, models).
         tokens: ids, shape (tokens,).
@@ -194,7 +192,7 @@ def _mixture_token_scores(logits: Sequence[Tensor], weights: Tensor, tokens: Ten
     Returns:
         float64 of shape (models + 3, tokens); the last row is log Z_t.
     """
-    reference, *aligned = [normalised(part) for part in logits]
+    reference, *aligned = log_probs
     mixed = mix_logits(reference, aligned, weights)
     log_z = mixed.logsumexp(-1)  # log Z_t, because all parts are normalised
     sampler = at_tokens(mixed, tokens) - log_z
@@ -211,9 +209,3 @@ def _sequence_scores(sums: Tensor) -> SequenceScores:
         sampler=sums[0],
         log_weight=sums[-1],
     )
-
-
-def _parts_logits(output: Any) -> list[Tensor]:
-    """Return the logits that a realigned model has mixed, the reference's first."""
-    aligned = output.aligned_logits
-    return [output.reference_logits, *(aligned if isinstance(aligned, tuple) else [aligned])]

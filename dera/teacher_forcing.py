@@ -7,6 +7,7 @@ stand in one row after the other, shape (tokens,), where the end-of-sequence tok
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,11 +15,16 @@ from torch import Tensor
 
 from dera.completions import Completions
 from dera.model.conventions import position_ids_for
+from dera.model.realigned import RealignedModel
 from dera.model.refusals import keeps_recurrent_state
 from dera.model.row_selection import select_rows
 
 #: Completions of about the same length that are read at once.
 ROWS_OF_A_GROUP = 64
+
+#: Calls a model with inputs. It returns the logits of each of the models that are read, and the
+#: cache, if one is used.
+Call = Callable[..., tuple[list[Tensor], Any]]
 
 
 @torch.no_grad()
@@ -35,10 +41,45 @@ def next_token_log_probs(model: Any, completions: Completions) -> Tensor:
     Returns:
         Log-probabilities in nats, float32 of shape (tokens, vocabulary).
     """
-    if completions.encoder_input_ids is None and not keeps_recurrent_state(_base_of(model)):
-        return _after_shared_prompts(model, completions)
-    logits = predicting(model(**inputs_of(model, completions)).logits, completions)
-    return normalised(logits[mask_of(completions)])
+
+    def call(**inputs: Any) -> tuple[list[Tensor], Any]:
+        output = model(**inputs)
+        return [output.logits], output.past_key_values
+
+    may_share = not keeps_recurrent_state(_base_of(model))
+    return _read(model, call, completions, may_share)[0]
+
+
+@torch.no_grad()
+def parts_log_probs(model: RealignedModel, completions: Completions) -> list[Tensor]:
+    """Return the next-token distributions of all models that a realigned model mixes.
+
+    Adapters of one base read together, as they decode. A prompt that occurs in several rows is
+    read once, where `next_token_log_probs` reads it once.
+
+    Args:
+        model: the realigned model, of one or several aligned models.
+        completions: rows to read; the end-of-sequence token counts, padding does not.
+
+    Returns:
+        Log-probabilities in nats of the reference, and then of each aligned model, each float32 of
+        shape (tokens, vocabulary).
+    """
+    # At lam = 0 nothing is mixed.
+    lam = 0.0 if len(model.names) == 1 else dict.fromkeys(model.names, 0.0)
+
+    def call(**inputs: Any) -> tuple[list[Tensor], Any]:
+        output = model(**inputs, lam=lam, output_parts=True)
+        return parts_logits(output), output.past_key_values
+
+    may_share = not any(keeps_recurrent_state(part.base) for part in model.parts)
+    return _read(model, call, completions, may_share)
+
+
+def parts_logits(output: Any) -> list[Tensor]:
+    """Return the logits that a realigned model has mixed, the reference's first."""
+    aligned = output.aligned_logits
+    return [output.reference_logits, *(aligned if isinstance(aligned, tuple) else [aligned])]
 
 
 def inputs_of(model: Any, completions: Completions) -> dict[str, Any]:
@@ -102,8 +143,24 @@ def _base_of(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
-    """Return what `next_token_log_probs` does, for a decoder-only model.
+def _read(model: Any, call: Call, completions: Completions, may_share: bool) -> list[Tensor]:
+    """Return the log-probabilities of the models that one call reads, at every token.
+
+    Args:
+        model: the model that is called, which counts positions.
+        call: calls it.
+        completions: the rows to read.
+        may_share: whether the model, if it is decoder-only, may read a prompt once for all rows.
+    """
+    if completions.encoder_input_ids is None and may_share:
+        return _after_shared_prompts(model, call, completions)
+    all_logits, _ = call(**inputs_of(model, completions))
+    mask = mask_of(completions)
+    return [normalised(predicting(logits, completions)[mask]) for logits in all_logits]
+
+
+def _after_shared_prompts(model: Any, call: Call, completions: Completions) -> list[Tensor]:
+    """Return what `_read` does, for a decoder-only model.
 
     Rows are read in groups of about the same length, so that little padding is read.
     """
@@ -115,7 +172,7 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
     ids, mask = distinct.split(prompt_length, dim=1)
 
     # Read each prompt once. Its last token predicts the first token of every completion.
-    prompts = model(
+    of_prompts, prompts_cache = call(
         input_ids=ids,
         attention_mask=mask,
         position_ids=position_ids_for(model, mask),
@@ -125,8 +182,11 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
     is_token = mask_of(completions)
     places = is_token.flatten().cumsum(0).view(is_token.shape) - 1
     tokens = int(is_token.sum())
-    log_probs = prompts.logits.new_empty(tokens, prompts.logits.shape[-1], dtype=torch.float32)
-    log_probs[places[:, 0]] = normalised(prompts.logits[row_prompts, 0])
+    all_log_probs = []
+    for logits in of_prompts:
+        log_probs = logits.new_empty(tokens, logits.shape[-1], dtype=torch.float32)
+        log_probs[places[:, 0]] = normalised(logits[row_prompts, 0])
+        all_log_probs.append(log_probs)
 
     # Read all completion tokens but the last, each row after a copy of its prompt.
     lengths = is_token.sum(-1)
@@ -135,10 +195,10 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
         if longest == 1:
             continue
         end = prompt_length + longest - 1
-        cache = copy.deepcopy(prompts.past_key_values)
+        cache = copy.deepcopy(prompts_cache)
         select_rows(cache, row_prompts[rows])
         mask = completions.attention_mask[rows, :end]
-        output = model(
+        of_rows, _ = call(
             input_ids=completions.input_ids[rows, prompt_length:end],
             attention_mask=mask,
             position_ids=position_ids_for(model, mask)[:, prompt_length:],
@@ -146,5 +206,7 @@ def _after_shared_prompts(model: Any, completions: Completions) -> Tensor:
             use_cache=True,
         )
         predicted = is_token[rows, 1:longest]
-        log_probs[places[rows, 1:longest][predicted]] = normalised(output.logits[predicted])
-    return log_probs
+        at = places[rows, 1:longest][predicted]
+        for log_probs, logits in zip(all_log_probs, of_rows, strict=True):
+            log_probs[at] = normalised(logits[predicted])
+    return all_log_probs

@@ -102,16 +102,7 @@ class RetrainedSampler:
 
     def columns(self, completions: Completions, scores: None) -> dict[str, list[float]]:
         # At lam = 1 the realigned model is the aligned one.
-        model = self.decoder.model
-        if model.aligned is model.reference:  # an adapter and its base, which are one module
-            return mixture_columns(score_completions(model, completions, 1.0))
-        log_prob = log_probabilities(model.aligned, completions).tolist()
-        return {
-            "logp_policy": log_prob,
-            "logp_reference": log_probabilities(model.reference, completions).tolist(),
-            "logp_aligned": log_prob,
-            "log_weight": [0.0] * len(log_prob),
-        }
+        return mixture_columns(score_completions(self.decoder.model, completions, 1.0))
 
 
 class DeraSampler:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from dera.mixing import mix_present, parts_with_share
+from dera.mixing import mix_present, parts_with_share, with_share
 from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
@@ -411,7 +411,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             cache.batch_select_indices(rows)
 
         # Step 5, output: mix the logits, and score the labels.
-        mixed = mix_present(logits, weights)
+        mixed = mix_present(with_share(logits, weights) if output_parts else logits, weights)
         output = RealignedOutput(
             loss=None if labels is None else loss_of(mixed, labels, is_seq2seq, items),
             logits=mixed,

@@ -6,6 +6,7 @@ that makes log_weight a weight.
 
 import pytest
 import torch
+from peft import LoraConfig
 from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
@@ -25,11 +26,16 @@ from tests.dera.tokenizers import word_tokenizer
 ROWS = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([9, 9], [4])]
 
 
+def rows_of_ids(rows) -> Completions:
+    """Prompts padded to three tokens at the left, and completions to three at the right."""
+    ids = [[PAD] * (3 - len(p)) + p + c + [PAD] * (3 - len(c)) for p, c in rows]
+    mask = [[0] * (3 - len(p)) + [1] * (len(p) + len(c)) + [0] * (3 - len(c)) for p, c in rows]
+    return Completions(torch.tensor(ids), torch.tensor(mask), 3, (EOS,))
+
+
 @pytest.fixture
 def completions() -> Completions:
-    ids = [[PAD] * (3 - len(p)) + p + c + [PAD] * (3 - len(c)) for p, c in ROWS]
-    mask = [[0] * (3 - len(p)) + [1] * (len(p) + len(c)) + [0] * (3 - len(c)) for p, c in ROWS]
-    return Completions(torch.tensor(ids), torch.tensor(mask), 3, (EOS,))
+    return rows_of_ids(ROWS)
 
 
 def log_prob(model, prompt, completion):
@@ -52,6 +58,44 @@ def test_scores_equal_those_of_one_row_at_a_time(pair, completions):
     assert scores.aligned.tolist() == pytest.approx(log_probs(aligned), abs=1e-4)
     alone = log_probabilities(copy, completions)
     torch.testing.assert_close(alone, scores.reference, atol=1e-5, rtol=1e-5)
+
+
+SHARED = [([3, 4, 5], [6, 7, EOS]), ([8], [2, EOS]), ([3, 4, 5], [4]), ([8], [9, 6, 4])]
+
+
+def three_models(kind):
+    """A realigned model of two aligned models."""
+    if kind == "whole":
+        models = [tiny("llama", seed) for seed in (1, 2, 3)]
+        return RealignedModel(models[0], models[1:])
+    upper = {"target_modules": ["q_proj", "v_proj", "down_proj"], "layers_to_transform": [1]}
+    model = tiny_adapter(tiny("llama", 1), 2, **upper)
+    model.add_adapter("second", LoraConfig(r=2, init_lora_weights=False, **upper))
+    return RealignedModel(None, model, adapters=["default", "second"])
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapters"])
+def test_rows_that_share_a_prompt_score_as_each_does_alone_without_padding_and_cache(kind):
+    model = three_models(kind)
+    assert (model.one_pass is not None) == (kind == "adapters")
+    lams = torch.tensor([[0.7, 0.6], [-0.5, 1.0], [2.0, 0.3], [0.0, 1.0]])
+    scores = score_completions(model, rows_of_ids(SHARED), lams)
+    for number, (prompt, completion) in enumerate(SHARED):
+        # The same in float64, from the logits of each model for this row.
+        with torch.no_grad():
+            output = model(torch.tensor([prompt + completion]), lam=[1.0, 1.0], output_parts=True)
+        parts = torch.stack([output.reference_logits[0], *(a[0] for a in output.aligned_logits)])
+        logs = parts[:, len(prompt) - 1 : -1].double().log_softmax(-1)
+        lam = lams[number].double()
+        mixed = (1 - lam.sum()) * logs[0] + (lam[:, None, None] * logs[1:]).sum(0)
+        at = torch.tensor(completion)[:, None]
+        of_parts = logs.gather(-1, at.expand(3, -1, 1)).sum((1, 2))
+        assert scores.reference[number].item() == pytest.approx(of_parts[0].item(), abs=1e-4)
+        assert scores.aligned[:, number].tolist() == pytest.approx(of_parts[1:].tolist(), abs=1e-4)
+        sampler = mixed.log_softmax(-1).gather(-1, at).sum().item()
+        assert scores.sampler[number].item() == pytest.approx(sampler, abs=1e-4)
+        log_z = mixed.logsumexp(-1).sum().item()
+        assert scores.log_weight[number].item() == pytest.approx(log_z, abs=1e-4)
 
 
 def test_each_of_several_aligned_models_is_scored(completions):
