@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from study import job
+from tasks.text.rates import JudgeErrors
 
 
 def _exact(number: Any) -> Fraction:
@@ -76,7 +77,8 @@ class Judging:
 
     Baselines start from the default anchor of `main_objective`. `reweighted` has the knobs of the
     baselines that are not decoded but reweight the reference's completions, by the names of their
-    files in eval/baselines: {"best_of_n": ["2", "4"]}.
+    files in eval/baselines: {"best_of_n": ["2", "4"]}. `judge_errors` says how often the task's
+    judge of refusals is wrong; it is None where the judge is exact.
     """
 
     statistics: Statistics
@@ -84,6 +86,7 @@ class Judging:
     main_objective: str
     reweighted: dict[str, tuple[Exact, ...]] = field(default_factory=dict)
     several_rewards: SeveralRewards | None = None
+    judge_errors: JudgeErrors | None = None
 
     def __post_init__(self) -> None:
         if self.main_objective not in self.objectives:

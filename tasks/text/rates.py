@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy import stats
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -21,9 +19,24 @@ class Rate:
 
     def interval(self) -> tuple[float, float]:
         """Return the ends of Wilson's 95% interval of the share."""
+        from scipy import stats  # takes a second, and a config is checked without intervals
+
         interval = stats.binomtest(self.wrong, self.labelled).proportion_ci(method="wilson")
         return float(interval.low), float(interval.high)
 
     def __str__(self) -> str:
         low, high = self.interval()
         return f"{self.wrong} of {self.labelled} ({self.share:.1%} [{low:.1%}, {high:.1%}])"
+
+
+@dataclass(frozen=True)
+class JudgeErrors:
+    """The errors of a rule that says of each text whether it does something, such as to refuse.
+
+    Attributes:
+        missed: of the texts that people say do it, those of which the rule says that they do not.
+        imagined: of the other texts, those of which the rule says that they do it.
+    """
+
+    missed: Rate
+    imagined: Rate

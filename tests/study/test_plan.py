@@ -10,6 +10,7 @@ import yaml
 
 from study import modules, plan, resolve, settings
 from study.plan import Run
+from study.schema import ConfigError
 from study.strengths import label
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +120,29 @@ def test_one_job_decodes_each_model_and_dera_from_it_with_random_numbers_of_its_
     assert of_anchor.seed == zlib.crc32(b"0 length rloo 0.25 0")
     assert decodings["baselines-seed=1"].seed == zlib.crc32(b"0 length baselines 1")
     assert decodings["reference"].seed == 0
+
+
+def test_what_a_judge_gets_wrong_reaches_the_claims_or_is_refused(config, tmp_path):
+    task = length_of(config)
+    assert settings.judging(resolve.plan_of(config), task)["judge_errors"] is None
+
+    module = tmp_path / "judged.py"
+    length = (ROOT / "tasks/length.py").read_text()
+    config["tasks"]["length"]["module"] = str(module)
+    for errors, said in (("JudgeErrors(Rate(1, 9), Rate(0, 5))", None), ("0.1", "0.1 must be a")):
+        module.write_text(
+            f"{length}\n\nfrom tasks.text.rates import JudgeErrors, Rate\nJUDGE_ERRORS = {errors}\n"
+        )
+        resolved = resolve.plan_of(config)
+        if said is None:
+            judged = settings.judging(resolved, resolved.tasks["length"])["judge_errors"]
+            assert judged == {
+                "missed": {"wrong": 1, "labelled": 9},
+                "imagined": {"wrong": 0, "labelled": 5},
+            }
+        else:
+            with pytest.raises(ConfigError, match=said):
+                settings.judging(resolved, resolved.tasks["length"])
 
 
 def test_baselines_that_reweight_are_not_decoded(config):

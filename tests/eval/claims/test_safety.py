@@ -1,8 +1,11 @@
 """Refusals of harmful and of harmless requests over lam."""
 
+import dataclasses
+
 import pytest
 
 from eval.claims import FAILED, INCONCLUSIVE, REPRODUCED, UNTESTED, safety
+from tasks.text.rates import JudgeErrors, Rate
 from tests.eval import synthetic
 from tests.eval.claims.wrong import backwards, stuck, verdicts
 from tests.eval.synthetic import evidence
@@ -59,3 +62,27 @@ def test_safety_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
     dialled, _ = safety.decide(evidence(**coarse, worlds=synthetic.requests("harmful")))
     assert dialled.verdict == UNTESTED
     assert safety.decide(evidence(["0.25"], "0.25")) == []
+
+
+def test_changes_with_a_margin_are_corrected_for_the_errors_of_the_judge():
+    judged = evidence(**REQUESTS, worlds=synthetic.requests("harmful"))
+    exact, _ = safety.decide(judged)
+    errs = JudgeErrors(missed=Rate(50, 100), imagined=Rate(0, 100))
+    judging = dataclasses.replace(judged.judging, judge_errors=errs)
+    corrected, _ = safety.decide(dataclasses.replace(judged, judging=judging))
+    spared = [
+        conditions_of(claim)["lam = 1: refusing the harmless alike"] for claim in (exact, corrected)
+    ]
+    index = 1 - 51 / 102 - 1 / 102  # from the means of the posteriors
+    assert spared[1]["value"] == pytest.approx(spared[0]["value"] / index)
+    assert spared[1]["error"] > spared[0]["error"] / index
+    unchanged = "refused_harmful: whole change"
+    assert conditions_of(corrected)[unchanged] == conditions_of(exact)[unchanged]
+    assert corrected.evidence["refusals that the judge misses"].startswith("50 of 100")
+    assert "corrected for the judge's errors" in corrected.criterion
+    assert "corrected" not in exact.criterion
+
+
+def conditions_of(claim):
+    """The lines of a claim's table of conditions by their names."""
+    return {line["condition"]: line for line in claim.evidence["conditions"]}
