@@ -8,11 +8,12 @@ the same command again, `snakemake --unlock` if the message asks for it, and del
 message says to delete. The tables, the completions and the adapters must then be those of the
 undisturbed run, byte for byte. Seconds are left out of the comparison.
 
-    python -m tests.fault_drill                # 25 faults: half an hour on two cores
-    python -m tests.fault_drill --faults 5 --seed 3
+    python -m tests.fault_drill                # 26 faults: about an hour on two cores
+    python -m tests.fault_drill --only "a full disk" --faults 3 --seed 3
 
 It prints a table with a row for each fault, and ends with an error if a result differs. Run it
-before a release.
+before a release. Each study gets a file system of its own if root runs the script, so that its disk
+can be filled.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,8 @@ COMPARED = (
 MOST_RUNS = 6
 #: No run of the tiny study takes longer than this, in seconds.
 LONGEST = 900
+#: The size of a study's own file system.
+DISK = "1g"
 #: The file or folder of the results that a message asks to delete.
 TO_DELETE = re.compile(r"[Dd]elete (results/\w+/[\w/=.-]*\w)")
 
@@ -164,6 +167,17 @@ def start_a_second_run(running: Running, study: Study, rng: random.Random) -> st
     return f"the second run ended with status {second.returncode}"
 
 
+def fill_the_disk(running: Running, study: Study, rng: random.Random) -> str:
+    if not study.folder.is_mount():
+        return "nothing, because only root can give the study a disk of its own"
+    filler = study.folder / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(study.folder).free)
+    running.wait()
+    filler.unlink()
+    return f"no byte was free until the run ended, with status {running.process.returncode}"
+
+
 def _some_file(study: Study, rng: random.Random) -> Path | None:
     """Choose a file of the results that is there, and no log."""
     files = [
@@ -211,6 +225,7 @@ FAULTS = (
     Fault("two Ctrl-C", interrupt_twice),
     Fault("SIGTERM", terminate),
     Fault("a second run at once", start_a_second_run),
+    Fault("a full disk", fill_the_disk),
     Fault("a file cut in half", _on_a_file(_cut)),
     Fault("a file emptied", _on_a_file(_empty)),
     Fault("a file deleted", _on_a_file(Path.unlink)),
@@ -285,11 +300,15 @@ def undisturbed(folder: Path, environment: dict[str, str]) -> tuple[float, dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faults", type=int, default=25, help="how many faults (default 25)")
+    parser.add_argument("--faults", type=int, default=26, help="how many faults (default 26)")
     parser.add_argument(
         "--seed", type=int, default=0, help="chooses faults and moments (default 0)"
     )
+    parser.add_argument(
+        "--only", choices=[fault.name for fault in FAULTS], help="one fault, again and again"
+    )
     args = parser.parse_args()
+    faults = [fault for fault in FAULTS if args.only in (None, fault.name)]
     rng = random.Random(args.seed)
     wrong = 0
     with warm_environment() as environment, tempfile.TemporaryDirectory() as folder:
@@ -303,11 +322,12 @@ def main() -> None:
         # Every fault strikes once before one strikes again.
         print("| fault | after | what happened | the results are |\n| --- | --- | --- | --- |")
         for number in range(args.faults):
-            fault = FAULTS[number % len(FAULTS)]
+            fault = faults[number % len(faults)]
             moment = rng.uniform(0.05, 0.95) * seconds
             place = _made(folder, f"fault-{number}")
             try:
-                what, found = drill(fault, place, environment, moment, rng)
+                with _disk_of_its_own(place):
+                    what, found = drill(fault, place, environment, moment, rng)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 what, found = str(error), {}
             differing = [name for name in expected if found.get(name) != expected[name]]
@@ -317,6 +337,19 @@ def main() -> None:
             shutil.rmtree(place, ignore_errors=True)
     if wrong:
         sys.exit(f"{wrong} runs did not end with the tables of an undisturbed run")
+
+
+@contextlib.contextmanager
+def _disk_of_its_own(folder: Path) -> Iterator[None]:
+    """Mount a small file system in a folder for a while, if root runs this."""
+    if os.geteuid() != 0:
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def _made(folder: str, name: str) -> Path:
