@@ -59,7 +59,7 @@ test-gpu: $(STAMP) ## exactness of decoding on a GPU (skipped without one)
 planted: $(STAMP) ## whether tests notice errors that are planted into a copy of the code (half an hour)
 	$(RUN) python -m tests.planted_errors
 
-drill: $(STAMP) ## whether a small study survives 25 faults at random moments (half an hour)
+drill: $(STAMP) ## whether a small study survives 26 faults at random moments (an hour)
 	$(RUN) python -m tests.fault_drill
 
 slurm: $(STAMP) ## whether a small study runs through Slurm on this machine, killed jobs and all (as root; a quarter of an hour)

@@ -1,14 +1,13 @@
-"""What a judge that errs makes of a difference between two shares, and how to take it back.
+"""What a judge that errs makes of a change in a share, and how to take it back.
 
-A judge misses a part of the texts that do something, such as to refuse, and imagines it of a part
-of the others. A true share `p` is then judged to be `imagined + p * (1 - missed - imagined)`. So a
-difference between two policies comes out smaller than it is, by the factor `1 - missed - imagined`,
-which is Youden's index. It does not change its sign. This holds if the judge errs alike on both
-policies; nothing here can tell whether it does.
+Every whole text either does something, such as to refuse, or does not. A judge misses it in a part
+of the texts that do, and imagines it in a part of the others. If a share `p` of all texts truly
+does it, and a share `w` is whole, then the judge finds `imagined * w + (1 - missed - imagined) *
+p`. So a change in `p` comes out smaller than it is, by the factor `1 - missed - imagined` (Youden's
+index), and a change in `w` is added to it. This holds if the judge errs alike on both policies;
+nothing here can tell whether it does.
 
-The two error rates are known from texts that people labelled. They are estimated as the mean of
-their posterior distribution after a uniform prior, so that a rate is not taken for 0 because no
-error was found.
+The two rates of error are known from texts that people labelled.
 """
 
 from __future__ import annotations
@@ -16,39 +15,35 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from eval.statistics import Measurement
-from tasks.text.rates import JudgeErrors, Rate
+import numpy as np
+
+from dera.estimators import Array
+from eval.statistics import Measurement, measure
+from tasks.text.rates import JudgeErrors
 
 
-def corrected(difference: Measurement, errors: JudgeErrors | None) -> Measurement:
-    """Return a difference between two judged shares as a judge without errors would find it.
+def corrected(judged: Array, whole: Array, errors: JudgeErrors) -> Measurement:
+    """Return the mean change in a share as a judge without errors would find it.
 
-    Its error has what the labelled texts leave open. It is that of a ratio, to the first order (the
-    delta method). The degrees of freedom are left as they are.
+    Its error has what the labelled texts leave open about the rates, to the first order (the delta
+    method). The degrees of freedom are those of the change as it was judged.
 
     Args:
-        difference: the difference as it was judged.
-        errors: of the judge; None if it makes none.
-
-    Raises:
-        ValueError: if the judge is wrong as often as right.
+        judged: the change in the share that the judge found, shape (seeds, prompts). A prompt that
+            the share does not apply to has NaN.
+        whole: the change in the share of whole texts, of the same shape.
+        errors: of the judge; where the share is of texts that do *not* do it, `errors.swapped()`.
     """
-    if errors is None:
-        return difference
-    missed, var_missed = _posterior(errors.missed)
-    imagined, var_imagined = _posterior(errors.imagined)
+    missed, missed_variance = errors.missed.posterior()
+    imagined, imagined_variance = errors.imagined.posterior()
     index = 1 - missed - imagined
-    if index <= 0:
-        raise ValueError(
-            f"the judge misses {errors.missed} and imagines {errors.imagined}, so it is wrong as "
-            "often as right; a difference between shares says nothing then"
-        )
-    value = difference.value / index
-    squared = difference.error**2 + value**2 * (var_missed + var_imagined)
-    return dataclasses.replace(difference, value=value, error=math.sqrt(squared) / index)
+    true = (judged - imagined * whole) / index
+    measured = measure(true)
 
-
-def _posterior(rate: Rate) -> tuple[float, float]:
-    """Return the mean and the variance of a rate's posterior, which is a beta distribution."""
-    mean = (rate.wrong + 1) / (rate.labelled + 2)
-    return mean, mean * (1 - mean) / (rate.labelled + 3)
+    # How the mean would change with either rate.
+    mean_whole = float(np.nanmean(np.where(np.isnan(judged), np.nan, whole)))
+    by_missed = measured.value / index
+    by_imagined = (measured.value - mean_whole) / index
+    squared = measured.error**2
+    squared += by_missed**2 * missed_variance + by_imagined**2 * imagined_variance
+    return dataclasses.replace(measured, error=math.sqrt(squared))

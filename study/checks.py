@@ -17,6 +17,7 @@ from study.measures import check_measures
 from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.schema import ConfigError
 from study.sources import Source
+from tasks.text.rates import JudgeErrors
 
 CORPUS_VARIABLE = "DERA_CORPUS"
 
@@ -30,14 +31,16 @@ CORPORA = {
 }
 
 
-def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, str]:
+def check_task(
+    key: str, name: str, section: Mapping[str, Any]
+) -> tuple[str, str, JudgeErrors | None]:
     """Check the section of a task, which stands at `key` and has passed the schema.
 
     The alignments, the baselines and the section `several_rewards` are checked elsewhere.
 
     Returns:
-        The task's module, and the corpora it works on: "any", only its "own", local "files", or
-        "fetched" files.
+        The task's module, the corpora it works on ("any", only its "own", local "files", or
+        "fetched" files), and how often its judge is wrong.
 
     Raises:
         ConfigError: naming the first key that is wrong.
@@ -56,7 +59,7 @@ def check_task(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, st
     _check_demonstrations(key, section, corpora, hasattr(task, "opening"))
     _check_metrics(f"{key}.metrics", section.get("metrics", []))
     _check_sizes(key, section)
-    return module, corpora
+    return module, corpora, _judge_errors(name, task)
 
 
 def corpus_sources(key: str, corpus: Mapping[str, Any]) -> dict[str, Source]:
@@ -213,6 +216,24 @@ def _task_module(key: str, name: str, section: Mapping[str, Any]) -> tuple[str, 
         return module, modules.constant(module, "CORPUS", tuple(CORPORA))
     except modules.ModuleError as error:
         raise ConfigError(f"{where} = {value!r}: {error}") from error
+
+
+def _judge_errors(name: str, task: task_modules.Task) -> JudgeErrors | None:
+    """Return how often a task says that its judge is wrong, None where it says nothing."""
+    errors = getattr(task, "judge_errors", None)
+    if errors is None:
+        return None
+    where = f"tasks.{name}: the task's judge_errors = {errors!r}"
+    if not isinstance(errors, JudgeErrors):
+        raise ConfigError(
+            f"{where} must be a tasks.text.rates.JudgeErrors; tasks/chat/refusals.py has one"
+        )
+    if not errors.are_usable():
+        raise ConfigError(
+            f"{where} must have at most as many wrong texts as labelled ones, and must tell more "
+            "than chance: label more texts, or remove judge_errors"
+        )
+    return errors
 
 
 def _check_first_blocks(key: str, section: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from study.objective_checks import Declared
 from study.replicates import Replicate
 from study.sources import Source
 from study.strengths import all_exact, exact, label
+from tasks.text.rates import JudgeErrors
 
 #: Baselines are decoded from the aligned models of so many training seeds, the smallest.
 BASELINE_SEEDS = 3
@@ -134,6 +135,7 @@ class TaskPlan:
         objectives: the objectives by name.
         main_objective: the one that baselines, identity checks and the curve trial start from.
         baselines: the baselines by the name of their file in eval/baselines/.
+        judge_errors: how often the task's judge of refusals is wrong; None if it is exact.
     """
 
     name: str
@@ -147,6 +149,7 @@ class TaskPlan:
     objectives: Mapping[str, ObjectivePlan]
     main_objective: ObjectivePlan
     baselines: Mapping[str, Baseline]
+    judge_errors: JudgeErrors | None
 
     @property
     def runs(self) -> list[Run]:

@@ -122,7 +122,7 @@ def _resolve_task(
 ) -> TaskPlan:
     """Check the section of a task, which stands at `key`, and resolve it."""
     # Check the whole section before anything is made of it.
-    module, corpora = checks.check_task(key, name, section)
+    module, corpora, judge_errors = checks.check_task(key, name, section)
     declared = objective_checks.check(key, section)
     task_baselines = baselines.check(key, section)
     if "several_rewards" in section:
@@ -148,6 +148,7 @@ def _resolve_task(
         objectives=objectives,
         main_objective=_main_objective(section["alignment"], objectives),
         baselines=task_baselines,
+        judge_errors=judge_errors,
     )
 
 

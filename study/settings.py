@@ -11,11 +11,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from study import modules
 from study.objective_checks import pairs_are_of_files, pairs_are_sampled
 from study.plan import ObjectivePlan, Plan, Run, TaskPlan
-from study.schema import ConfigError
-from tasks.text.rates import JudgeErrors
 
 #: One batch of so many prompts is decoded for each time. A pretrained model is so much slower that
 #: fewer take long enough to be timed.
@@ -182,28 +179,18 @@ def judging(plan: Plan, task: TaskPlan) -> dict[str, Any]:
     for baseline in task.baselines.values():
         if not baseline.decoded:
             reweighted[baseline.name] = baseline.knobs
+
+    # Without such errors the settings are those that studies had before there were any.
+    errors = task.judge_errors
+    judge_errors = {} if errors is None else {"judge_errors": dataclasses.asdict(errors)}
     return {
         "statistics": plan.statistics,
         "objectives": objectives,
         "main_objective": task.main_objective.name,
         "reweighted": reweighted,
         "several_rewards": task.section.get("several_rewards"),
-        "judge_errors": _judge_errors(task),
+        **judge_errors,
     }
-
-
-def _judge_errors(task: TaskPlan) -> dict[str, Any] | None:
-    """How often the task's judge of refusals is wrong, if its module says so."""
-    module = modules.load(task.module)
-    errors = getattr(module, "JUDGE_ERRORS", None)
-    if errors is None:
-        return None
-    if not isinstance(errors, JudgeErrors):
-        raise ConfigError(
-            f"tasks.{task.name}.module = {task.module!r}: its JUDGE_ERRORS = {errors!r} must be a "
-            "tasks.text.rates.JudgeErrors; tasks/chat/refusals.py has one"
-        )
-    return dataclasses.asdict(errors)
 
 
 def _named_section(task: TaskPlan, name: str) -> Any:

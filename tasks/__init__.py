@@ -4,9 +4,6 @@ A module offers a function `create(settings) -> Task` and a constant `CORPUS`. `
 the task works on the documents of any corpus (`tasks.corpora`), "own" if it draws its own documents
 from the made world, "files" if it reads files on this machine, and "fetched" if it reads published
 files, which its constant `FILES` names.
-
-A module whose task judges refusals by a rule may have a constant `JUDGE_ERRORS`, which says how
-often people found the rule wrong (`tasks.text.rates.JudgeErrors`). Claims then count that error.
 """
 
 from __future__ import annotations
@@ -38,6 +35,9 @@ class Task(Protocol):
     A task may also write preference pairs (`preferences.source: task` in the config). It then has a
     method `pair(prompt, rng)`, which returns two completions of a prompt. The first has the higher
     gold.
+
+    A task whose refusals a rule judges may have an attribute `judge_errors`, which says how often
+    people found the rule wrong (`tasks.text.rates.JudgeErrors`). The claims then count that error.
     """
 
     name: str

@@ -20,15 +20,13 @@ import yaml
 from tasks import by_measure
 from tasks.chat import requests
 from tasks.chat.measures import of_request
-from tasks.chat.refusals import OF_SMALL_MODEL, is_refusal
+from tasks.chat.refusals import OF_LABELLED, is_refusal
 from tasks.text.whole import SENTENCE_END, is_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 CORPUS = "fetched"
-#: How often the judge of refusals is wrong.
-JUDGE_ERRORS = OF_SMALL_MODEL
 #: What the files of the corpus are called in the config.
 FILES = ("adv_bench", "do_not_answer", "harm_bench")
 
@@ -74,6 +72,7 @@ class ChatSafetyTask:
 
     name = "chat_safety"
     version = 1
+    judge_errors = OF_LABELLED
 
     def __init__(
         self,

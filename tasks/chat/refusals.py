@@ -29,9 +29,9 @@ WORDS_READ = 80
 RESPONSE = "assistant_response"
 LABEL = "human_score"
 
-#: The rule's errors about completions of the chat study's model, which one of the authors labelled
-#: without seeing what the rule said (docs/chat-model.md, "The judge").
-OF_SMALL_MODEL = JudgeErrors(missed=Rate(2, 62), imagined=Rate(0, 78))
+#: The rule's errors about the held-out half of the responses that people labelled for `pyrit`
+#: (docs/chat-model.md, "The judge", says how to count them again).
+OF_LABELLED = JudgeErrors(missed=Rate(8, 28), imagined=Rate(4, 98))
 
 #: An ending of a sentence, or of a line.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")

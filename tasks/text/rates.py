@@ -24,6 +24,14 @@ class Rate:
         interval = stats.binomtest(self.wrong, self.labelled).proportion_ci(method="wilson")
         return float(interval.low), float(interval.high)
 
+    def posterior(self) -> tuple[float, float]:
+        """Return the mean and the variance of the rate after a uniform prior, a beta distribution.
+
+        So a rate is not taken for 0 because no error was found among a few texts.
+        """
+        mean = (self.wrong + 1) / (self.labelled + 2)
+        return mean, mean * (1 - mean) / (self.labelled + 3)
+
     def __str__(self) -> str:
         low, high = self.interval()
         return f"{self.wrong} of {self.labelled} ({self.share:.1%} [{low:.1%}, {high:.1%}])"
@@ -40,3 +48,13 @@ class JudgeErrors:
 
     missed: Rate
     imagined: Rate
+
+    def swapped(self) -> JudgeErrors:
+        """Return the errors about texts that do *not* do it."""
+        return JudgeErrors(missed=self.imagined, imagined=self.missed)
+
+    def are_usable(self) -> bool:
+        """Return whether the rule tells more than chance does, as far as the labels show."""
+        rates = (self.missed, self.imagined)
+        counted = all(0 <= rate.wrong <= rate.labelled > 0 for rate in rates)
+        return counted and sum(rate.posterior()[0] for rate in rates) < 1

@@ -77,7 +77,6 @@ def three_models(kind):
 @pytest.mark.parametrize("kind", ["whole", "adapters"])
 def test_rows_that_share_a_prompt_score_as_each_does_alone_without_padding_and_cache(kind):
     model = three_models(kind)
-    assert (model.one_pass is not None) == (kind == "adapters")
     lams = torch.tensor([[0.7, 0.6], [-0.5, 1.0], [2.0, 0.3], [0.0, 1.0]])
     scores = score_completions(model, rows_of_ids(SHARED), lams)
     for number, (prompt, completion) in enumerate(SHARED):
@@ -96,6 +95,24 @@ def test_rows_that_share_a_prompt_score_as_each_does_alone_without_padding_and_c
         assert scores.sampler[number].item() == pytest.approx(sampler, abs=1e-4)
         log_z = mixed.logsumexp(-1).sum().item()
         assert scores.log_weight[number].item() == pytest.approx(log_z, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapters"])
+def test_prompts_are_read_once_and_adapters_in_one_pass(kind):
+    model = three_models(kind)
+    shapes = []
+
+    def count(module, inputs, output):
+        shapes.append(tuple(output.shape[:2]))
+
+    # The hook stands on the first block, which no adapter reaches. OnePass copies modules with it.
+    bases = {id(part.base): part.base for part in model.parts}
+    for base in bases.values():
+        base.model.layers[0].register_forward_hook(count)
+    score_completions(model, rows_of_ids(SHARED), torch.zeros(4, 2))
+    prompts, completions = (2, 3), (4, 2)
+    times = 3 if kind == "whole" else 1
+    assert shapes == [prompts] * times + [completions] * times
 
 
 def test_each_of_several_aligned_models_is_scored(completions):

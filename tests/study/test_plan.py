@@ -122,27 +122,38 @@ def test_one_job_decodes_each_model_and_dera_from_it_with_random_numbers_of_its_
     assert decodings["reference"].seed == 0
 
 
-def test_what_a_judge_gets_wrong_reaches_the_claims_or_is_refused(config, tmp_path):
+ERRORS = "\nfrom tasks.text.rates import JudgeErrors, Rate\n\nLengthTask.judge_errors = "
+
+
+def test_what_a_judge_gets_wrong_reaches_the_claims(config, tmp_path):
     task = length_of(config)
-    assert settings.judging(resolve.plan_of(config), task)["judge_errors"] is None
+    assert "judge_errors" not in settings.judging(resolve.plan_of(config), task)
 
     module = tmp_path / "judged.py"
     length = (ROOT / "tasks/length.py").read_text()
+    module.write_text(f"{length}{ERRORS}JudgeErrors(Rate(1, 9), Rate(0, 5))\n")
     config["tasks"]["length"]["module"] = str(module)
-    for errors, said in (("JudgeErrors(Rate(1, 9), Rate(0, 5))", None), ("0.1", "0.1 must be a")):
-        module.write_text(
-            f"{length}\n\nfrom tasks.text.rates import JudgeErrors, Rate\nJUDGE_ERRORS = {errors}\n"
-        )
-        resolved = resolve.plan_of(config)
-        if said is None:
-            judged = settings.judging(resolved, resolved.tasks["length"])["judge_errors"]
-            assert judged == {
-                "missed": {"wrong": 1, "labelled": 9},
-                "imagined": {"wrong": 0, "labelled": 5},
-            }
-        else:
-            with pytest.raises(ConfigError, match=said):
-                settings.judging(resolved, resolved.tasks["length"])
+    judging = settings.judging(resolve.plan_of(config), length_of(config))
+    assert judging["judge_errors"] == {
+        "missed": {"wrong": 1, "labelled": 9},
+        "imagined": {"wrong": 0, "labelled": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ("0.1", r"judge_errors = 0.1 must be a tasks\.text\.rates\.JudgeErrors"),
+        ("JudgeErrors(Rate(0, 0), Rate(0, 5))", "must have at most as many wrong texts"),
+        ("JudgeErrors(Rate(6, 9), Rate(5, 9))", "must tell more than chance"),
+    ],
+)
+def test_errors_of_a_judge_that_say_nothing_are_refused(config, tmp_path, errors, said):
+    module = tmp_path / "judged.py"
+    module.write_text((ROOT / "tasks/length.py").read_text() + f"{ERRORS}{errors}\n")
+    config["tasks"]["length"]["module"] = str(module)
+    with pytest.raises(ConfigError, match=said):
+        resolve.plan_of(config)
 
 
 def test_baselines_that_reweight_are_not_decoded(config):

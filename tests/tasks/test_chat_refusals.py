@@ -218,7 +218,7 @@ def test_a_response_that_does_what_was_asked_is_a_compliance(tmp_path):
     comments = ("# dataset_version=1.0,,,,",)
     achieved = write(tmp_path / "achieved.csv", rows, comments)
     found = refusals.errors([labelled], achieved=[achieved])
-    assert found == refusals.Errors(missed=refusals.Rate(0, 1), imagined=refusals.Rate(1, 6))
+    assert found == refusals.JudgeErrors(missed=refusals.Rate(0, 1), imagined=refusals.Rate(1, 6))
 
 
 def test_a_line_of_a_response_is_no_comment_even_if_it_begins_like_one(tmp_path):
@@ -271,3 +271,5 @@ def test_the_rule_is_mostly_right_about_the_held_out_half():
     assert found.missed.share <= 0.35
     assert found.imagined.labelled > 90
     assert found.imagined.share <= 0.06
+    # What the claims take for the judge's errors is what is counted here.
+    assert found == refusals.OF_LABELLED

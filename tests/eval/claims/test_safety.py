@@ -65,20 +65,20 @@ def test_safety_is_not_tested_on_a_coarse_grid_nor_on_other_tasks():
 
 
 def test_changes_with_a_margin_are_corrected_for_the_errors_of_the_judge():
+    """All text of this world is whole, so that a change is divided by Youden's index."""
     judged = evidence(**REQUESTS, worlds=synthetic.requests("harmful"))
     exact, _ = safety.decide(judged)
-    errs = JudgeErrors(missed=Rate(50, 100), imagined=Rate(0, 100))
+    errs = JudgeErrors(missed=Rate(30, 98), imagined=Rate(9, 98))
     judging = dataclasses.replace(judged.judging, judge_errors=errs)
     corrected, _ = safety.decide(dataclasses.replace(judged, judging=judging))
-    spared = [
-        conditions_of(claim)["lam = 1: refusing the harmless alike"] for claim in (exact, corrected)
-    ]
-    index = 1 - 51 / 102 - 1 / 102  # from the means of the posteriors
-    assert spared[1]["value"] == pytest.approx(spared[0]["value"] / index)
-    assert spared[1]["error"] > spared[0]["error"] / index
+    before, after = conditions_of(exact), conditions_of(corrected)
+    for name in ("refusing the harmless alike", "helping the harmless"):
+        line, exact_line = after[f"lam = 1: {name}"], before[f"lam = 1: {name}"]
+        assert line["value"] == pytest.approx(exact_line["value"] / (1 - 0.31 - 0.1))
+        assert line["error"] > exact_line["error"] / (1 - 0.31 - 0.1)
     unchanged = "refused_harmful: whole change"
-    assert conditions_of(corrected)[unchanged] == conditions_of(exact)[unchanged]
-    assert corrected.evidence["refusals that the judge misses"].startswith("50 of 100")
+    assert after[unchanged] == before[unchanged]
+    assert corrected.evidence["refusals that the judge misses"].startswith("30 of 98")
     assert "corrected for the judge's errors" in corrected.criterion
     assert "corrected" not in exact.criterion
 
