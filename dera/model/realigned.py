@@ -412,6 +412,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
 
         # Step 5, output: mix the logits, and score the labels.
         mixed = mix_present(with_share(logits, weights) if output_parts else logits, weights)
+        if output_parts and any(mixed is part for part in logits):
+            mixed = mixed.clone()  # the caller may change one of the two
         output = RealignedOutput(
             loss=None if labels is None else loss_of(mixed, labels, is_seq2seq, items),
             logits=mixed,

@@ -97,6 +97,18 @@ def test_rows_that_share_a_prompt_score_as_each_does_alone_without_padding_and_c
         assert scores.log_weight[number].item() == pytest.approx(log_z, abs=1e-4)
 
 
+@pytest.mark.parametrize("lam", [0.0, 1.0, 0.5])
+def test_the_mixture_may_be_changed_without_changing_the_logits_of_the_parts(pair, lam):
+    """At lam = 0 and 1 the mixture has the numbers of one part."""
+    model = RealignedModel(*pair[:2])
+    output = model(torch.tensor([[3, 4, 5]]), lam=lam, output_parts=True)
+    parts = [output.reference_logits.clone(), output.aligned_logits.clone()]
+    torch.testing.assert_close(output.logits, torch.lerp(*parts, lam))
+    output.logits += 1
+    assert torch.equal(output.reference_logits, parts[0])
+    assert torch.equal(output.aligned_logits, parts[1])
+
+
 @pytest.mark.parametrize("kind", ["whole", "adapters"])
 def test_prompts_are_read_once_and_adapters_in_one_pass(kind):
     model = three_models(kind)
