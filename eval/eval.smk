@@ -419,7 +419,7 @@ rule time_two_models:
         f"{RESULTS}/benchmarks/time_two_models.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: lambda wildcards: workflow.cores  # a job that is timed has the machine to itself
+    threads: ALL_CORES  # a job that is timed has the machine to itself
     resources:
         gpu=GPU,
     params:

@@ -233,6 +233,26 @@ def gpu_present() -> bool:
     return Path("/dev/nvidia0").exists()
 
 
+def gpus_of_a_job() -> int:
+    """Return how many GPUs a job asks for that can use one: 1 or 0.
+
+    It is 1 where this machine has a GPU. On a cluster other machines run the jobs, and the
+    environment variable DERA_GPU says what they have. It is set here if it is not set, because each
+    job on the cluster asks again, and must be told the same.
+
+    Raises:
+        SystemExit: if the variable is neither 0 nor 1.
+    """
+    said = os.environ.get("DERA_GPU", "")
+    if said not in ("", "0", "1"):
+        raise SystemExit(
+            f"DERA_GPU = {said!r}: must be 1 where the jobs run on machines with a GPU and 0 where "
+            "they do not; unset it to ask this machine"
+        )
+    os.environ["DERA_GPU"] = said or str(int(gpu_present()))
+    return int(os.environ["DERA_GPU"])
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what was written there replaces `path` if all went well."""

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from study import modules, settings, sources
-from study.job import gpu_present
+from study.job import gpus_of_a_job
 from study.plan import Run
 from study.provenance import source_digest
 
 OF_TASK = f"{RESULTS}/{{task}}"  # every task has a folder of its own
-GPU = int(gpu_present())  # the profile runs one job at a time that needs the GPU
+GPU = gpus_of_a_job()  # profiles/default runs one job at a time that needs a GPU
 
 
 def task_of(wildcards):
@@ -71,6 +71,8 @@ def either(names):
     return "|".join(map(re.escape, names)) or "(?!)"  # without names it matches nothing at all
 
 
+# Every core of this machine. On a cluster no number is given, and the profile asks for a whole node.
+ALL_CORES = workflow.resource_settings.cores or 1
 ALL_TASKS = list(PLAN.tasks.values())
 # The threads of a job beside which a study of one task has nothing else to do. With several tasks
 # one is better, because two jobs of one thread beat one job of two threads.
