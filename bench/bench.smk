@@ -46,7 +46,7 @@ rule time_decoding:
         f"{BENCH}/benchmarks/time_decoding.tsv"
     conda:
         "../envs/environment.yaml"
-    threads: 1024  # more than any machine has, so that nothing runs beside it; the job uses one
+    threads: ALL_CORES  # so that nothing runs beside it; the job uses one
     resources:
         gpu=GPU,
     params:

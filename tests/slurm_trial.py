@@ -36,12 +36,14 @@ from training.callbacks import SecondsCallback
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 #: Where Debian's Slurm looks for its configuration. Snakemake takes SLURM_CONF from its jobs.
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
-#: Without accounting, squeue is asked how jobs ended. The waits are short, because jobs are.
+#: Without accounting, squeue is asked how jobs ended. The waits are short, because jobs are. What a
+#: job says is kept, because it says whether it resumed.
 OPTIONS = (
     *("--slurm-status-command", "squeue"),
     *("--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2"),
     *("--latency-wait", "10"),
+    "--slurm-keep-successful-logs",
 )
 #: Something that is waited for has come to pass after so many seconds, or never will.
 LONGEST = 900
@@ -245,13 +247,14 @@ def main() -> None:
         print(f"how the jobs ended that Slurm remembers: {dict(Counter(jobs.split()))}")
 
         # It must have ended, resumed and come to the same results.
-        logs = "".join(path.read_text() for path in study.results.glob("*/logs/align/*.log"))
+        logs = study.folder.glob(".snakemake/slurm_logs/rule_align/**/*.log")
+        has_resumed = any("resuming from" in path.read_text() for path in logs)
         found = checksums(study.results)
         differing = [name for name in expected if found.get(name) != expected[name]]
         print(f"the study ended with status {status}")
-        print(f"a training resumed from its checkpoint: {'resuming from' in logs}")
+        print(f"a training resumed from its checkpoint: {has_resumed}")
         print(f"files that differ from those without Slurm: {differing or 'none'}")
-        if status or differing or "resuming from" not in logs:
+        if status or differing or not has_resumed:
             sys.exit(f"{said.read_text()[-5000:]}\nthe study did not survive on Slurm")
 
 
