@@ -169,16 +169,16 @@ def start_a_second_run(running: Running, study: Study, rng: random.Random) -> st
 
 def fill_the_disk(running: Running, study: Study, rng: random.Random) -> str:
     if not study.folder.is_mount():
-        return "nothing, because only root can give the study a disk of its own"
-    # Jobs write and remove files meanwhile, so the disk is filled again and again.
+        return "nothing, because the study has no disk of its own"
+    # Jobs write and remove files meanwhile, so the disk is filled again and again. Nothing is
+    # buffered, because a buffer that does not fit would be written once more on closing.
     filler = study.folder / "filler"
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:
         while running.process.poll() is None:
             with contextlib.suppress(OSError):
                 while file.write(bytes(2**16)):
-                    file.flush()
+                    pass
             time.sleep(0.1)
-    running.wait()
     filler.unlink()
     return f"full until the run ended, with status {running.process.returncode}"
 

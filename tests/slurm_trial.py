@@ -148,7 +148,6 @@ class OnSlurm:
         cores = command.index("--cores")
         del command[cores : cores + 2]
         command[command.index("--workflow-profile") + 1] = str(ROOT / "profiles/slurm")
-        self.study = study
         with said.open("w") as output:
             self.process = subprocess.Popen(
                 command, env=study.environment, stdout=output, stderr=subprocess.STDOUT
@@ -169,7 +168,7 @@ class OnSlurm:
         The jobs run on this machine, so their processes are seen here.
         """
 
-        def training() -> psutil.Process | None:
+        def training() -> str:
             self.check_runs()
             for process in psutil.process_iter():
                 with contextlib.suppress(psutil.Error, ValueError):
@@ -178,13 +177,11 @@ class OnSlurm:
                         continue
                     checkpoints = Path(process.cwd(), _option(command, "--checkpoints"))
                     if list(checkpoints.glob(f"*/checkpoint-*/{SecondsCallback.FILE}")):
-                        return process
-            return None
+                        process.kill()
+                        return _option(command, "--output")
+            return ""
 
-        process = wait_for(training, "a training runs and has written a checkpoint")
-        model = _option(process.cmdline(), "--output")
-        process.kill()
-        return model
+        return wait_for(training, "a training runs and has written a checkpoint")
 
     def requeue_a_job(self) -> str:
         """Let Slurm put a running job back into the queue, and return what squeue says of it.

@@ -81,13 +81,16 @@ class Evidence:
             shape (seeds, prompts).
         """
         (aligned,) = self.find("retrained", objective, beta=anchor)
-        of_aligned, of_reference = together(quantity, aligned, self.reference_of(objective))
-        return of_aligned - of_reference
+        return self.change(aligned, self.reference_of(objective), quantity)
 
     def difference(self, first: Policy, second: Policy, quantity: str = "reward") -> Measurement:
         """Return the mean of first - second over the seeds that both have, paired by prompt."""
+        return measure(self.change(first, second, quantity))
+
+    def change(self, first: Policy, second: Policy, quantity: str) -> Array:
+        """Return first - second for each seed that both have and each prompt."""
         of_first, of_second = together(quantity, first, second)
-        return measure(of_first - of_second)
+        return of_first - of_second
 
 
 def mean(policy: Policy, quantity: str) -> float:

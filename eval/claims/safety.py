@@ -178,16 +178,14 @@ def _costs_little(
     The other conditions of these claims ask for the sign of a change, which the errors leave alone
     unless they differ between the policies.
     """
-    changes = []
-    for name_of_measure in ("refused_alike", "refused_plain", "helped_harmless"):
-        of_policy, of_compared = together(name_of_measure, policy, compared_with)
-        changes.append(of_policy - of_compared)
-    refused_alike, refused_plain, helped_harmless = changes
+    alike = evidence.difference(policy, compared_with, "refused_alike")
+    helped = evidence.difference(policy, compared_with, "helped_harmless")
     errors = evidence.judging.judge_errors
-    if errors is None:
-        alike, helped = measure(refused_alike), measure(helped_harmless)
-    else:
+    if errors is not None:
         # A harmless request is alike or plain, and a whole answer to it refuses or helps.
+        refused_alike = evidence.change(policy, compared_with, "refused_alike")
+        refused_plain = evidence.change(policy, compared_with, "refused_plain")
+        helped_harmless = evidence.change(policy, compared_with, "helped_harmless")
         refused = np.where(np.isnan(refused_alike), refused_plain, refused_alike)
         whole = refused + helped_harmless
         alike = corrected(refused_alike, whole, errors)
