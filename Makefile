@@ -6,9 +6,10 @@ CONFIG ?= config/laptop.yaml
 STUDY ?= laptop
 PACK ?= $(STUDY).tar.gz
 STAMP := $(VENV)/.installed
+QUANTISED := $(VENV)/quantised
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: figures smoke real test test-gpu planted drill slurm bench report criteria publish replicate pack verify audit unlock lint lock clean env help
+.PHONY: figures smoke real test test-gpu planted drill slurm bench memory report criteria publish replicate pack verify audit unlock lint lock clean env help
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -27,6 +28,10 @@ real: $(STAMP) ## the chat study on a real chat model, which is fetched once (re
 
 bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench)
 	$(RUN) snakemake bench --cores $(CORES)
+
+memory: CONFIG = config/real-mini.yaml
+memory: $(STAMP) $(QUANTISED)/.installed ## what it costs to hold the chat pair in less memory (results/real-mini/memory)
+	$(RUN) PYTHONPATH="$(abspath $(QUANTISED))" snakemake memory --cores $(CORES) --configfile $(CONFIG)
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html
@@ -50,8 +55,9 @@ audit: $(STAMP) ## what one claim was made from, down to the seed (STUDY=laptop 
 
 ##@ To change the code
 
-test: $(STAMP) ## all tests, by two workers
+test: $(STAMP) $(QUANTISED)/.installed ## all tests, by two workers
 	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) PYTHONPATH="$(abspath $(QUANTISED))" python -m pytest tests/quantised
 
 test-gpu: $(STAMP) ## exactness of decoding on a GPU (skipped without one)
 	$(RUN) python -m pytest tests/dera/test_gpu.py
@@ -103,4 +109,9 @@ $(STAMP): envs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+# Beside the environment and not in it, because PEFT imports it in every job that finds it.
+$(QUANTISED)/.installed: envs/quantised.txt $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(QUANTISED) -r envs/quantised.txt
 	touch $@

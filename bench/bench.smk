@@ -103,6 +103,83 @@ rule bench:
         rules.tabulate_decoding.output,
 
 
+MEMORY = f"{RESULTS}/memory"
+MEMORY_SETTINGS = os.path.join(PROJECT, "bench/memory.yaml")
+
+
+rule measure_memory:
+    input:
+        settings=MEMORY_SETTINGS,
+        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
+        adapter=MAIN_ADAPTER,
+        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
+    output:
+        memory=f"{MEMORY}/memory.json",
+        provenance=f"{MEMORY}/provenance.json",
+    log:
+        f"{MEMORY}/measure.log",
+    benchmark:
+        f"{MEMORY}/measure.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: ALL_CORES  # so that nothing runs beside it; the job uses one
+    resources:
+        gpu=GPU,
+    params:
+        settings=text(settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)),
+        code=code_of(MAIN_TASK, "bench.memory"),
+        seed=PLAN.seed,
+    shell:
+        "python -m bench.memory --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --what {input.settings:q} --reference {input.reference:q}"
+        " --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        " --output {output.memory:q} --provenance {output.provenance:q}"
+
+
+rule draw_memory:
+    input:
+        rules.measure_memory.output.memory,
+    output:
+        pdf=f"{MEMORY}/memory.pdf",
+        png=f"{MEMORY}/memory.png",
+    log:
+        f"{MEMORY}/draw.log",
+    benchmark:
+        f"{MEMORY}/draw.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("figures.memory"),
+    shell:
+        "python -m figures.memory --memory {input:q} --pdf {output.pdf:q} --png {output.png:q}"
+        " > {log:q} 2>&1"
+
+
+rule tabulate_memory:
+    input:
+        rules.measure_memory.output.memory,
+    output:
+        f"{MEMORY}/memory.md",
+    log:
+        f"{MEMORY}/tabulate.log",
+    benchmark:
+        f"{MEMORY}/tabulate.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("bench.memory_table"),
+    shell:
+        "python -m bench.memory_table --memory {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+# What it costs to hold the study's pair in less memory.
+rule memory:
+    input:
+        rules.measure_memory.output,
+        rules.draw_memory.output,
+        rules.tabulate_memory.output,
+
+
 rule publish_bench:
     input:
         rules.time_decoding.output,

@@ -30,6 +30,9 @@ from dera.model.realigned import RealignedModel
 from study import job
 from study.provenance import versions
 
+#: The ways with one model, to which all other ways are compared.
+ONE_MODEL = ("generate", "loop")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -106,7 +109,8 @@ def records_of(subject: Subject, timing: Timing, seed: int) -> Iterator[list[dic
     for batch in timing.batches:
         peak_bytes_by_way = memory(subject.pair, subject.prompts[:batch], 0.5)
         timed = time_ways(
-            subject.pair,
+            subject.pair.decoders(),
+            ONE_MODEL,
             subject.prompts[: subject.settings.rows[batch]],
             batch,
             timing.lams,

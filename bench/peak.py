@@ -25,7 +25,9 @@ class _Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and _storage_key(tensor) not in self.known:
+            if not isinstance(tensor, Tensor) or tensor.is_meta:
+                continue  # a placeholder on the device "meta" takes no memory
+            if _storage_key(tensor) not in self.known:
                 storage = tensor.untyped_storage()
                 self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
@@ -42,6 +44,8 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     weights: list[Tensor] = []
     for module in modules:
         weights += [*module.parameters(), *module.buffers()]
+    # Weights that stay on disk have placeholders on the device "meta".
+    weights = [weight for weight in weights if not weight.is_meta]
     sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in weights}
     weight_bytes = sum(sizes.values())
     if weights[0].device.type != "cpu":

@@ -9,6 +9,7 @@ import pydantic
 import yaml
 
 from study import job
+from tasks import TaskSettings
 
 
 @job.settings_class
@@ -127,6 +128,53 @@ class Timing:
 
 
 @job.settings_class
+class HoldingTiming:
+    """How decoding with a pair is timed for each way of holding it in memory.
+
+    Attributes:
+        lam: the mixing weight.
+        rows: how many prompts are decoded, by the size of batches.
+        repeats: how often each way is timed.
+        once_above_seconds: a way that takes longer than this is timed once.
+    """
+
+    lam: float
+    rows: dict[int, int]
+    repeats: int
+    once_above_seconds: float
+
+
+@job.settings_class
+class Holding:
+    """What `bench.memory` measures.
+
+    Attributes:
+        lams: the mixing weights at which texts are drawn and compared.
+        prompts: how many prompts are continued at each lam.
+        batch_size: how many are read or continued together.
+        timing: how decoding is timed.
+    """
+
+    lams: list[float]
+    prompts: int
+    batch_size: int
+    timing: HoldingTiming
+
+
+@job.settings_class
+class Memory:
+    """Settings of the job `bench.memory`.
+
+    Attributes:
+        task: judges the texts.
+        max_new_tokens: how many tokens a completion has at most.
+    """
+
+    task: TaskSettings
+    max_new_tokens: int
+
+
+@job.settings_class
 class Decoding:
     """Settings of the job `bench.decoding`.
 
@@ -143,6 +191,18 @@ def read_timing(file: Path) -> Timing:
     Raises:
         ValueError: naming the key and the value that do not fit.
     """
-    return pydantic.TypeAdapter(Timing).validate_python(
-        yaml.safe_load(file.read_text(encoding="utf-8"))
-    )
+    return _read(file, Timing)
+
+
+def read_holding(file: Path) -> Holding:
+    """Read what `bench.memory` is to measure from a YAML file.
+
+    Raises:
+        ValueError: naming the key and the value that do not fit.
+    """
+    return _read(file, Holding)
+
+
+def _read(file: Path, kind: type[job.Settings]) -> job.Settings:
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return pydantic.TypeAdapter(kind).validate_python(values)

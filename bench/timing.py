@@ -1,4 +1,4 @@
-"""How long each way of decoding takes a token, in ratios to one model.
+"""How long each way of decoding takes a token, in ratios to a few of the ways.
 
 Every repeat runs every way once, one after another, so that other work of the machine slows all
 ways alike. Both times of a ratio come from the same repeat. The median and the quartiles over
@@ -8,17 +8,14 @@ repeats are reported.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.decoders import Decoder, Pair
-
-#: The ways with one model, to which all other ways are compared. They are timed in every repeat.
-ONE_MODEL = ("generate", "loop")
+from bench.decoders import Decoder
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,8 @@ class Run:
 
 
 def time_ways(
-    pair: Pair,
+    decoders: Mapping[str, Decoder],
+    units: Sequence[str],
     prompts: Sequence[str],
     batch: int,
     lams: Sequence[float],
@@ -53,7 +51,8 @@ def time_ways(
     not run again: that run, at the first lam, is its only one.
 
     Args:
-        pair: the models.
+        decoders: the ways of decoding, by their names.
+        units: the ways to which all others are compared. They are timed in every repeat.
         prompts: what to continue.
         batch: how many prompts are decoded together.
         lams: the mixing weights.
@@ -62,15 +61,14 @@ def time_ways(
         seed: the seed of the first repeat. Each further repeat has the next seed.
 
     Yields:
-        For each lam a record of each way: its time a token, its ratios to one model, and the share
+        For each lam a record of each way: its time a token, its ratios to the units, and the share
         of drafts that were kept.
     """
     # Warm up, and find the slow ways.
-    decoders = pair.decoders()
     slow = {}
     for way, decode in decoders.items():
         run = time_once(decode, prompts, batch, lams[0], seed)
-        if run.seconds > once_above and way not in ONE_MODEL:
+        if run.seconds > once_above and way not in units:
             slow[way] = run
     in_turn = [way for way in decoders if way not in slow]
 
@@ -85,7 +83,7 @@ def time_ways(
             for way in in_turn[first:] + in_turn[:first]:
                 run = time_once(decoders[way], prompts, batch, lam, seed + repeat)
                 runs[way].append(run)
-        yield [record_of(way, runs, batch, lam) for way in decoders if way in runs]
+        yield [record_of(way, runs, units, batch, lam) for way in decoders if way in runs]
 
 
 def time_once(decode: Decoder, prompts: Sequence[str], batch: int, lam: float, seed: int) -> Run:
@@ -102,12 +100,15 @@ def time_once(decode: Decoder, prompts: Sequence[str], batch: int, lam: float, s
     )
 
 
-def record_of(way: str, runs: dict[str, list[Run]], batch: int, lam: float) -> dict[str, Any]:
+def record_of(
+    way: str, runs: dict[str, list[Run]], units: Sequence[str], batch: int, lam: float
+) -> dict[str, Any]:
     """Return the record of one way at one lam, as it is published.
 
     Args:
         way: the way of decoding.
         runs: the runs of every way.
+        units: the ways that it is compared to.
         batch: how many prompts were decoded together.
         lam: the mixing weight.
     """
@@ -115,12 +116,15 @@ def record_of(way: str, runs: dict[str, list[Run]], batch: int, lam: float) -> d
     seconds = _seconds_a_token(of_way)
     drafted = sum(run.drafted for run in of_way)
     accepted = sum(run.accepted for run in of_way)
+    compared: dict[str, float] = {}
+    for unit in units:
+        name = "ratio_to_" + unit.replace(" ", "_")
+        compared |= ratios(name, seconds, _seconds_a_token(runs[unit]))
     return {
         "method": way,
         "batch": batch,
         "lam": lam,
-        **ratios("ratio_to_generate", seconds, _seconds_a_token(runs["generate"])),
-        **ratios("ratio_to_loop", seconds, _seconds_a_token(runs["loop"])),
+        **compared,
         "seconds_per_token": float(np.median(seconds)),
         "acceptance": accepted / drafted if drafted else None,
         "repeats": len(seconds),

@@ -1,4 +1,6 @@
-"""The ways of decoding that the benchmark compares, and what tables and figures call them.
+"""The ways of decoding, and of holding a pair in memory, that the benchmarks compare.
+
+Tables and figures call them what this module says.
 
 This module imports no torch, so that tables and figures of the records need none.
 """
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Way:
-    """One way of decoding.
+    """One way of decoding, or of holding a pair in memory.
 
     Attributes:
         described: what the table calls it, in Markdown.
@@ -21,8 +23,8 @@ class Way:
     label: str
 
 
-#: The ways by the names that they have in the benchmark's records (as `method`), in the order of
-#: tables and figures.
+#: The ways of decoding by the names that they have in the benchmark's records (as `method`), in the
+#: order of tables and figures.
 WAYS = {
     "generate": Way("one model, transformers' `generate`", "one model, generate"),
     "loop": Way("one model, our loop", "one model, our loop"),
@@ -34,4 +36,19 @@ WAYS = {
     "plain": Way("**ours**: two models", "ours: two models"),
     "one pass": Way("**ours**: a base and its adapter, in one pass", "ours: adapter, one pass"),
     "speculative": Way("**ours**: two models, speculative", "ours: two, speculative"),
+}
+
+#: The ways of holding a pair in memory by their names in the records (as `way`), in the order of
+#: tables and figures.
+HOLDINGS = {
+    "two models": Way("two models, 32 bits (the paper's way)", "two models, 32 bits"),
+    "adapter": Way("a base and its adapter, 32 bits", "base and adapter, 32 bits"),
+    "two models, 16 bits": Way("two models, 16 bits", "two models, 16 bits"),
+    "adapter, 16 bits": Way("a base and its adapter, 16 bits", "base and adapter, 16 bits"),
+    "adapter, 8 bits": Way("a base in 8 bits and its adapter", "base in 8 bits, adapter"),
+    "adapter, 4 bits": Way("a base in 4 bits and its adapter", "base in 4 bits, adapter"),
+    "adapter, from disk": Way(
+        "a base and its adapter, 32 bits, layers read from disk when they are run",
+        "base and adapter, from disk",
+    ),
 }

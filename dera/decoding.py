@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dera.completions import Completions, end_tokens, is_end
 from dera.drawing import draw
+from dera.model.modules import input_device
 from dera.model.realigned import RealignedModel
 from dera.prompts import as_prompts
 from dera.rows import Prompts, Rows, batch_of
@@ -85,8 +86,8 @@ def sample_completions(
     arguments = _strength_arguments(batch, lam)
     if lam is not None:
         arguments["output_parts"] = on_step is not None
-    drawn = torch.full((len(prompts), max_new_tokens), batch.pad, device=model.device)
-    rows = torch.arange(len(prompts), device=model.device)  # the rows still being decoded
+    drawn = torch.full((len(prompts), max_new_tokens), batch.pad, device=input_device(model))
+    rows = torch.arange(len(prompts), device=input_device(model))  # the rows still being decoded
     for step in range(max_new_tokens):
         output = batch.forward(**_of_rows(arguments, rows))
         logits = output.logits[:, -1].float()
@@ -121,7 +122,7 @@ def _strength_arguments(batch: Rows, lam: Lam | None) -> dict[str, Any]:
     if callable(lam):
         return {"lam": lam, "completion_start": batch.start.shape[1]}
     model = batch.model
-    return {"lam": as_lam(lam, len(batch.start), model.device, model.names)}
+    return {"lam": as_lam(lam, len(batch.start), input_device(model), model.names)}
 
 
 def _of_rows(arguments: dict[str, Any], rows: Tensor) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _speculate(
     model = batch.model
     weights: Any = model.strength(lam, None)
     if not callable(weights):
-        weights = as_lam(weights, len(batch.start), model.device, model.names)
+        weights = as_lam(weights, len(batch.start), input_device(model), model.names)
     model.last_speculation = None
     drawn = completions_of(
         model,

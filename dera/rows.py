@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from dera.chat import ChatTokenizer
 from dera.completions import Completions, end_tokens, mask_until_end
 from dera.model.conventions import first_position
+from dera.model.modules import input_device
 from dera.model.padding import positions_of
 from dera.model.realigned import RealignedModel
 from dera.model.row_selection import select_rows
@@ -72,7 +73,7 @@ class Rows:
         places = {key: i for i, key in enumerate(distinct)}
         self.prompts = batch_of(self.model, tokenizer, list(distinct.values()))
         row_prompts = [places[key] for key in keys]
-        self.row_prompts = torch.tensor(row_prompts, device=self.model.device)
+        self.row_prompts = torch.tensor(row_prompts, device=input_device(self.model))
         lengths = self.prompts.attention_mask.sum(-1)[self.row_prompts]
         empty = (lengths == 0).nonzero()[:, 0].tolist()
         if empty:
@@ -87,7 +88,7 @@ class Rows:
         self._encoder_states = states[self.row_prompts]
         self._encoder_mask = self.mask
         shape = (len(self.row_prompts), 1)
-        self.start = torch.full(shape, _decoder_start(self.model), device=self.model.device)
+        self.start = torch.full(shape, _decoder_start(self.model), device=input_device(self.model))
         self.mask = torch.ones_like(self.start)
 
     def forward(self, **arguments: Any) -> Any:
@@ -211,7 +212,7 @@ def batch_of(model: Any, tokenizer: Any, prompts: Prompts) -> Any:
     else:
         ids = {"input_ids": [list(prompt) for prompt in prompts]}
         batch = tokenizer.pad(ids, return_tensors="pt", padding_side=side)
-    return batch.to(model.device)
+    return batch.to(input_device(model))
 
 
 def _decoder_start(model: Any) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dera.decoding import Completions, sample_completions
 from dera.mixing import mix_logits
+from dera.model.modules import input_device
 from dera.model.realigned import RealignedModel
 from dera.prompts import as_prompts
 from dera.teacher_forcing import (
@@ -84,7 +85,7 @@ def sample_and_score(
             `sample_completions` does.
     """
     prompts = as_prompts(prompts)
-    weights = as_lam(lam, len(prompts), model.device, model.names)
+    weights = as_lam(lam, len(prompts), input_device(model), model.names)
 
     def token_scores(rows: Tensor, output: Any, tokens: Tensor) -> Tensor:
         log_probs = [normalised(part[:, -1]) for part in parts_logits(output)]

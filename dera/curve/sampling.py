@@ -19,6 +19,7 @@ from dera.curve.balance_heuristic import (
 from dera.curve.sampled_lams import LamSamples, lam_grid
 from dera.decoding import sample_completions
 from dera.mixing import log_normalizers_at
+from dera.model.modules import input_device
 from dera.model.realigned import RealignedModel, check_pair
 from dera.prompts import as_prompts
 
@@ -109,7 +110,7 @@ def sample_at_lams(
 
     # Decode batch by batch, and sum up the scores token by token on the way.
     scores = _ScoreSums(lams, len(row_prompts))
-    generator = torch.Generator(model.device).manual_seed(seed)
+    generator = torch.Generator(input_device(model)).manual_seed(seed)
     token_ids: list[list[int]] = []
     lengths: list[int] = []
     bar_label = f"decoding at lam {', '.join(f'{lam:g}' for lam in sampled)}"
@@ -126,7 +127,7 @@ def sample_at_lams(
                     tokenizer,
                     row_prompts[batch],
                     max_new_tokens,
-                    row_lams[batch].to(model.device),
+                    row_lams[batch].to(input_device(model)),
                     on_step=scores.recorder(batch),
                     generator=generator,
                 )

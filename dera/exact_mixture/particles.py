@@ -18,6 +18,7 @@ from torch import Tensor
 from dera.decoding import Completions, Rows, check_max_new_tokens, is_end
 from dera.drawing import draw
 from dera.mixing import log_normalizers
+from dera.model.modules import input_device
 from dera.model.realigned import RealignedModel, check_pair
 from dera.prompts import as_prompts
 from dera.weights import Lam, as_lam
@@ -95,9 +96,9 @@ def sample_mixture(
     if particles < 2:
         raise ValueError(f"particles must be at least 2, got {particles}")
     prompts = as_prompts(prompts)
-    lams = as_lam(lam, len(prompts), model.device)[:, 0].repeat_interleave(particles)
+    lams = as_lam(lam, len(prompts), input_device(model))[:, 0].repeat_interleave(particles)
     rows = Rows(model, tokenizer, [prompt for prompt in prompts for _ in range(particles)])
-    drawn = torch.full((len(lams), max_new_tokens), rows.pad, device=model.device)
+    drawn = torch.full((len(lams), max_new_tokens), rows.pad, device=input_device(model))
     population = _Population(drawn, len(prompts), particles)
 
     for step in range(max_new_tokens):

@@ -75,6 +75,13 @@ def with_adapters(
             else:
                 model.load_adapter(path, adapter_name=name)
         except (RuntimeError, ValueError) as error:
+            if any(weight.is_meta for weight in base.parameters()):
+                raise ValueError(
+                    f"PEFT cannot put the adapter {path} on {reference}, whose weights are not all "
+                    f"in memory ({error}): let PEFT put it on the base in memory, call "
+                    "accelerate.disk_offload(peft_model, folder, execution_device=...), and pass "
+                    "RealignedModel(None, peft_model)"
+                ) from error
             raise ValueError(
                 f"the adapter {path} does not fit {reference}: "
                 f"was it trained on another base?\n{error}"

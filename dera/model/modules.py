@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
@@ -35,6 +36,23 @@ def modules_of(module: nn.Module) -> Iterator[nn.Module]:
             seen.add(id(found))
             yield found
             left.extend(found._modules.values())
+
+
+def input_device(model: Any) -> torch.device:
+    """Return the device on which a transformers model takes its tokens.
+
+    Weights that are kept in main memory or on disk have placeholders on the device "meta". They are
+    fetched to the device on which their layers run, and accelerate's hooks name it.
+    """
+    if model.device.type != "meta":
+        return model.device
+    for module in modules_of(model):
+        hook = getattr(module, "_hf_hook", None)
+        for one in getattr(hook, "hooks", [hook]):
+            device = getattr(one, "execution_device", None)
+            if device is not None:
+                return torch.device(device)
+    return model.device
 
 
 def rescales(module: nn.Module) -> bool:

@@ -89,10 +89,21 @@ def _adapts_linear_layers_of_blocks(base: Any) -> bool:
     )
 
 
+def is_lora_on_linear(module: Any) -> bool:
+    """Return whether a module is PEFT's LoRA on a linear layer, whose weights may be quantised.
+
+    PEFT's layers for weights that bitsandbytes quantised can only be imported where that library is
+    installed, so they are told by their module.
+    """
+    return isinstance(module, LoraLinear) or type(module).__module__ == "peft.tuners.lora.bnb"
+
+
 def _is_plain_lora(module: Any) -> bool:
     """Return whether PEFT's layer is LoRA on a linear layer, without a variant (DoRA) or biases."""
+    is_subclass = isinstance(module, LoraLinear) and type(module) is not LoraLinear
     return (
-        type(module) is LoraLinear
+        is_lora_on_linear(module)
+        and not is_subclass
         and not module.lora_variant
         and not any(module.lora_bias.values())
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dera.model.parts import Part
+from dera.one_pass.conditions import is_lora_on_linear
 
 
 class Adapter(NamedTuple):
@@ -44,7 +44,7 @@ class AdaptedLinear(nn.Module):
         self.number_of_parts = len(indices)
         self.base_layer: Any = layer
         self.adapters: dict[int, Adapter] = {}
-        if isinstance(layer, LoraLinear):
+        if is_lora_on_linear(layer):
             self.base_layer = layer.base_layer
             self.adapters = _adapters_of(layer, parts)
         self.is_plain_linear = type(self.base_layer) is nn.Linear

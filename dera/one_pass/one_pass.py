@@ -14,14 +14,13 @@ from itertools import count
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dera.model.modules import lock_of, rescales
 from dera.model.padding import positions_of
 from dera.model.parts import Part
 from dera.one_pass.cache import DynamicOnePassCache, OnePassCache, StaticOnePassCache
-from dera.one_pass.conditions import decoder_layers
+from dera.one_pass.conditions import decoder_layers, is_lora_on_linear
 from dera.one_pass.layers import AdaptedLinear, WideBlock, repeat_rows
 from dera.one_pass.sharing import Replacement, copy_with_replacements
 
@@ -174,12 +173,12 @@ class OnePass:
         return all(error <= max(rounding, 0.1 * smallest_effect) for error in errors)
 
 
-def _lora_layers_of(module: nn.Module) -> list[LoraLinear]:
+def _lora_layers_of(module: nn.Module) -> list[Any]:
     """Return PEFT's LoRA layers inside a module."""
-    return [layer for layer in module.modules() if isinstance(layer, LoraLinear)]
+    return [layer for layer in module.modules() if is_lora_on_linear(layer)]
 
 
-def _linear_layers_outside(base: nn.Module, lora_layers: list[LoraLinear]) -> list[nn.Module]:
+def _linear_layers_outside(base: nn.Module, lora_layers: list[Any]) -> list[nn.Module]:
     """Return the base's linear layers that are not inside one of PEFT's LoRA layers."""
     inside: set[int] = set()
     for layer in lora_layers:

@@ -116,10 +116,16 @@ def test_ratios_are_within_a_repeat_and_slow_ways_run_once(pair, monkeypatch):
         return decoders["loop"](prompts, lam)
 
     decoders = pair.decoders() | {"no cache": slow}
-    monkeypatch.setattr(Pair, "decoders", lambda self: decoders)
     monkeypatch.setattr(timing.time, "perf_counter", clock)
     first, second = timing.time_ways(
-        pair, ["w3 w4"] * 4, batch=2, lams=[0.5, 2.0], repeats=3, once_above=10, seed=0
+        decoders,
+        decoding.ONE_MODEL,
+        ["w3 w4"] * 4,
+        batch=2,
+        lams=[0.5, 2.0],
+        repeats=3,
+        once_above=10,
+        seed=0,
     )
     by_way = {record["method"]: record for record in first}
     repeats = {name: record["repeats"] for name, record in by_way.items()}

@@ -28,7 +28,7 @@ class Witness:
     def __init__(self, model: Any):
         base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         self.base = base
-        self.reads = reason_not_to_read([self.base]) is None
+        self.reads = reason_not_to_read([self.base]) is None and not _breaks_if_read(self.base)
         if not self.reads:
             return
         ids = plain_tokens([self.base]).to(self.base.device)
@@ -95,6 +95,18 @@ class Witness:
             for name, before in self.weights.items()
             if name in now and not (before == now[name].to(before.device)).all()
         ]
+
+
+def _breaks_if_read(base: Any) -> bool:
+    """Return whether a base must not be read before PEFT has put an adapter on it.
+
+    On a CPU bitsandbytes (0.50) packs 4-bit weights in another way when they are first used. If the
+    weights are listed after that, as PEFT does to load an adapter, they are unpacked wrongly.
+    """
+    return any(
+        type(parameter).__name__ == "Params4bit" and parameter.device.type == "cpu"
+        for parameter in base.parameters()
+    )
 
 
 def merged_by_itself(model: PeftModel, path: str, check: bool) -> Any:

@@ -1,0 +1,92 @@
+"""The ways of holding a pair in memory that `bench.memory` compares, and how each is loaded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import disk_offload
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from dera.model.realigned import RealignedModel
+from study import job
+
+#: Loads the pair from the folders of a reference and its adapter. The last folder is empty, and
+#: weights that do not stay in memory are written to it.
+Loader = Callable[[Path, Path, Path], RealignedModel]
+
+
+def _whole(dtype: torch.dtype) -> Loader:
+    """Two whole models, into one of which the adapter is merged."""
+    return _loader(merge_adapter=True, dtype=dtype)
+
+
+def _adapter(dtype: torch.dtype) -> Loader:
+    """One base, and the adapter beside it."""
+    return _loader(merge_adapter=False, dtype=dtype)
+
+
+def _quantised(**settings: Any) -> Loader:
+    """One base whose linear layers bitsandbytes quantises, and the adapter beside it.
+
+    Embeddings and norms are kept in 16 bits.
+    """
+
+    def load(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
+        check_quantises()
+        config = BitsAndBytesConfig(**settings)
+        options: dict[str, Any] = dict(quantization_config=config, dtype=torch.bfloat16)
+        return RealignedModel.from_pretrained(reference, adapter, **options)
+
+    return load
+
+
+def _from_disk(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
+    """One base and the adapter. Each layer's weights are read from disk whenever it is run."""
+    base = AutoModelForCausalLM.from_pretrained(reference, use_safetensors=True)
+    model: Any = PeftModel.from_pretrained(base, str(adapter)).eval()
+    disk_offload(model, scratch, execution_device=torch.device(job.device()))
+    with warnings.catch_warnings():
+        # It says that a pair whose weights are on disk was not read to prove it.
+        warnings.filterwarnings("ignore", message="the pair was not proved")
+        return RealignedModel(None, model)
+
+
+def _loader(**options: Any) -> Loader:
+    def load(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
+        model = RealignedModel.from_pretrained(reference, adapter, **options)
+        return model.to(job.device())
+
+    return load
+
+
+def check_quantises() -> None:
+    """Refuse to go on if the library is missing that quantises weights.
+
+    Raises:
+        ValueError: saying how to install it.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "bitsandbytes is not installed, which quantises weights: run `make memory`, or "
+            "`pip install -r envs/quantised.txt` first"
+        )
+
+
+#: How each way of `bench.ways.HOLDINGS` is loaded.
+LOADERS: dict[str, Loader] = {
+    "two models": _whole(torch.float32),
+    "adapter": _adapter(torch.float32),
+    "two models, 16 bits": _whole(torch.bfloat16),
+    "adapter, 16 bits": _adapter(torch.bfloat16),
+    "adapter, 8 bits": _quantised(load_in_8bit=True),
+    "adapter, 4 bits": _quantised(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    ),
+    "adapter, from disk": _from_disk,
+}

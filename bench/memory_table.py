@@ -1,0 +1,62 @@
+"""Write as a table in Markdown what it costs to hold a pair in less memory.
+
+Memory and time are ratios to two whole models in 32 bits. The KL is the one from their mixture, in
+nats a completion, at each lam.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.ways import HOLDINGS
+from study import job
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Return the table of what `bench.memory` has recorded."""
+    lams = list(dict.fromkeys(record["lam"] for record in records))
+    batches = batches_of(records)
+    head = ["", "memory"]
+    head += [f"time, batch {batch}" for batch in batches]
+    head += [f"KL at lam = {lam:g}" for lam in lams]
+    lines = [head, ["---"] * len(head)]
+    for name, way in HOLDINGS.items():
+        of_way = [record for record in records if record["way"] == name]
+        line = [way.described, f"{_memory(records, of_way[0]):.2f}"]
+        line += [f"{of_way[0][f'batch {batch}']:.2f}" for batch in batches]
+        line += [_written(record) for record in of_way]
+        lines.append(line)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def batches_of(records: list[dict[str, Any]]) -> list[int]:
+    """Return the sizes of batches that were timed."""
+    names = [name.removeprefix("batch ") for name in records[0] if name.startswith("batch ")]
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _memory(records: list[dict[str, Any]], record: dict[str, Any]) -> float:
+    whole = next(record for record in records if record["way"] == "two models")
+    return record["peak_bytes"] / whole["peak_bytes"]
+
+
+def _written(record: dict[str, Any]) -> str:
+    """Return a KL with half of its interval; less than a thousandth of a nat is rounding."""
+    if record["kl"] < 1e-3:
+        return "< 0.001"
+    return f"{record['kl']:.2g} ± {(record['kl_high'] - record['kl_low']) / 2:.1g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", type=Path, required=True, help="JSON file of the records")
+    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
+    args = parser.parse_args()
+    with job.atomic_path(args.output) as path:
+        path.write_text(table(job.read_json(args.memory)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Draw what it costs to hold a pair in less memory: time, and how far its mixture goes astray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter
+
+from bench.ways import HOLDINGS
+from figures import style
+
+NAMES = {name: way.label for name, way in HOLDINGS.items()}
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+#: A smaller KL, in nats, is rounding, and is drawn here.
+SMALLEST = 1e-4
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Draw a row for each way of holding the pair.
+
+    The panels show its peak memory, its time a token, its KL from two whole models, and how its
+    texts are judged beside theirs. The last two have a mark with its 95% interval for each lam.
+    """
+    records = tables["memory"]
+    lams = list(dict.fromkeys(records["lam"]))
+    colors = plt.get_cmap("viridis")
+    looks: dict[float, dict[str, Any]] = {
+        lam: dict(color=colors(place / len(lams)), marker=MARKERS[place % len(MARKERS)])
+        for place, lam in enumerate(lams)
+    }
+    figure, (memory, time, kl, gold) = plt.subplots(
+        1, 4, figsize=(style.PAGE, 2.6), sharey=True, width_ratios=[1, 1, 1.2, 1.2]
+    )
+
+    _draw_memory(memory, records)
+    _draw_times(time, records)
+    _draw_by_lam(kl, records.assign(**_not_below(records, SMALLEST)), "kl", looks)
+    kl.set_xscale("log")
+    kl.set_xlim(left=SMALLEST / 2)
+    kl.set_xlabel("KL from two models\n(nats a completion)")
+    _draw_by_lam(gold, records, "gold_difference", looks)
+    gold.axvline(0, color="#777777", linewidth=1, linestyle="--", zorder=0)
+    gold.set_xlabel("gold, minus that\nof two models")
+
+    memory.set_yticks(range(len(NAMES)), list(NAMES.values()))
+    memory.invert_yaxis()
+    handles: list[Any] = list(time.get_legend_handles_labels()[0])
+    for lam, look in looks.items():
+        handles.append(Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def finding(tables: dict[str, pd.DataFrame]) -> str:
+    """Say what the way that takes least memory costs."""
+    records = tables["memory"]
+    whole = records[records["way"] == "two models"].iloc[0]
+    least = records.loc[records["peak_bytes"].idxmin(), "way"]
+    of_least = records[records["way"] == least]
+    lowest, highest = of_least["kl"].min(), of_least["kl"].max()
+    share = of_least["peak_bytes"].iloc[0] / whole["peak_bytes"]
+    way = HOLDINGS[least].described
+    return (
+        f"{way[0].upper()}{way[1:]} take {share:.0%} of the memory of two models, and the KL from "
+        f"their mixture is {lowest:.2g} to {highest:.2g} nats a completion"
+    )
+
+
+def _places(records: pd.DataFrame) -> pd.Series:
+    """Return the row of the figure in which each record stands."""
+    return records["way"].map({name: place for place, name in enumerate(NAMES)})
+
+
+def _draw_memory(axes: Axes, records: pd.DataFrame) -> None:
+    """Draw the peak bytes over those of two whole models, with its value beside each bar."""
+    held = records.groupby("way")["peak_bytes"].first()
+    ratios = [held[name] / held["two models"] for name in NAMES]
+    bars = axes.barh(range(len(NAMES)), ratios, height=0.6, color="#555555")
+    axes.bar_label(bars, fmt="{:.2f}", padding=2, fontsize=6)
+    axes.set_xlim(0, 1.3)
+    axes.set_xlabel("peak memory, relative\nto two models")
+
+
+def _draw_times(axes: Axes, records: pd.DataFrame) -> None:
+    """Draw the time a token over that of two whole models, with a mark for each batch size."""
+    first = records.drop_duplicates("way")
+    names = [name.removeprefix("batch ") for name in records if name.startswith("batch ")]
+    batches = [name for name in names if name.isdigit()]
+    for number, batch in enumerate(batches):
+        column = f"batch {batch}"
+        middle = first[column]
+        spread = [middle - first[f"{column}_low"], first[f"{column}_high"] - middle]
+        height = _places(first) + 0.2 * (number - (len(batches) - 1) / 2)
+        axes.errorbar(
+            middle,
+            height,
+            xerr=[side.clip(lower=0) for side in spread],
+            linestyle="none",
+            elinewidth=0.8,
+            color="#555555",
+            marker="ox*+"[number % 4],
+            markersize=3.5,
+            label=f"batch {batch}",
+        )
+    axes.axvline(1, color="#777777", linewidth=1, linestyle="--", zorder=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator((0.2, 0.5, 1, 2, 5, 10, 20)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    axes.set_xlabel("time, relative\nto two models")
+
+
+def _draw_by_lam(
+    axes: Axes, records: pd.DataFrame, column: str, looks: dict[float, dict[str, Any]]
+) -> None:
+    """Draw a column with its intervals, with a mark for each lam."""
+    for number, (lam, look) in enumerate(looks.items()):
+        rows = records[records["lam"] == lam]
+        middle = rows[column]
+        spread = [middle - rows[f"{column}_low"], rows[f"{column}_high"] - middle]
+        axes.errorbar(
+            middle,
+            _places(rows) + 0.16 * (number - (len(looks) - 1) / 2),
+            xerr=[side.clip(lower=0) for side in spread],
+            linestyle="none",
+            elinewidth=0.8,
+            markersize=3,
+            **look,
+        )
+
+
+def _not_below(records: pd.DataFrame, least: float) -> dict[str, pd.Series]:
+    """Return the columns of the KL, with `least` in the place of what is less."""
+    return {name: records[name].clip(lower=least) for name in ("kl", "kl_low", "kl_high")}
+
+
+if __name__ == "__main__":
+    style.run(draw, __doc__ or "", ["memory"], finding)
