@@ -31,7 +31,7 @@ bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/be
 
 memory: CONFIG = config/real-mini.yaml
 memory: $(STAMP) $(QUANTISED)/.installed ## what it costs to hold the chat pair in less memory (results/real-mini/memory)
-	$(RUN) PYTHONPATH="$(abspath $(QUANTISED))" snakemake memory --cores $(CORES) --configfile $(CONFIG)
+	$(RUN) DERA_QUANTISED="$(abspath $(QUANTISED))" snakemake memory --cores $(CORES) --configfile $(CONFIG)
 
 report: figures ## report.html of the default study
 	$(RUN) snakemake --report report.html

@@ -129,8 +129,10 @@ rule measure_memory:
         settings=text(settings.of_task(MAIN_TASK, max_new_tokens=MAIN_TASK.max_new_tokens)),
         code=code_of(MAIN_TASK, "bench.memory"),
         seed=PLAN.seed,
+    # `make memory` says where it has put the library that quantises weights.
     shell:
-        "python -m bench.memory --settings {params.settings:q} --seed {params.seed:q}"
+        'PYTHONPATH="$PYTHONPATH${{DERA_QUANTISED:+:$DERA_QUANTISED}}"'
+        " python -m bench.memory --settings {params.settings:q} --seed {params.seed:q}"
         " --log {log:q} --what {input.settings:q} --reference {input.reference:q}"
         " --adapter {input.adapter:q} --prompts {input.prompts:q}"
         " --output {output.memory:q} --provenance {output.provenance:q}"

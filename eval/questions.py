@@ -98,8 +98,9 @@ QUESTIONS = (
         yes="It costs what the paper says.",
         no="It costs more than the paper says.",
         remark=(
-            "The parameters need not be doubled where the aligned model is an adapter. Sharding "
-            "and loading by turns were not tried: models this small need neither."
+            "The parameters need not be doubled where the aligned model is an adapter. What half "
+            "precision, quantised weights, and layers that are loaded by turns cost on a real "
+            "chat model is measured by `make memory` (docs/decoding-cost.md)."
         ),
     ),
     Question(
