@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.ways import HOLDINGS
+from bench.ways import HOLDINGS, ROUNDING
 from study import job
 
 
@@ -43,10 +43,12 @@ def _memory(records: list[dict[str, Any]], record: dict[str, Any]) -> float:
 
 
 def _written(record: dict[str, Any]) -> str:
-    """Return a KL with half of its interval; less than a thousandth of a nat is rounding."""
-    if record["kl"] < 1e-3:
-        return "< 0.001"
-    return f"{record['kl']:.2g} ± {(record['kl_high'] - record['kl_low']) / 2:.1g}"
+    """Return a KL with half of its interval."""
+    if record["kl"] < ROUNDING:
+        return f"< {ROUNDING:g}"
+    half = (record["kl_high"] - record["kl_low"]) / 2
+    digits = 3 if record["kl"] < 0.1 else 2
+    return f"{record['kl']:.{digits}f} ± {half:.{digits}f}"
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -24,9 +24,12 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
-        for tensor in tree_leaves(result):
+        # A placeholder on the device "meta" takes no memory. What is lifted is memory of another
+        # library: numpy's, or a file's that is read where it lies.
+        results = [] if func is torch.ops.aten.lift_fresh.default else tree_leaves(result)
+        for tensor in results:
             if not isinstance(tensor, Tensor) or tensor.is_meta:
-                continue  # a placeholder on the device "meta" takes no memory
+                continue
             if _storage_key(tensor) not in self.known:
                 storage = tensor.untyped_storage()
                 self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
@@ -41,14 +44,12 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     Memory that an operator allocates and frees while it runs is not. On an accelerator the count of
     torch's allocator is read.
     """
-    weights: list[Tensor] = []
-    for module in modules:
-        weights += [*module.parameters(), *module.buffers()]
+    modules = list(modules)
     # Weights that stay on disk have placeholders on the device "meta".
-    weights = [weight for weight in weights if not weight.is_meta]
+    weights = [weight for module in modules for weight in _weights(module) if not weight.is_meta]
     sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in weights}
     weight_bytes = sum(sizes.values())
-    if weights[0].device.type != "cpu":
+    if weights and weights[0].device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats()
         before = torch.accelerator.memory_allocated()
         run()
@@ -57,6 +58,25 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     with watch:
         run()
     return weight_bytes + watch.peak
+
+
+def _weights(module: nn.Module) -> Iterator[Tensor]:
+    """Yield a module's weights, and the scales that bitsandbytes keeps beside quantised ones."""
+    yield from module.buffers()
+    for parameter in module.parameters():
+        yield parameter
+        # 4 bits have the scale of each block, 8 bits that of each row. The scales of the blocks may
+        # be quantised again, with scales of their own.
+        state = getattr(parameter, "quant_state", None)
+        for part in (state, getattr(state, "state2", None), parameter):
+            for name in ("absmax", "code", "SCB"):
+                scale = getattr(part, name, None)
+                if isinstance(scale, Tensor):
+                    yield scale
+    for inner in module.modules():
+        scale = getattr(getattr(inner, "state", None), "SCB", None)
+        if isinstance(scale, Tensor):
+            yield scale
 
 
 def _storage_key(tensor: Tensor) -> int:

@@ -52,3 +52,6 @@ HOLDINGS = {
         "base and adapter, from disk",
     ),
 }
+
+#: A smaller KL between two ways of holding a pair, in nats a completion, is rounding.
+ROUNDING = 1e-3

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from bench.ways import HOLDINGS
+from bench.ways import HOLDINGS, ROUNDING
 from figures import style
 
 NAMES = {name: way.label for name, way in HOLDINGS.items()}
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 #: A smaller KL, in nats, is rounding, and is drawn here.
-SMALLEST = 1e-4
+SMALLEST = ROUNDING
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -58,18 +58,21 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def finding(tables: dict[str, pd.DataFrame]) -> str:
-    """Say what the way that takes least memory costs."""
+    """Say what the way that takes least memory costs in the mixture."""
     records = tables["memory"]
     whole = records[records["way"] == "two models"].iloc[0]
     least = records.loc[records["peak_bytes"].idxmin(), "way"]
     of_least = records[records["way"] == least]
-    lowest, highest = of_least["kl"].min(), of_least["kl"].max()
     share = of_least["peak_bytes"].iloc[0] / whole["peak_bytes"]
-    way = HOLDINGS[least].described
-    return (
-        f"{way[0].upper()}{way[1:]} take {share:.0%} of the memory of two models, and the KL from "
-        f"their mixture is {lowest:.2g} to {highest:.2g} nats a completion"
-    )
+    name = NAMES[least][0].upper() + NAMES[least][1:]
+    return f"{name}: {share:.0%} of the memory of two models, and {_astray(of_least['kl'])}"
+
+
+def _astray(kl: pd.Series) -> str:
+    """Say how far a way's mixture is from that of two whole models."""
+    if kl.max() < SMALLEST:
+        return "the mixture is the same but for rounding"
+    return f"the KL from their mixture is {kl.min():.2g} to {kl.max():.2g} nats a completion"
 
 
 def _places(records: pd.DataFrame) -> pd.Series:

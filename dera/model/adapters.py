@@ -56,8 +56,10 @@ def with_adapters(
         keeps_base: whether the base with its adapters off must stay the reference.
 
     Raises:
-        ValueError: if an adapter does not fit the base, or changes a base that must stay as it is.
+        ValueError: if an adapter does not fit the base, or changes a base that must stay as it is,
+            or if weights of the base are on disk.
     """
+    _check_not_on_disk(base, reference)
     model: PeftModel | None = None
     for name, path in paths.items():
         # Refuse an adapter that would change the reference.
@@ -75,13 +77,6 @@ def with_adapters(
             else:
                 model.load_adapter(path, adapter_name=name)
         except (RuntimeError, ValueError) as error:
-            if any(weight.is_meta for weight in base.parameters()):
-                raise ValueError(
-                    f"PEFT cannot put the adapter {path} on {reference}, whose weights are not all "
-                    f"in memory ({error}): let PEFT put it on the base in memory, call "
-                    "accelerate.disk_offload(peft_model, folder, execution_device=...), and pass "
-                    "RealignedModel(None, peft_model)"
-                ) from error
             raise ValueError(
                 f"the adapter {path} does not fit {reference}: "
                 f"was it trained on another base?\n{error}"
@@ -89,6 +84,16 @@ def with_adapters(
         _check_complete(model, name, path, reference, set(stored))
     assert model is not None, "at least one adapter is needed"
     return model.eval()
+
+
+def _check_not_on_disk(base: Any, reference: str) -> None:
+    """Refuse a base with weights on disk: PEFT would write copies of them and then fail."""
+    if "disk" in getattr(base, "hf_device_map", {}).values():
+        raise ValueError(
+            f"device_map keeps weights of {reference} on disk, where PEFT cannot put an adapter on "
+            "them: let PEFT put it on the base in memory, call accelerate.disk_offload(peft_model, "
+            "folder, execution_device=...), and pass RealignedModel(None, peft_model)"
+        )
 
 
 def _names_for_peft(base: PreTrainedModel, names: list[str]) -> dict[str, str]:

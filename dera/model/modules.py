@@ -46,7 +46,7 @@ def input_device(model: Any) -> torch.device:
     """
     if model.device.type != "meta":
         return model.device
-    for module in modules_of(model):
+    for module in model.modules():
         hook = getattr(module, "_hf_hook", None)
         for one in getattr(hook, "hooks", [hook]):
             device = getattr(one, "execution_device", None)

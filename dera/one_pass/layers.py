@@ -86,7 +86,11 @@ class AdaptedLinear(nn.Module):
         direct = self.is_plain_linear and self.number_of_parts > 1
         if direct and not layer._forward_hooks and not layer._forward_pre_hooks:
             return _linear(x, layer.weight, layer.bias)
-        return layer(x)
+        result = layer(x)
+        # Autograd does not let a view be changed, and layers of quantised weights return views.
+        if torch.is_grad_enabled() and not self.is_plain_linear:
+            return result.clone()
+        return result
 
 
 class WideBlock(nn.Module):

@@ -346,10 +346,10 @@ def _headline(
 ) -> str:
     apart = worst["excess share"]
     return (
-        f"{len(counting)} of {len(rows)} beta count. At beta = {worst['beta']:g}, where DeRa does "
-        f"worst, it explains {worst['share explained']:.0%} of the KL to the reference, and "
-        f"retraining with another seed {_explained_again(worst):.0%}: a difference of "
-        f"{apart['value']:.0%} [{apart['low']:.0%}, {apart['high']:.0%}]."
+        f"{len(counting)} of {len(rows)} beta count. DeRa falls furthest behind retraining with "
+        f"another seed at beta = {worst['beta']:g}: it explains {worst['share explained']:.0%} of "
+        f"the KL to the reference, and the other seed {_explained_again(worst):.0%}. The "
+        f"difference is {apart['value']:.0%} [{apart['low']:.0%}, {apart['high']:.0%}] of that KL."
     )
 
 

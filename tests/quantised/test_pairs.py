@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 from dera import RealignedModel, sample_completions
+from dera.model.proof import reading
 from tests.dera.architectures import EOS, PAD, tiny_adapter
 from tests.dera.tokenizers import word_tokenizer
 
@@ -106,8 +107,11 @@ def test_eight_bits_give_what_peft_gives(folders):
     off, on = alone(folders, load_in_8bit=True)
     config = BitsAndBytesConfig(load_in_8bit=True)
     model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+    assert model.one_pass is not None
+    assert model.one_pass.ready
     assert largest_error(read(model, 0.0), off) < 0.1
     assert largest_error(read(model, 1.0), on) < 0.1
+    assert largest_error(read(model, 0.5), (off + on) / 2) < 0.1
     assert largest_error(off, on) > 0.3
 
 
@@ -123,3 +127,32 @@ def test_texts_are_drawn_from_four_bits(folders):
         drawn = sample_completions(model, word_tokenizer(), ["w3 w4", "w5"] * 8, 6, lam=1.5)
         texts.append(drawn.token_ids())
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("settings", [dict(load_in_8bit=True), FOUR_BITS], ids=["8", "4"])
+def test_a_loss_reaches_the_adapter(folders, settings):
+    """Its gradients through one pass are those through PEFT's switched adapters."""
+    config = BitsAndBytesConfig(**settings)
+    gradients = []
+    for one_pass in (True, False):
+        model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+        if not one_pass:
+            vars(model.one_pass)["_trial"] = False
+        adapter = {
+            name: weight for name, weight in model.aligned.named_parameters() if "lora_" in name
+        }
+        for weight in adapter.values():
+            weight.requires_grad_(True)
+        model(**INPUTS, lam=1.5).logits.log_softmax(-1)[:, -1, 3].sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in adapter.values()]))
+    assert gradients[0].norm() > 0
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_a_fault_of_a_quantised_pair_says_what_rounding_does(folders, monkeypatch):
+    """Readings of one text differ by their rounding, which is a fault where none is allowed."""
+    config = BitsAndBytesConfig(load_in_8bit=True)
+    model = RealignedModel.from_pretrained(*folders, quantization_config=config, check=False)
+    monkeypatch.setattr(reading, "tolerance_of", lambda bases: 0.0)
+    with pytest.raises(ValueError, match=r"off by .* rounds the rows .* check=False"):
+        reading.prove_by_reading(model)

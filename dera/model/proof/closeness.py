@@ -41,6 +41,11 @@ def error_of(got: Tensor, expected: Tensor) -> float:
     return error.item() if error.isfinite() else torch.inf
 
 
+def is_quantised(base: Any) -> bool:
+    """Return whether weights of a transformers model are held in a few bits."""
+    return getattr(base.config, "quantization_config", None) is not None
+
+
 def tolerance_of(bases: Sequence[Any]) -> float:
     """Return how large an error rounding explains in the coarsest of some transformers models."""
     return max(_tolerance(base) for base in bases)
@@ -48,7 +53,7 @@ def tolerance_of(bases: Sequence[Any]) -> float:
 
 def _tolerance(base: Any) -> float:
     config = base.config.get_text_config(decoder=True)
-    if getattr(base.config, "quantization_config", None) is not None:
+    if is_quantised(base):
         return COARSE
     is_half = any(
         parameter.is_floating_point() and parameter.element_size() < 4

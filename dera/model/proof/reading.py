@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dera.model.proof.closeness import error_of, tolerance_of
+from dera.model.proof.closeness import error_of, is_quantised, tolerance_of
 from dera.model.proof.encoder_decoder_reader import EncoderDecoderReader
 from dera.model.proof.reader import Reader, Readings, described
 from dera.model.proof.text import at_rest, reason_not_to_read
 
 if TYPE_CHECKING:
     from dera.model.realigned import RealignedModel
+
+#: What is said of quantised weights beside a fault.
+ROUNDED = (
+    ". Weights are quantised here. In 8 bits a layer rounds the rows of a batch together, and a "
+    "small model may differ by this much from that alone: then pass check=False"
+)
 
 
 def prove_by_reading(model: RealignedModel) -> dict[str, Tensor]:
@@ -84,7 +90,8 @@ def _name_the_fault(model: RealignedModel, reader: Reader) -> None:
     for difference, remedy, read in reader.stages():
         fault = _fault_of(model, read)
         if fault is not None:
-            raise ValueError(f"{difference}: {fault}. {remedy}")
+            rounds = any(is_quantised(part.base) for part in model.parts)
+            raise ValueError(f"{difference}: {fault}. {remedy}{ROUNDED if rounds else ''}")
 
 
 def _forget_a_trial_that_shows_nothing(model: RealignedModel, alone: list[Tensor]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from peft import PeftModel
 from torch import Tensor, nn
 
-from dera.model.proof.closeness import COARSE, error_of, tolerance_of
+from dera.model.proof.closeness import error_of, tolerance_of
 from dera.model.proof.kinds import kind_of
 from dera.model.proof.text import at_rest, decoder_start_of, plain_tokens, reason_not_to_read
 
@@ -74,9 +74,8 @@ class Witness:
         if not self.reads:
             return
         error = error_of(self._logits_of(merged), self.logits)
-        # A merge rounds the weights once more, which is coarse where they are quantised.
-        is_quantised = getattr(merged.config, "quantization_config", None) is not None
-        if error > (COARSE if is_quantised else tolerance_of([merged])):
+        # A merge rounds the weights once more. The tolerance is coarse where they are quantised.
+        if error > tolerance_of([merged]):
             raise ValueError(
                 f"the adapter {path} ({kind}) is not what it was after it is merged: its logits "
                 f"are off by {error:.2g} of their spread. Load it with PEFT, and pass the PEFT "
