@@ -197,3 +197,20 @@ rule publish_bench:
         "../envs/environment.yaml"
     shell:
         "(mkdir -p {output:q} && cp {input:q} {output:q}) > {log:q} 2>&1"
+
+
+rule publish_memory:
+    input:
+        rules.measure_memory.output,
+        rules.draw_memory.output.png,
+        rules.tabulate_memory.output,
+    output:
+        directory("docs/memory"),
+    log:
+        f"{MEMORY}/publish.log",
+    benchmark:
+        f"{MEMORY}/publish.tsv"
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "(mkdir -p {output:q} && cp {input:q} {output:q}) > {log:q} 2>&1"

@@ -30,7 +30,7 @@ MOST_WORDS = 1200
 #: Of a row of the README's tables, links not counted.
 MOST_WORDS_OF_A_CELL = 20
 RULE = re.compile(r"^(?:rule|use rule \w+ as) (\w+)", re.MULTILINE)
-RULES_OF_ONE_WORD = "align|decode|fetch|bench|publish"
+RULES_OF_ONE_WORD = "align|decode|fetch|bench|memory|publish"
 
 
 def blocks(page: Path, language: str) -> list[str]:
