@@ -17,7 +17,7 @@ from study.plan import Plan
 CONFIGS = sorted(
     path for path in (modules.ROOT / "config").glob("*.yaml") if path.name != "schema.yaml"
 )
-HELPERS = {"__init__", "panels", "selection", "style", "decoding"}
+HELPERS = {"__init__", "panels", "selection", "style", "decoding", "memory"}
 OF_STUDY = {"agreement", "approximation_gap", "cost", "outside"}
 OF_EACH_TASK = {
     "frontier",
