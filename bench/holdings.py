@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from accelerate import disk_offload
 from peft import PeftModel
+from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from dera.model.realigned import RealignedModel
 from study import job
+
+#: How many weights in 4 bits bitsandbytes quantises with one scale.
+BLOCK = 64
 
 #: Loads the pair from the folders of a reference and its adapter. The last folder is empty, and
 #: weights that do not stay in memory are written to it.
@@ -76,6 +80,21 @@ def check_quantises() -> None:
             "bitsandbytes is not installed, which quantises weights: run `make memory`, or "
             "`pip install -r envs/quantised.txt` first"
         )
+
+
+def reason_not_to_hold(way: str, reference: Path) -> str | None:
+    """Return why a model cannot be held in some way; None if it can.
+
+    In 4 bits bitsandbytes quantises blocks of 64 weights, which must not reach over the end of a row.
+    """
+    if not way.endswith(" 4 bits"):
+        return None
+    model = AutoModelForCausalLM.from_pretrained(reference, use_safetensors=True)
+    head = model.get_output_embeddings()
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and layer is not head and layer.in_features % BLOCK:
+            return f"the rows of {name} have {layer.in_features} weights, no multiple of {BLOCK}"
+    return None
 
 
 #: How each way of `bench.ways.HOLDINGS` is loaded.

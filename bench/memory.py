@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
 import tasks
 from bench.decoders import Decoded, Decoder
 from bench.decoding import device_name
-from bench.holdings import LOADERS, check_quantises
+from bench.holdings import LOADERS, check_quantises, reason_not_to_hold
 from bench.peak import peak_bytes
 from bench.settings import Holding, Memory, read_holding
 from bench.timing import time_ways
@@ -41,7 +42,6 @@ from dera.decoding import sample_completions
 from dera.mixing import mix_logits
 from dera.model.realigned import RealignedModel
 from dera.teacher_forcing import normalised, parts_log_probs, sum_over_tokens
-from eval.decode import held_out
 from eval.statistics import measure
 from study import job
 from study.provenance import versions
@@ -242,12 +242,16 @@ def main() -> None:
     what = read_holding(args.what)
     with job.running("bench memory", args) as progress, ExitStack() as stack:
         check_quantises()
-        prompts = held_out(args.prompts, what.prompts)
+        prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: what.prompts])
         tokenizer = chat.prompt_tokenizer(args.reference)
 
-        # Hold the pair in every way.
+        # Hold the pair in every way that the model allows.
         held = {}
         for way in HOLDINGS:
+            reason = reason_not_to_hold(way, args.reference)
+            if reason is not None:
+                progress.say(f"left out: {HOLDINGS[way].described}, because {reason}")
+                continue
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             pair = LOADERS[way](args.reference, args.adapter, scratch)
             held[way] = Held(pair, tokenizer, settings.max_new_tokens)

@@ -24,6 +24,8 @@ def table(records: list[dict[str, Any]]) -> str:
     lines = [head, ["---"] * len(head)]
     for name, way in HOLDINGS.items():
         of_way = [record for record in records if record["way"] == name]
+        if not of_way:
+            continue  # the model could not be held in this way
         line = [way.described, f"{_memory(records, of_way[0]):.2f}"]
         line += [f"{of_way[0][f'batch {batch}']:.2f}" for batch in batches]
         line += [_written(record) for record in of_way]

@@ -150,7 +150,7 @@ class Holding:
 
     Attributes:
         lams: the mixing weights at which texts are drawn and compared.
-        prompts: how many prompts are continued at each lam.
+        prompts: how many prompts are continued at each lam at most; the test split may have fewer.
         batch_size: how many are read or continued together.
         timing: how decoding is timed.
     """

@@ -41,7 +41,7 @@ WAYS = {
 #: The ways of holding a pair in memory by their names in the records (as `way`), in the order of
 #: tables and figures.
 HOLDINGS = {
-    "two models": Way("two models, 32 bits (the paper's way)", "two models, 32 bits"),
+    "two models": Way("two models, 32 bits", "two models, 32 bits"),
     "adapter": Way("a base and its adapter, 32 bits", "base and adapter, 32 bits"),
     "two models, 16 bits": Way("two models, 16 bits", "two models, 16 bits"),
     "adapter, 16 bits": Way("a base and its adapter, 16 bits", "base and adapter, 16 bits"),

@@ -48,7 +48,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     gold.axvline(0, color="#777777", linewidth=1, linestyle="--", zorder=0)
     gold.set_xlabel("gold, minus that\nof two models")
 
-    memory.set_yticks(range(len(NAMES)), list(NAMES.values()))
+    labels = [NAMES[way] for way in _ways(records)]
+    memory.set_yticks(range(len(labels)), labels)
     memory.invert_yaxis()
     handles: list[Any] = list(time.get_legend_handles_labels()[0])
     for lam, look in looks.items():
@@ -77,14 +78,19 @@ def _astray(kl: pd.Series) -> str:
 
 def _places(records: pd.DataFrame) -> pd.Series:
     """Return the row of the figure in which each record stands."""
-    return records["way"].map({name: place for place, name in enumerate(NAMES)})
+    return records["way"].map({name: place for place, name in enumerate(_ways(records))})
+
+
+def _ways(records: pd.DataFrame) -> list[str]:
+    """Return the ways that were measured, in the order of the figure."""
+    return [name for name in NAMES if name in set(records["way"])]
 
 
 def _draw_memory(axes: Axes, records: pd.DataFrame) -> None:
     """Draw the peak bytes over those of two whole models, with its value beside each bar."""
     held = records.groupby("way")["peak_bytes"].first()
-    ratios = [held[name] / held["two models"] for name in NAMES]
-    bars = axes.barh(range(len(NAMES)), ratios, height=0.6, color="#555555")
+    ratios = [held[way] / held["two models"] for way in _ways(records)]
+    bars = axes.barh(range(len(ratios)), ratios, height=0.6, color="#555555")
     axes.bar_label(bars, fmt="{:.2f}", padding=2, fontsize=6)
     axes.set_xlim(0, 1.3)
     axes.set_xlabel("peak memory, relative\nto two models")

@@ -10,9 +10,10 @@ import pytest
 import torch
 import yaml
 from matplotlib import pyplot as plt
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench import larger_pair, memory, memory_table
-from bench.holdings import LOADERS
+from bench.holdings import LOADERS, reason_not_to_hold
 from bench.memory import Held, kl_of_each
 from bench.ways import HOLDINGS
 from dera.completions import Completions
@@ -132,6 +133,28 @@ def test_the_kl_is_summed_over_the_vocabulary_at_every_token(measured):
         expected = (whole.exp() * (whole - logs[sixteen])).sum().item()
         # Rounding to 16 bits depends on the rows that are read together.
         assert got[sixteen][row] == pytest.approx(expected, rel=0.2)
+
+
+def test_a_model_whose_rows_do_not_fit_is_not_quantised(measured, tmp_path):
+    """Blocks of 64 weights fit into rows of 64 and 128, and not into rows of 96."""
+    shape = MAKE["shape"] | {"intermediate_size": 96}
+    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(tmp_path)
+    for way in HOLDINGS:
+        assert reason_not_to_hold(way, measured / "reference") is None
+        reason = reason_not_to_hold(way, tmp_path)
+        if way == "adapter, 4 bits":
+            assert reason is not None
+            assert "down_proj have 96 weights, no multiple of 64" in reason
+        else:
+            assert reason is None
+
+    # What is left out has no row in the table and none in the figure.
+    records = json.loads((measured / "memory.json").read_text())
+    kept = [record for record in records if "bits" not in record["way"]]
+    assert len(memory_table.table(kept).splitlines()) == 2 + 3
+    drawn = figure.draw({"memory": pd.DataFrame(kept)})
+    assert len(drawn.axes[0].patches) == 3
+    plt.close(drawn)
 
 
 def test_the_table_and_the_figure_have_every_way(measured):
