@@ -85,7 +85,7 @@ def check_quantises() -> None:
 def reason_not_to_hold(way: str, reference: Path) -> str | None:
     """Return why a model cannot be held in some way; None if it can.
 
-    In 4 bits bitsandbytes quantises blocks of 64 weights, which must not reach over the end of a row.
+    In 4 bits bitsandbytes quantises blocks of 64 weights, which must not reach over a row's end.
     """
     if not way.endswith(" 4 bits"):
         return None
