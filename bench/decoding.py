@@ -8,7 +8,6 @@ Settings: `bench.settings.Decoding`. A YAML file says what is timed (`bench.sett
 from __future__ import annotations
 
 import argparse
-import platform
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-import yaml
 
 from bench.curve import time_curve
-from bench.decoders import Pair
+from bench.decoders import Pair, try_one_pass
 from bench.peak import peak_bytes
+from bench.provenance import provenance_of
 from bench.settings import Decoding, LargerPair, StudyPair, Timing, read_timing
 from bench.timing import time_ways
 from dera import chat
 from dera.model.realigned import RealignedModel
 from study import job
-from study.provenance import versions
 
 #: The ways with one model, to which all other ways are compared.
 ONE_MODEL = ("generate", "loop")
@@ -53,8 +50,7 @@ class Subject:
 
 def memory(pair: Pair, prompts: Sequence[str], lam: float) -> dict[str, int]:
     """Return the peak bytes of each way's weights and tensors while it decodes one batch."""
-    if pair.adapter.one_pass is not None:
-        _ = pair.adapter.one_pass.ready  # runs its trial now, so that it is not counted
+    try_one_pass(pair.adapter)
     return {
         way: peak_bytes(partial(decode, prompts, lam), pair.modules(way))
         for way, decode in pair.decoders().items()
@@ -125,18 +121,6 @@ def records_of(subject: Subject, timing: Timing, seed: int) -> Iterator[list[dic
             yield records
 
 
-def device_name() -> str:
-    """Return the accelerator's name, or the processor's."""
-    if job.device() == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
-
-
 def arguments() -> argparse.Namespace:
     parser = job.parser(__doc__)
     parser.add_argument("--what", type=Path, required=True, help="YAML file that says what to time")
@@ -189,14 +173,7 @@ def main() -> None:
         job.write_json(args.output, records)
 
         # Say what was timed, where and with what.
-        provenance = {
-            "settings": yaml.safe_load(args.what.read_text(encoding="utf-8")),
-            "seed": args.seed,
-            "device": device_name(),
-            "threads": args.threads,
-            "versions": versions(),
-        }
-        job.write_json(args.provenance, provenance)
+        job.write_json(args.provenance, provenance_of(args))
 
 
 if __name__ == "__main__":

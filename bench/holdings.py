@@ -12,7 +12,7 @@ import torch
 from accelerate import disk_offload
 from peft import PeftModel
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from dera.model.realigned import RealignedModel
 from study import job
@@ -25,14 +25,14 @@ BLOCK = 64
 Loader = Callable[[Path, Path, Path], RealignedModel]
 
 
-def _whole(dtype: torch.dtype) -> Loader:
-    """Two whole models, into one of which the adapter is merged."""
-    return _loader(merge_adapter=True, dtype=dtype)
+def _unquantised(dtype: torch.dtype, merge_adapter: bool) -> Loader:
+    """Two whole models, into one of which the adapter is merged; or one base and the adapter."""
 
+    def load(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
+        options: dict[str, Any] = dict(dtype=dtype, merge_adapter=merge_adapter)
+        return RealignedModel.from_pretrained(reference, adapter, **options).to(job.device())
 
-def _adapter(dtype: torch.dtype) -> Loader:
-    """One base, and the adapter beside it."""
-    return _loader(merge_adapter=False, dtype=dtype)
+    return load
 
 
 def _quantised(**settings: Any) -> Loader:
@@ -42,7 +42,6 @@ def _quantised(**settings: Any) -> Loader:
     """
 
     def load(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
-        check_quantises()
         config = BitsAndBytesConfig(**settings)
         options: dict[str, Any] = dict(quantization_config=config, dtype=torch.bfloat16)
         return RealignedModel.from_pretrained(reference, adapter, **options)
@@ -59,14 +58,6 @@ def _from_disk(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
         # It says that a pair whose weights are on disk was not read to prove it.
         warnings.filterwarnings("ignore", message="the pair was not proved")
         return RealignedModel(None, model)
-
-
-def _loader(**options: Any) -> Loader:
-    def load(reference: Path, adapter: Path, scratch: Path) -> RealignedModel:
-        model = RealignedModel.from_pretrained(reference, adapter, **options)
-        return model.to(job.device())
-
-    return load
 
 
 def check_quantises() -> None:
@@ -89,7 +80,8 @@ def reason_not_to_hold(way: str, reference: Path) -> str | None:
     """
     if not way.endswith(" 4 bits"):
         return None
-    model = AutoModelForCausalLM.from_pretrained(reference, use_safetensors=True)
+    with torch.device("meta"):  # the sizes are enough
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(reference))
     head = model.get_output_embeddings()
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear) and layer is not head and layer.in_features % BLOCK:
@@ -99,10 +91,10 @@ def reason_not_to_hold(way: str, reference: Path) -> str | None:
 
 #: How each way of `bench.ways.HOLDINGS` is loaded.
 LOADERS: dict[str, Loader] = {
-    "two models": _whole(torch.float32),
-    "adapter": _adapter(torch.float32),
-    "two models, 16 bits": _whole(torch.bfloat16),
-    "adapter, 16 bits": _adapter(torch.bfloat16),
+    "two models": _unquantised(torch.float32, merge_adapter=True),
+    "adapter": _unquantised(torch.float32, merge_adapter=False),
+    "two models, 16 bits": _unquantised(torch.bfloat16, merge_adapter=True),
+    "adapter, 16 bits": _unquantised(torch.bfloat16, merge_adapter=False),
     "adapter, 8 bits": _quantised(load_in_8bit=True),
     "adapter, 4 bits": _quantised(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16

@@ -23,33 +23,28 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
 import tasks
-from bench.decoders import Decoded, Decoder
-from bench.decoding import device_name
+from bench.decoders import Decoded, Decoder, try_one_pass
 from bench.holdings import LOADERS, check_quantises, reason_not_to_hold
 from bench.peak import peak_bytes
+from bench.provenance import provenance_of
 from bench.settings import Holding, Memory, read_holding
 from bench.timing import time_ways
-from bench.ways import HOLDINGS
+from bench.ways import HOLDINGS, WHOLE
 from dera import chat
 from dera.completions import Completions
 from dera.decoding import sample_completions
 from dera.mixing import mix_logits
 from dera.model.realigned import RealignedModel
 from dera.teacher_forcing import normalised, parts_log_probs, sum_over_tokens
-from eval.statistics import measure
+from eval.summarize import interval
 from study import job
-from study.provenance import versions
 
 Array = NDArray[np.float64]
-
-#: The way to which the others are compared.
-WHOLE = "two models"
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,7 @@ class Held:
 
     def peak_bytes(self, prompts: Sequence[str], lam: float) -> int:
         """Return the peak bytes of weights and tensors while the prompts are continued."""
-        if self.pair.one_pass is not None:
-            _ = self.pair.one_pass.ready  # runs its trial now, so that it is not counted
+        try_one_pass(self.pair)
         modules = [self.pair.reference, self.pair.aligned]
         return peak_bytes(partial(self.decode, prompts, lam), modules)
 
@@ -183,12 +177,13 @@ class Measuring:
         judged = {way: self._judged(batches) for way, batches in drawn.items()}
         columns = {}
         for way in self.held:
-            found = _mean("kl", kl[way])
+            found = interval("kl", kl[way][None])
             for name, values in judged[way].items():
                 # A measure that applies to fewer than two prompts has no interval.
                 if np.isfinite(values).sum() > 1:
-                    found |= _mean(name, values)
-            found |= _mean("gold_difference", judged[way]["gold"] - judged[WHOLE]["gold"])
+                    found |= interval(name, values[None])
+            difference = judged[way]["gold"] - judged[WHOLE]["gold"]
+            found |= interval("gold_difference", difference[None])
             columns[way] = {"lam": lam, **found}
         return columns
 
@@ -207,13 +202,6 @@ class Measuring:
         texts = self.held[WHOLE].tokenizer.batch_decode(ids)
         judged = tasks.judge(self.task, self.prompts, texts, ids)
         return {name: np.array(values, float) for name, values in judged.items()}
-
-
-def _mean(name: str, values: Array) -> dict[str, float]:
-    """Return the mean over prompts with its 95% interval; a NaN is left out."""
-    measured = measure(values[None, :], seeds=0)
-    low, high = measured.interval()
-    return {name: measured.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def arguments() -> argparse.Namespace:
@@ -275,14 +263,8 @@ def main() -> None:
         job.write_json(args.output, records)
 
         # Say what was measured, where and with what.
-        provenance = {
-            "settings": yaml.safe_load(args.what.read_text(encoding="utf-8")),
-            "task": settings.task.name,
-            "seed": args.seed,
-            "device": device_name(),
-            "threads": args.threads,
-            "versions": {**versions(), "bitsandbytes": metadata.version("bitsandbytes")},
-        }
+        provenance = {**provenance_of(args), "task": settings.task.name}
+        provenance["versions"]["bitsandbytes"] = metadata.version("bitsandbytes")
         job.write_json(args.provenance, provenance)
 
 

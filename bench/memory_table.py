@@ -10,14 +10,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.ways import HOLDINGS, ROUNDING
+from bench.ways import HOLDINGS, ROUNDING, WHOLE, batches_of
 from study import job
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """Return the table of what `bench.memory` has recorded."""
     lams = list(dict.fromkeys(record["lam"] for record in records))
-    batches = batches_of(records)
+    batches = batches_of(records[0])
     head = ["", "memory"]
     head += [f"time, batch {batch}" for batch in batches]
     head += [f"KL at lam = {lam:g}" for lam in lams]
@@ -33,14 +33,8 @@ def table(records: list[dict[str, Any]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def batches_of(records: list[dict[str, Any]]) -> list[int]:
-    """Return the sizes of batches that were timed."""
-    names = [name.removeprefix("batch ") for name in records[0] if name.startswith("batch ")]
-    return [int(name) for name in names if name.isdigit()]
-
-
 def _memory(records: list[dict[str, Any]], record: dict[str, Any]) -> float:
-    whole = next(record for record in records if record["way"] == "two models")
+    whole = next(record for record in records if record["way"] == WHOLE)
     return record["peak_bytes"] / whole["peak_bytes"]
 
 

@@ -7,6 +7,7 @@ This module imports no torch, so that tables and figures of the records need non
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -53,5 +54,14 @@ HOLDINGS = {
     ),
 }
 
+#: The way of holding a pair to which the others are compared.
+WHOLE = "two models"
+
 #: A smaller KL between two ways of holding a pair, in nats a completion, is rounding.
 ROUNDING = 1e-3
+
+
+def batches_of(columns: Iterable[str]) -> list[int]:
+    """Return the sizes of batches that were timed, from the columns of records of holdings."""
+    names = [name.removeprefix("batch ") for name in columns if name.startswith("batch ")]
+    return [int(name) for name in names if name.isdigit()]

@@ -8,16 +8,13 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullFormatter
 
 from bench.ways import WAYS
 from figures import style
 
 #: The ways of decoding stand in rows in this order, by the names that records give them.
 NAMES = {name: way.label for name, way in WAYS.items()}
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 #: Ticks of the time axis. They are used if the axis ends below the number before them.
 TICKS = {
@@ -45,7 +42,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     )
 
     # One row of panels for each pair.
-    looks = _lam_looks(lams)
+    looks = style.lam_looks(lams)
     for row, pair in zip(all_axes, pairs, strict=True):
         of_pair = records[records["pair"] == pair]
         for axes, batch in zip(row, batches, strict=False):
@@ -67,17 +64,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _lam_looks(lams: list[float]) -> dict[float, dict[str, Any]]:
-    """Return a colour and a marker for each lam."""
-    colors = plt.get_cmap("viridis")
-    return {lam: dict(color=colors(i / len(lams)), marker=MARKERS[i]) for i, lam in enumerate(lams)}
-
-
 def _handles(looks: dict[float, dict[str, Any]], batches: list[int]) -> list[Any]:
     """Return what the legend shows: the lams, and the batches whose memory is drawn."""
-    handles: list[Any] = []
-    for lam, look in looks.items():
-        handles.append(Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look))
+    handles = style.lam_handles(looks)
     for batch, shade in _shades(batches).items():
         handles.append(Patch(**shade, label=f"memory, batch {batch}"))
     return handles
@@ -89,13 +78,14 @@ def _draw_times(axes: Axes, records: pd.DataFrame, looks: dict[float, dict]) -> 
     for number, (lam, look) in enumerate(looks.items()):
         rows = records[records["lam"] == lam]
         height = rows["method"].map(places) + 0.16 * (number - (len(looks) - 1) / 2)
-        middle = rows["ratio_to_loop"]
-        spread = [
-            (middle - rows["ratio_to_loop_low"]).clip(lower=0),
-            (rows["ratio_to_loop_high"] - middle).clip(lower=0),
-        ]
         axes.errorbar(
-            middle, height, xerr=spread, linestyle="none", markersize=2.5, elinewidth=0.8, **look
+            rows["ratio_to_loop"],
+            height,
+            xerr=style.interval(rows, "ratio_to_loop"),
+            linestyle="none",
+            markersize=2.5,
+            elinewidth=0.8,
+            **look,
         )
     axes.set_xscale("log")
     _set_ticks(axes)
@@ -135,10 +125,7 @@ def _set_ticks(axes: Axes) -> None:
     """Set ticks that suit the range of a logarithmic axis."""
     right = axes.get_xlim()[1]
     ticks = next(ticks for end, ticks in TICKS.items() if right < end)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_minor_locator(FixedLocator([]))
+    style.set_log_ticks(axes, ticks)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,11 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter
 
-from bench.ways import HOLDINGS, ROUNDING
+from bench.ways import HOLDINGS, ROUNDING, WHOLE, batches_of
 from figures import style
 
 NAMES = {name: way.label for name, way in HOLDINGS.items()}
-MARKERS = ("o", "s", "^", "D", "v", "P")
-
-#: A smaller KL, in nats, is rounding, and is drawn here.
-SMALLEST = ROUNDING
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -29,20 +23,18 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     records = tables["memory"]
     lams = list(dict.fromkeys(records["lam"]))
-    colors = plt.get_cmap("viridis")
-    looks: dict[float, dict[str, Any]] = {
-        lam: dict(color=colors(place / len(lams)), marker=MARKERS[place % len(MARKERS)])
-        for place, lam in enumerate(lams)
-    }
+    looks = style.lam_looks(lams)
     figure, (memory, time, kl, gold) = plt.subplots(
         1, 4, figsize=(style.PAGE, 2.6), sharey=True, width_ratios=[1, 1, 1.2, 1.2]
     )
 
     _draw_memory(memory, records)
     _draw_times(time, records)
-    _draw_by_lam(kl, records.assign(**_not_below(records, SMALLEST)), "kl", looks)
+    # A KL that is rounding is drawn as the largest that is.
+    drawn = {name: records[name].clip(lower=ROUNDING) for name in ("kl", "kl_low", "kl_high")}
+    _draw_by_lam(kl, records.assign(**drawn), "kl", looks)
     kl.set_xscale("log")
-    kl.set_xlim(left=SMALLEST / 2)
+    kl.set_xlim(left=ROUNDING / 2)
     kl.set_xlabel("KL from two models\n(nats a completion)")
     _draw_by_lam(gold, records, "gold_difference", looks)
     gold.axvline(0, color="#777777", linewidth=1, linestyle="--", zorder=0)
@@ -51,9 +43,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     labels = [NAMES[way] for way in _ways(records)]
     memory.set_yticks(range(len(labels)), labels)
     memory.invert_yaxis()
-    handles: list[Any] = list(time.get_legend_handles_labels()[0])
-    for lam, look in looks.items():
-        handles.append(Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look))
+    handles = [*time.get_legend_handles_labels()[0], *style.lam_handles(looks)]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
@@ -61,7 +51,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 def finding(tables: dict[str, pd.DataFrame]) -> str:
     """Say what the way that takes least memory costs in the mixture."""
     records = tables["memory"]
-    whole = records[records["way"] == "two models"].iloc[0]
+    whole = records[records["way"] == WHOLE].iloc[0]
     least = records.loc[records["peak_bytes"].idxmin(), "way"]
     of_least = records[records["way"] == least]
     share = of_least["peak_bytes"].iloc[0] / whole["peak_bytes"]
@@ -71,7 +61,7 @@ def finding(tables: dict[str, pd.DataFrame]) -> str:
 
 def _astray(kl: pd.Series) -> str:
     """Say how far a way's mixture is from that of two whole models."""
-    if kl.max() < SMALLEST:
+    if kl.max() < ROUNDING:
         return "the mixture is the same but for rounding"
     return f"the KL from their mixture is {kl.min():.2g} to {kl.max():.2g} nats a completion"
 
@@ -89,7 +79,7 @@ def _ways(records: pd.DataFrame) -> list[str]:
 def _draw_memory(axes: Axes, records: pd.DataFrame) -> None:
     """Draw the peak bytes over those of two whole models, with its value beside each bar."""
     held = records.groupby("way")["peak_bytes"].first()
-    ratios = [held[way] / held["two models"] for way in _ways(records)]
+    ratios = [held[way] / held[WHOLE] for way in _ways(records)]
     bars = axes.barh(range(len(ratios)), ratios, height=0.6, color="#555555")
     axes.bar_label(bars, fmt="{:.2f}", padding=2, fontsize=6)
     axes.set_xlim(0, 1.3)
@@ -99,17 +89,14 @@ def _draw_memory(axes: Axes, records: pd.DataFrame) -> None:
 def _draw_times(axes: Axes, records: pd.DataFrame) -> None:
     """Draw the time a token over that of two whole models, with a mark for each batch size."""
     first = records.drop_duplicates("way")
-    names = [name.removeprefix("batch ") for name in records if name.startswith("batch ")]
-    batches = [name for name in names if name.isdigit()]
+    batches = batches_of(records.columns)
     for number, batch in enumerate(batches):
         column = f"batch {batch}"
-        middle = first[column]
-        spread = [middle - first[f"{column}_low"], first[f"{column}_high"] - middle]
         height = _places(first) + 0.2 * (number - (len(batches) - 1) / 2)
         axes.errorbar(
-            middle,
+            first[column],
             height,
-            xerr=[side.clip(lower=0) for side in spread],
+            xerr=style.interval(first, column),
             linestyle="none",
             elinewidth=0.8,
             color="#555555",
@@ -119,10 +106,7 @@ def _draw_times(axes: Axes, records: pd.DataFrame) -> None:
         )
     axes.axvline(1, color="#777777", linewidth=1, linestyle="--", zorder=0)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator((0.2, 0.5, 1, 2, 5, 10, 20)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_minor_locator(FixedLocator([]))
+    style.set_log_ticks(axes, (0.2, 0.5, 1, 2, 5, 10, 20))
     axes.set_xlabel("time, relative\nto two models")
 
 
@@ -132,22 +116,15 @@ def _draw_by_lam(
     """Draw a column with its intervals, with a mark for each lam."""
     for number, (lam, look) in enumerate(looks.items()):
         rows = records[records["lam"] == lam]
-        middle = rows[column]
-        spread = [middle - rows[f"{column}_low"], rows[f"{column}_high"] - middle]
         axes.errorbar(
-            middle,
+            rows[column],
             _places(rows) + 0.16 * (number - (len(looks) - 1) / 2),
-            xerr=[side.clip(lower=0) for side in spread],
+            xerr=style.interval(rows, column),
             linestyle="none",
             elinewidth=0.8,
             markersize=3,
             **look,
         )
-
-
-def _not_below(records: pd.DataFrame, least: float) -> dict[str, pd.Series]:
-    """Return the columns of the KL, with `least` in the place of what is less."""
-    return {name: records[name].clip(lower=least) for name in ("kl", "kl_low", "kl_high")}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 #: Width in inches of a page of two columns, which is the width of every figure.
 PAGE = 6.9
@@ -69,6 +71,8 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     dict(linestyle=(0, (6, 1)), marker="D"),
     dict(linestyle=(0, (1, 1)), marker="P"),
 )
+#: The markers of lams in turn, in figures whose axes show something else.
+LAM_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 matplotlib.use("Agg")
 plt.rcParams.update(
@@ -126,6 +130,31 @@ def beta_colors(betas: list[float]) -> dict[float, tuple]:
     return {beta: colormap(place / last * 0.95) for place, beta in enumerate(sorted(betas))}
 
 
+def lam_looks(lams: list[float]) -> dict[float, dict[str, Any]]:
+    """Return a colour and a marker for each lam, for figures whose axes show something else."""
+    colors = plt.get_cmap("viridis")
+    return {
+        lam: dict(color=colors(place / len(lams)), marker=LAM_MARKERS[place % len(LAM_MARKERS)])
+        for place, lam in enumerate(lams)
+    }
+
+
+def lam_handles(looks: dict[float, dict[str, Any]]) -> list[Any]:
+    """Return the entries of a legend for the looks of `lam_looks`."""
+    return [
+        Line2D([], [], linestyle="none", label=f"λ = {lam:g}", **look)
+        for lam, look in looks.items()
+    ]
+
+
+def set_log_ticks(axes: Axes, ticks: Iterable[float]) -> None:
+    """Set the ticks of a logarithmic horizontal axis, and leave out all smaller ones."""
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+
+
 def with_interval(
     axes: Axes,
     rows: pd.DataFrame,
@@ -150,8 +179,8 @@ def with_interval(
     """
     rows = rows.sort_values(order or x)
     drawn: dict[str, Any] = dict(
-        yerr=_interval(rows, y),
-        xerr=_interval(rows, x) if x_interval else None,
+        yerr=interval(rows, y),
+        xerr=interval(rows, x) if x_interval else None,
         linestyle="-" if line else "none",
         elinewidth=0.8,
         capsize=1.5,
@@ -160,7 +189,7 @@ def with_interval(
     return axes.errorbar(rows[x], rows[y], **(drawn | POLICIES.get(kind, {}) | look))
 
 
-def _interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
+def interval(rows: pd.DataFrame, column: str) -> list[pd.Series]:
     """Return how far the interval reaches below and above the estimate."""
     below = (rows[column] - rows[f"{column}_low"]).clip(lower=0)
     above = (rows[f"{column}_high"] - rows[column]).clip(lower=0)

@@ -95,15 +95,17 @@ def is_lora_on_linear(module: Any) -> bool:
     PEFT's layers for weights that bitsandbytes quantised can only be imported where that library is
     installed, so they are told by their module.
     """
-    return isinstance(module, LoraLinear) or type(module).__module__ == "peft.tuners.lora.bnb"
+    return isinstance(module, LoraLinear) or _is_on_quantised(module)
+
+
+def _is_on_quantised(module: Any) -> bool:
+    return type(module).__module__ == "peft.tuners.lora.bnb"
 
 
 def _is_plain_lora(module: Any) -> bool:
     """Return whether PEFT's layer is LoRA on a linear layer, without a variant (DoRA) or biases."""
-    is_subclass = isinstance(module, LoraLinear) and type(module) is not LoraLinear
     return (
-        is_lora_on_linear(module)
-        and not is_subclass
+        (type(module) is LoraLinear or _is_on_quantised(module))
         and not module.lora_variant
         and not any(module.lora_bias.values())
     )

@@ -66,8 +66,10 @@ def measured(tmp_path_factory):
     return folder
 
 
-def run(module, folder, settings, **files):
-    arguments = [module.__name__, "--settings", json.dumps(settings)]
+def run(module, folder, settings=None, **files):
+    arguments = [module.__name__]
+    if settings is not None:
+        arguments += ["--settings", json.dumps(settings)]
     for name, file in files.items():
         arguments += [f"--{name}", str(folder / file)]
     with pytest.MonkeyPatch.context() as patch:
@@ -158,10 +160,7 @@ def test_a_model_whose_rows_do_not_fit_is_not_quantised(measured, tmp_path):
 
 
 def test_the_table_and_the_figure_have_every_way(measured):
-    arguments = ["--memory", measured / "memory.json", "--output", measured / "memory.md"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["memory_table", *map(str, arguments)])
-        memory_table.main()
+    run(memory_table, measured, memory="memory.json", output="memory.md")
     lines = (measured / "memory.md").read_text().splitlines()
     assert len(lines) == 2 + len(HOLDINGS)
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]

@@ -53,6 +53,15 @@ def quantised(folders, **settings):
     return AutoModelForCausalLM.from_pretrained(folders[0], quantization_config=config).eval()
 
 
+def realigned(folders, one_pass=True, **settings):
+    """The pair on a quantised base, in one pass or with PEFT's adapters switched on and off."""
+    config = BitsAndBytesConfig(**settings)
+    model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+    if not one_pass:
+        vars(model.one_pass)["_trial"] = False
+    return model
+
+
 def alone(folders, **settings):
     """What PEFT says with the adapter off and on, from a model of its own that was not read before.
 
@@ -78,8 +87,7 @@ def largest_error(got, expected):
 
 def test_four_bits_run_in_one_pass_and_give_what_peft_gives(folders):
     off, on = alone(folders, **FOUR_BITS)
-    config = BitsAndBytesConfig(**FOUR_BITS)
-    model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+    model = realigned(folders, **FOUR_BITS)
     assert model.one_pass is not None
     assert model.one_pass.ready
     expected = {0.0: off, 1.0: on, 0.5: (off + on) / 2, 2.0: 2 * on - off}
@@ -96,8 +104,7 @@ def test_a_loaded_reference_is_the_quantised_reference(folders):
     """Loading reads a pair to prove it, and must leave the weights as they are."""
     with torch.no_grad():
         expected = quantised(folders, **FOUR_BITS)(**INPUTS).logits
-    config = BitsAndBytesConfig(**FOUR_BITS)
-    model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+    model = realigned(folders, **FOUR_BITS)
     assert largest_error(read(model, 0.0), expected) < 1e-3
     assert largest_error(read(model, 0.0), expected) < 1e-3
 
@@ -105,8 +112,7 @@ def test_a_loaded_reference_is_the_quantised_reference(folders):
 def test_eight_bits_give_what_peft_gives(folders):
     """Rows are rounded together in 8 bits, so that an entry may differ by its rounding."""
     off, on = alone(folders, load_in_8bit=True)
-    config = BitsAndBytesConfig(load_in_8bit=True)
-    model = RealignedModel.from_pretrained(*folders, quantization_config=config)
+    model = realigned(folders, load_in_8bit=True)
     assert model.one_pass is not None
     assert model.one_pass.ready
     assert largest_error(read(model, 0.0), off) < 0.1
@@ -117,12 +123,9 @@ def test_eight_bits_give_what_peft_gives(folders):
 
 def test_texts_are_drawn_from_four_bits(folders):
     """With the same random numbers one pass and switched adapters draw the same texts."""
-    config = BitsAndBytesConfig(**FOUR_BITS)
     texts = []
     for one_pass in (True, False):
-        model = RealignedModel.from_pretrained(*folders, quantization_config=config)
-        if not one_pass:
-            vars(model.one_pass)["_trial"] = False
+        model = realigned(folders, one_pass, **FOUR_BITS)
         torch.manual_seed(0)
         drawn = sample_completions(model, word_tokenizer(), ["w3 w4", "w5"] * 8, 6, lam=1.5)
         texts.append(drawn.token_ids())
@@ -132,12 +135,9 @@ def test_texts_are_drawn_from_four_bits(folders):
 @pytest.mark.parametrize("settings", [dict(load_in_8bit=True), FOUR_BITS], ids=["8", "4"])
 def test_a_loss_reaches_the_adapter(folders, settings):
     """Its gradients through one pass are those through PEFT's switched adapters."""
-    config = BitsAndBytesConfig(**settings)
     gradients = []
     for one_pass in (True, False):
-        model = RealignedModel.from_pretrained(*folders, quantization_config=config)
-        if not one_pass:
-            vars(model.one_pass)["_trial"] = False
+        model = realigned(folders, one_pass, **settings)
         adapter = {
             name: weight for name, weight in model.aligned.named_parameters() if "lora_" in name
         }
