@@ -84,16 +84,22 @@ class CompiledStep:
         cache: RealignedCache = inputs["past_key_values"]
         if not _is_plain_step(inputs) or self._has_adapter_alone(cache):
             return self.model(**inputs)
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        ids, mask = inputs["input_ids"], inputs.get("attention_mask")
 
-        # Tensors get a shape that stays the same from step to step.
-        length = min(part.get_max_length() for part in cache.filled)
-        static_mask = nn.functional.pad(mask, (0, max(0, length - mask.shape[1])))
+        # The mask gets a shape that stays the same from step to step. Transformers leaves out the
+        # mask of a batch without padding.
+        if mask is None:
+            static_mask = None
+        else:
+            length = min(part.get_max_length() for part in cache.filled)
+            static_mask = nn.functional.pad(mask, (0, max(0, length - mask.shape[1])))
         positions = inputs.get("position_ids")
-        if positions is None:
+        if positions is None and mask is None:
+            positions = torch.full_like(ids, cache.get_seq_length() + self.model.first_position)
+        elif positions is None:
             positions = position_ids_for(self.model, mask)[:, -1:]
 
-        weights = self._weights(inputs, mask.shape[1] - 1)
+        weights = self._weights(inputs, cache)
         logits = self._step_for(cache)(ids, static_mask, positions, weights, cache.filled)
         return RealignedOutput(logits=logits, past_key_values=cache)
 
@@ -108,7 +114,7 @@ class CompiledStep:
         """Look at lam again at the next step. A caller may have changed a tensor in place."""
         self._weights_of = None
 
-    def _weights(self, inputs: dict[str, Any], past: int) -> Tensor:
+    def _weights(self, inputs: dict[str, Any], cache: RealignedCache) -> Tensor:
         """Return the mixing weights of the rows, which stay the same unless lam is a schedule.
 
         Looking at them again at every step would make a GPU wait.
@@ -118,6 +124,7 @@ class CompiledStep:
             known = self._weights_of
             if known is not None and known[0] is lam and known[1] == len(ids):
                 return known[2]
+        past = cache.get_seq_length() if callable(lam) else 0  # only a schedule asks for it
         start = inputs.get("completion_start", 1)
         weights = lam_of_columns(lam, ids, past, start, 0, self.model.names)
         weights = weights.to(ids.device).contiguous()  # one layout, so that nothing compiles again
@@ -143,16 +150,17 @@ class CompiledStep:
 def _is_plain_step(inputs: dict[str, Any]) -> bool:
     """Return whether the arguments of `forward` are those of one token a row after a prompt."""
     given = {name for name, value in inputs.items() if value is not None and value is not False}
-    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
-    return (
-        given <= _KNOWN
-        and inputs.get("lam") is not None
-        and ids is not None
-        and ids.shape[1] == 1
-        and mask is not None
-        and mask.ndim == 2
-        and mask.shape[1] > 1
+    ids, mask, cache = (
+        inputs.get(name) for name in ("input_ids", "attention_mask", "past_key_values")
     )
+    if not given <= _KNOWN or inputs.get("lam") is None:
+        return False
+    if ids is None or ids.shape[1] != 1:
+        return False
+    if mask is not None:
+        return mask.ndim == 2 and mask.shape[1] > 1
+    # Without a mask, nothing but the cache tells a prompt of one token from a step after it.
+    return all(part.layers[0].is_initialized for part in cache.filled)
 
 
 def _step(
@@ -170,7 +178,11 @@ def _step(
     known = [parts[index].known for index in indices]
 
     def step(
-        ids: Tensor, mask: Tensor, positions: Tensor, weights: Tensor, caches: list[Cache]
+        ids: Tensor,
+        mask: Tensor | None,
+        positions: Tensor,
+        weights: Tensor,
+        caches: list[Cache],
     ) -> Tensor:
         inputs: dict[str, Any] = dict(input_ids=ids, attention_mask=mask, position_ids=positions)
         inputs |= dict(use_cache=True, logits_to_keep=1, return_dict=True)

@@ -6,6 +6,8 @@ graph itself: a branch on a value, or work outside the graph, is an error (`full
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from transformers import CompileConfig, DynamicCache
@@ -17,6 +19,14 @@ from tests.dera.architectures import PAD, tiny, tiny_adapter
 IDS = torch.tensor([[3, 4, 5, 6, 7, 2], [PAD, PAD, 8, 2, 9, 3], [9, 3, 9, 2, 4, 4]])
 MASK = (IDS != PAD).long()
 MASK[:, 2:] = 1
+#: Transformers leaves out the mask of a batch without padding.
+BATCHES = {
+    "padding": (IDS, MASK),
+    "no padding": (IDS[[0, 2, 0]], MASK[[0, 2, 0]]),
+    "no mask": (IDS[[0, 2, 0]], None),
+    "one row": (IDS[:1], MASK[:1]),
+    "one token": (IDS[[0, 2], :1], MASK[[0, 2], :1]),
+}
 DECODERS = ["llama", "qwen", "mistral", "mixtral", "gpt2", "gemma", "roberta"]
 
 
@@ -64,12 +74,15 @@ def with_adapter(architecture="llama", **changes):
     return RealignedModel(None, tiny_adapter(tiny(architecture, 1), 3, **changes))
 
 
-def decode(model, **options):
+def decode(model, batch="padding", **options):
     """Tokens and logits of a call of `generate`."""
-    defaults = dict(max_new_tokens=8, cache_implementation="static", do_sample=False)
+    ids, mask = BATCHES[batch]
+    defaults = dict(
+        max_new_tokens=8, min_new_tokens=8, cache_implementation="static", do_sample=False
+    )
     found = model.generate(
-        IDS,
-        attention_mask=MASK,
+        ids,
+        attention_mask=mask,
         **(defaults | options),
         return_dict_in_generate=True,
         output_logits=True,
@@ -103,22 +116,33 @@ LAMS = {
 }
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_a_compiled_step_says_what_an_uncompiled_one_says(graphs, pair):
+PAIRS_AND_BATCHES = [(pair, batch) for pair in PAIRS for batch in ("padding", "no padding")]
+PAIRS_AND_BATCHES += itertools.product(
+    ["two of llama", "two of roberta", "adapter on llama"], ["no mask", "one row", "one token"]
+)
+
+
+@pytest.mark.parametrize(("pair", "batch"), PAIRS_AND_BATCHES)
+def test_a_compiled_step_says_what_an_uncompiled_one_says(graphs, pair, batch):
     model = PAIRS[pair]()
-    expected = decode(model, lam=[0.3, 1.0, 2.0])
+    options = dict(batch=batch, lam=[0.3, 1.0, 2.0][: len(BATCHES[batch][0])])
+    expected = decode(model, **options)
     assert graphs.runs == 0
-    found = decode(model, lam=[0.3, 1.0, 2.0], compile_config=compiled(graphs.backend))
+    found = decode(model, **options, compile_config=compiled(graphs.backend))
     assert graphs.runs == 7, "every step but the first, which reads the prompt"
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("lam", LAMS.values(), ids=list(LAMS))
+LAMS_AND_BATCHES = [(lam, "padding") for lam in LAMS]
+LAMS_AND_BATCHES += [("a number", "no padding"), ("a schedule", "no padding")]
+
+
+@pytest.mark.parametrize(("kind", "batch"), LAMS_AND_BATCHES)
 @pytest.mark.parametrize("make", [two_models, with_adapter], ids=["two models", "an adapter"])
-def test_every_kind_of_lam_is_compiled(graphs, make, lam):
-    model = make()
-    expected = decode(model, lam=lam)
-    assert_same(decode(model, lam=lam, compile_config=compiled(graphs.backend)), expected)
+def test_every_kind_of_lam_is_compiled(graphs, make, kind, batch):
+    model, lam = make(), LAMS[kind]
+    expected = decode(model, batch, lam=lam)
+    assert_same(decode(model, batch, lam=lam, compile_config=compiled(graphs.backend)), expected)
     # An adapter that runs alone is left to PEFT, whose switching of adapters is not compiled.
     assert graphs.runs == (0 if lam == 1 and make is with_adapter else 7)
 
