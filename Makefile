@@ -26,8 +26,8 @@ smoke: $(STAMP) ## the same workflow in minutes (results/smoke)
 real: $(STAMP) ## the chat study on a real chat model, which is fetched once (results/real-mini)
 	$(RUN) snakemake figures --cores $(CORES) --configfile config/real-mini.yaml
 
-bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/bench)
-	$(RUN) snakemake bench --cores $(CORES)
+bench: $(STAMP) ## what decoding the mixture costs, beside one model (results/laptop/bench)
+	$(RUN) snakemake bench --cores $(CORES) --configfile $(CONFIG)
 
 memory: CONFIG = config/real-mini.yaml
 memory: $(STAMP) $(QUANTISED)/.installed ## what it costs to hold the chat pair in less memory (results/real-mini/memory)
@@ -65,7 +65,7 @@ test-gpu: $(STAMP) ## exactness of decoding on a GPU (skipped without one)
 planted: $(STAMP) ## whether tests notice errors that are planted into a copy of the code (half an hour)
 	$(RUN) python -m tests.planted_errors
 
-drill: $(STAMP) ## whether a small study survives 26 faults at random moments (an hour)
+drill: $(STAMP) ## whether a small study survives 26 faults at random moments (half an hour)
 	$(RUN) python -m tests.fault_drill
 
 slurm: $(STAMP) ## whether a small study runs through Slurm on this machine, killed jobs and all (as root; a quarter of an hour)

@@ -14,7 +14,7 @@ if PROJECT not in sys.path:
     sys.path.insert(0, PROJECT)
 
 from study import estimate, on_disk, out_of_memory, outputs, own_data, plugins, prospects, resolve
-from study import sizes
+from study import sizes, tracking
 
 min_version("9.0")
 
@@ -52,6 +52,7 @@ ENVIRONMENT = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
+    **tracking.environment_or_exit(config, PLAN.study, Path(RESULTS), os.environ),
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
 # Snakemake formats the prefix, so that a brace in the name of a folder is doubled.

@@ -1,28 +1,54 @@
 # `snakemake bench` times each way of decoding the mixture, with the pair of the study's main
-# objective and with a larger pair.
+# objective and with larger pairs. Each size of batches of each pair is a job, so that a run that
+# was interrupted goes on where it was.
 import yaml
 
-BENCH = "results/bench"
+BENCH = f"{RESULTS}/bench"
 BENCH_SETTINGS = os.path.join(PROJECT, "bench/decoding.yaml")
-LARGER = next(
-    pair["make"]
-    for pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].values()
+BENCH_PAIRS = {
+    name: pair
+    for name, pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].items()
+    if GPU or not pair.get("needs_gpu")
+}
+MADE_PAIRS = {
+    name: {**pair["make"], "dtype": pair.get("dtype", "float32")}
+    for name, pair in BENCH_PAIRS.items()
     if "make" in pair
-)
+}
+# What the study's pair needs, to time it.
+STUDY_PAIR = {
+    "reference": f"{RESULTS}/{MAIN_TASK.name}/models/reference",
+    "adapter": MAIN_ADAPTER,
+    "prompts": f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
+}
+
+
+def parts_of_timed_pair(wildcards):
+    """What the job needs that times a pair: its two folders, and the study's prompts."""
+    if wildcards.pair not in MADE_PAIRS:
+        return STUDY_PAIR
+    return {name: f"{BENCH}/models/{wildcards.pair}/{name}" for name in ("reference", "adapter")}
+
+
+def prompts_option(wildcards, input):
+    """The option that names the study's prompts. Larger pairs continue random words."""
+    return f"--prompts {shlex.quote(input.prompts)}" if "prompts" in input.keys() else ""
 
 
 rule make_larger_pair:
     output:
-        reference=directory(f"{BENCH}/models/reference"),
-        adapter=directory(f"{BENCH}/models/adapter"),
+        reference=directory(f"{BENCH}/models/{{pair}}/reference"),
+        adapter=directory(f"{BENCH}/models/{{pair}}/adapter"),
     log:
-        f"{BENCH}/logs/make_larger_pair.log",
+        f"{BENCH}/logs/make_larger_pair/{{pair}}.log",
     benchmark:
-        f"{BENCH}/benchmarks/make_larger_pair.tsv"
+        f"{BENCH}/benchmarks/make_larger_pair/{{pair}}.tsv"
     conda:
         "../envs/environment.yaml"
+    resources:
+        gpu=GPU,
     params:
-        settings=text(LARGER),
+        settings=lambda wildcards: text(MADE_PAIRS[wildcards.pair]),
         code=source_digest("bench.larger_pair"),
     shell:
         "python -m bench.larger_pair --settings {params.settings:q} --log {log:q}"
@@ -31,19 +57,14 @@ rule make_larger_pair:
 
 rule time_decoding:
     input:
+        unpack(parts_of_timed_pair),
         settings=BENCH_SETTINGS,
-        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
-        adapter=MAIN_ADAPTER,
-        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
-        larger=rules.make_larger_pair.output,
     output:
-        decoding=f"{BENCH}/decoding.json",
-        curve=f"{BENCH}/curve.json",
-        provenance=f"{BENCH}/provenance.json",
+        f"{BENCH}/pieces/{{pair}}/batch={{batch}}.json",
     log:
-        f"{BENCH}/logs/time_decoding.log",
+        f"{BENCH}/logs/time_decoding/{{pair}}/batch={{batch}}.log",
     benchmark:
-        f"{BENCH}/benchmarks/time_decoding.tsv"
+        f"{BENCH}/benchmarks/time_decoding/{{pair}}/batch={{batch}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: ALL_CORES  # so that nothing runs beside it; the job uses one
@@ -51,18 +72,69 @@ rule time_decoding:
         gpu=GPU,
     params:
         settings=text({"max_new_tokens": MAIN_TASK.max_new_tokens}),
+        prompts=prompts_option,
         code=code_of(MAIN_TASK, "bench.decoding"),
         seed=PLAN.seed,
     shell:
         "python -m bench.decoding --settings {params.settings:q} --seed {params.seed:q}"
-        " --log {log:q} --what {input.settings:q} --study {input.reference:q} {input.adapter:q}"
-        " --larger {input.larger:q} --prompts {input.prompts:q}"
-        " --output {output.decoding:q} --curve {output.curve:q} --provenance {output.provenance:q}"
+        " --log {log:q} --what {input.settings:q}"
+        " --pair {wildcards.pair:q} --batch {wildcards.batch:q}"
+        " --reference {input.reference:q} --adapter {input.adapter:q} {params.prompts}"
+        " --output {output:q}"
+
+
+rule time_curve:
+    input:
+        **STUDY_PAIR,
+        settings=BENCH_SETTINGS,
+    output:
+        f"{BENCH}/curve.json",
+    log:
+        f"{BENCH}/logs/time_curve.log",
+    benchmark:
+        f"{BENCH}/benchmarks/time_curve.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: ALL_CORES  # so that nothing runs beside it; the job uses one
+    resources:
+        gpu=GPU,
+    params:
+        settings=text({"max_new_tokens": MAIN_TASK.max_new_tokens}),
+        code=code_of(MAIN_TASK, "bench.curve"),
+        seed=PLAN.seed,
+    shell:
+        "python -m bench.curve --settings {params.settings:q} --seed {params.seed:q}"
+        " --log {log:q} --what {input.settings:q}"
+        " --reference {input.reference:q} --adapter {input.adapter:q} --prompts {input.prompts:q}"
+        " --output {output:q}"
+
+
+rule gather_decoding:
+    input:
+        [
+            f"{BENCH}/pieces/{name}/batch={batch}.json"
+            for name, pair in BENCH_PAIRS.items()
+            for batch in pair["rows"]
+        ],
+    output:
+        decoding=f"{BENCH}/decoding.json",
+        provenance=f"{BENCH}/provenance.json",
+    log:
+        f"{BENCH}/logs/gather_decoding.log",
+    benchmark:
+        f"{BENCH}/benchmarks/gather_decoding.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=source_digest("bench.gather"),
+    shell:
+        "python -m bench.gather --pieces {input:q} --output {output.decoding:q}"
+        " --provenance {output.provenance:q} > {log:q} 2>&1"
 
 
 rule draw_decoding:
     input:
-        rules.time_decoding.output.decoding,
+        rules.gather_decoding.output.decoding,
     output:
         pdf=f"{BENCH}/decoding.pdf",
         png=f"{BENCH}/decoding.png",
@@ -81,7 +153,7 @@ rule draw_decoding:
 
 rule tabulate_decoding:
     input:
-        rules.time_decoding.output.decoding,
+        rules.gather_decoding.output.decoding,
     output:
         f"{BENCH}/decoding.md",
     log:
@@ -98,7 +170,8 @@ rule tabulate_decoding:
 
 rule bench:
     input:
-        rules.time_decoding.output,
+        rules.gather_decoding.output,
+        rules.time_curve.output,
         rules.draw_decoding.output,
         rules.tabulate_decoding.output,
 
@@ -109,10 +182,8 @@ MEMORY_SETTINGS = os.path.join(PROJECT, "bench/memory.yaml")
 
 rule measure_memory:
     input:
+        **STUDY_PAIR,
         settings=MEMORY_SETTINGS,
-        reference=f"{RESULTS}/{MAIN_TASK.name}/models/reference",
-        adapter=MAIN_ADAPTER,
-        prompts=f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
     output:
         memory=f"{MEMORY}/memory.json",
         provenance=f"{MEMORY}/provenance.json",
@@ -184,7 +255,8 @@ rule memory:
 
 rule publish_bench:
     input:
-        rules.time_decoding.output,
+        rules.gather_decoding.output,
+        rules.time_curve.output,
         rules.draw_decoding.output.png,
         rules.tabulate_decoding.output,
     output:

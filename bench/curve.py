@@ -1,19 +1,27 @@
-"""How long a curve over many lams takes, as a ratio to decoding the prompts at a single lam."""
+"""How long a curve over many lams takes, as a ratio to decoding the prompts at a single lam.
+
+Settings: `bench.settings.Decoding`. A YAML file says what is timed (`bench.settings.Timing`).
+"""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from bench.decoders import Pair
-from bench.settings import CurveTiming
+from bench.decoding import load
+from bench.settings import CurveTiming, Decoding, read_timing
 from bench.timing import ratios
 from dera.curve.reweighting import lam_curve
 from dera.decoding import sample_completions
+from study import job
 
 
 def time_curve(
@@ -74,3 +82,28 @@ def _estimate_curve(pair: Pair, prompts: Sequence[str], settings: CurveTiming, s
 
 def _count_words(prompts: list[str], completions: list[str]) -> list[float]:
     return [float(len(completion.split())) for completion in completions]
+
+
+def arguments() -> argparse.Namespace:
+    parser = job.parser(__doc__)
+    parser.add_argument("--what", type=Path, required=True, help="YAML file that says what to time")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--adapter", type=Path, required=True, help="folder of its adapter")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="Parquet file with a column prompt"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file for the record")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    with job.running("bench, curve", args):
+        settings = read_timing(args.what).curve
+        prompts = pd.read_parquet(args.prompts)["prompt"].tolist()[: settings.prompts]
+        pair = load(args.reference, args.adapter, job.settings_of(args, Decoding).max_new_tokens)
+        job.write_json(args.output, time_curve(pair, prompts, settings, args.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import CompileConfig
 
 from bench.other_decoders import CachelessMixture, generated, two_caches, with_processor
 from dera.completions import end_tokens
@@ -49,15 +50,31 @@ class Pair:
         whole: the pair as two whole models.
         adapter: the pair as a base with an adapter.
         max_new_tokens: the longest completion.
+        compiler: what compiles a step, as torch calls its backend; None for no compiled way.
     """
 
     tokenizer: Any
     whole: RealignedModel
     adapter: RealignedModel
     max_new_tokens: int
+    compiler: str | None = None
 
     def decoders(self) -> dict[str, Decoder]:
         """Return every way of decoding by its name in `bench.ways.WAYS`."""
+        return self.uncompiled() | self.compiled()
+
+    def compiled(self) -> dict[str, Decoder]:
+        """Return the ways whose steps are compiled when they are first run."""
+        if self.compiler is None:
+            return {}
+        return {
+            "generate compiled": self._generate_compiled,
+            "plain compiled": self._plain_compiled,
+            "one pass compiled": self._one_pass_compiled,
+        }
+
+    def uncompiled(self) -> dict[str, Decoder]:
+        """Return the ways whose steps are not compiled."""
         return {
             "generate": self._generate,
             "loop": self._loop,
@@ -71,9 +88,9 @@ class Pair:
 
     def modules(self, way: str) -> list[nn.Module]:
         """Return the modules whose weights a way of decoding needs."""
-        if way in ("generate", "loop"):
+        if way in ("generate", "loop", "generate compiled"):
             return [self.whole.aligned]
-        if way == "one pass":
+        if way in ("one pass", "one pass compiled"):
             return [self.adapter.aligned]
         return [self.whole.reference, self.whole.aligned]
 
@@ -123,6 +140,24 @@ class Pair:
         if speculation is None:
             return decoded
         return Decoded(decoded.tokens, speculation.drafted, speculation.accepted)
+
+    # These compile a step of `generate`, where the other ways of this library have a loop of ours.
+
+    def _generate_compiled(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._in_graphs(self.whole.aligned, prompts)
+
+    def _plain_compiled(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._in_graphs(self.whole, prompts, lam=lam)
+
+    def _one_pass_compiled(self, prompts: Sequence[str], lam: float) -> Decoded:
+        return self._in_graphs(self.adapter, prompts, lam=lam)
+
+    def _in_graphs(self, model: Any, prompts: Sequence[str], **options: Any) -> Decoded:
+        settings = CompileConfig(backend=self.compiler)
+        settings._compile_all_devices = True  # transformers does not compile on a CPU otherwise
+        options |= dict(cache_implementation="static", compile_config=settings)
+        batch = self._batch(prompts)
+        return self._counted(generated(model, batch, self.max_new_tokens, **options))
 
     def _sampled(
         self, model: Any, prompts: Sequence[str], lam: float | None, **options: Any

@@ -1,6 +1,7 @@
 """Time each way of decoding the mixture, in ratios to one model, and count the memory it takes.
 
-`bench.timing` says how the ways are timed.
+A run of this job times one pair at one size of batches. `bench.timing` says how the ways are timed,
+and `bench.gather` puts the records of all runs together.
 
 Settings: `bench.settings.Decoding`. A YAML file says what is timed (`bench.settings.Timing`).
 """
@@ -9,80 +10,70 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
-from bench.curve import time_curve
-from bench.decoders import Pair, try_one_pass
-from bench.peak import peak_bytes
+from bench.decoders import Decoder, Pair, try_one_pass
+from bench.peak import peak_bytes, weight_bytes
 from bench.provenance import provenance_of
 from bench.settings import Decoding, LargerPair, StudyPair, Timing, read_timing
 from bench.timing import time_ways
+from bench.ways import ONE_MODEL
 from dera import chat
 from dera.model.realigned import RealignedModel
 from study import job
 
-#: The ways with one model, to which all other ways are compared.
-ONE_MODEL = ("generate", "loop")
+#: How many numbers are read to find how fast this machine reads, and how often.
+READ_NUMBERS = 2**27
+READ_REPEATS = 5
+
+#: How the names of a ratio end: its median and its quartiles.
+ENDS = ("", "_low", "_high")
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A pair that is timed.
+def load(
+    reference: Path,
+    adapter: Path,
+    max_new_tokens: int,
+    dtype: str = "float32",
+    compiler: str | None = None,
+) -> Pair:
+    """Load a pair, as two whole models and as a base with an adapter.
 
-    Attributes:
-        name: what records call the pair.
-        pair: the models.
-        prompts: the texts that they continue.
-        settings: how they are timed.
+    Args:
+        reference: the folder of the reference.
+        adapter: the folder of the adapter that makes the aligned model of it.
+        max_new_tokens: the longest completion.
+        dtype: the numbers that weights are, by torch's name.
+        compiler: what compiles a step, as torch calls its backend; None for no compiled way.
     """
-
-    name: str
-    pair: Pair
-    prompts: list[str]
-    settings: StudyPair | LargerPair
+    options: dict[str, Any] = dict(dtype=getattr(torch, dtype))
+    whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True, **options)
+    apart = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False, **options)
+    tokenizer = chat.prompt_tokenizer(reference)
+    device = job.device()
+    return Pair(tokenizer, whole.to(device), apart.to(device), max_new_tokens, compiler)
 
 
 def memory(pair: Pair, prompts: Sequence[str], lam: float) -> dict[str, int]:
-    """Return the peak bytes of each way's weights and tensors while it decodes one batch."""
+    """Return the peak bytes of each way's weights and tensors while it decodes one batch.
+
+    On a CPU it cannot be counted within a graph, so that compiled ways are left out.
+    """
     try_one_pass(pair.adapter)
+    on_cpu = pair.whole.device.type == "cpu"
+    ways = pair.uncompiled() if on_cpu else pair.decoders()
     return {
         way: peak_bytes(partial(decode, prompts, lam), pair.modules(way))
-        for way, decode in pair.decoders().items()
+        for way, decode in ways.items()
     }
-
-
-def load(folders: Sequence[Path], max_new_tokens: int) -> Pair:
-    """Load a pair, from folders of a reference and an adapter.
-
-    The pair is held as two whole models, and as a base with an adapter.
-    """
-    reference, adapter = folders
-    whole = RealignedModel.from_pretrained(reference, adapter, merge_adapter=True)
-    with_adapter = RealignedModel.from_pretrained(reference, adapter, merge_adapter=False)
-    tokenizer = chat.prompt_tokenizer(reference)
-    device = job.device()
-    return Pair(tokenizer, whole.to(device), with_adapter.to(device), max_new_tokens)
-
-
-def subjects(args: argparse.Namespace, timing: Timing) -> list[Subject]:
-    """Load both pairs and their prompts: the study's texts, and random words for the larger."""
-    # The study's pair.
-    texts = pd.read_parquet(args.prompts)["prompt"].tolist()
-    max_new_tokens = job.settings_of(args, Decoding).max_new_tokens
-    name, settings = timing.study_pair()
-    study = Subject(name, load(args.study, max_new_tokens), texts, settings)
-
-    # The larger pair.
-    larger_name, larger_settings = timing.larger_pair()
-    words = random_texts(len(texts), larger_settings, args.seed)
-    pair = load(args.larger, larger_settings.max_new_tokens)
-    return [study, Subject(larger_name, pair, words, larger_settings)]
 
 
 def random_texts(count: int, settings: LargerPair, seed: int) -> list[str]:
@@ -96,84 +87,119 @@ def random_texts(count: int, settings: LargerPair, seed: int) -> list[str]:
     return texts
 
 
-def records_of(subject: Subject, timing: Timing, seed: int) -> Iterator[list[dict[str, Any]]]:
-    """Time one pair.
+def records_of(
+    pair: Pair, prompts: list[str], settings: StudyPair, batch: int, timing: Timing, seed: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Time one pair at one size of batches.
 
     Yields:
-        For each size of batches and each lam, the records of every way of decoding.
+        For each lam, the records of every way of decoding.
     """
-    for batch in timing.batches:
-        peak_bytes_by_way = memory(subject.pair, subject.prompts[:batch], 0.5)
-        timed = time_ways(
-            subject.pair.decoders(),
-            ONE_MODEL,
-            subject.prompts[: subject.settings.rows[batch]],
-            batch,
-            timing.lams,
-            subject.settings.repeats,
-            timing.once_above_seconds,
-            seed,
-        )
-        for records in timed:
-            for record in records:
-                record["pair"] = subject.name
-                record["peak_bytes"] = peak_bytes_by_way[record["method"]]
-            yield records
+    lams = timing.lams
+    peak_bytes_by_way = memory(pair, prompts[:batch], 0.5)
+    compile_seconds = {
+        way: _first_run(decode, prompts, batch, lams[0]) for way, decode in pair.compiled().items()
+    }
+    reading = _seconds_to_read(weight_bytes(pair.modules("loop")), pair.whole.device) / batch
+
+    # Both times of a ratio come from the same repeat.
+    units = [way for way in ONE_MODEL if way in pair.decoders()]
+    timed = time_ways(
+        pair.decoders(),
+        units,
+        prompts,
+        batch,
+        lams,
+        settings.repeats,
+        timing.once_above_seconds,
+        seed,
+    )
+    for records in timed:
+        for record in records:
+            way = record["method"]
+            record["peak_bytes"] = peak_bytes_by_way.get(way)
+            record["first_run_seconds"] = compile_seconds.get(way)
+        yield [*records, _bound(records, units, reading)]
+
+
+def _first_run(decode: Decoder, prompts: Sequence[str], batch: int, lam: float) -> float:
+    """Return the seconds of a way's first run, in which its steps are compiled.
+
+    Every prompt is decoded, because a step is compiled again for another length of prompts.
+    """
+    started = time.perf_counter()
+    for start in range(0, len(prompts), batch):
+        decode(prompts[start : start + batch], lam)
+    return time.perf_counter() - started
+
+
+def _seconds_to_read(count: int, device: torch.device) -> float:
+    """Return how long this machine takes to read so many bytes from memory, once."""
+    numbers = torch.ones(READ_NUMBERS, device=device)
+    seconds = []
+    for _ in range(READ_REPEATS):
+        started = time.perf_counter()
+        numbers.sum().item()  # it waits for the device
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)) * count / (READ_NUMBERS * numbers.element_size())
+
+
+def _bound(records: list[dict[str, Any]], units: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Return a record of what no way can beat: reading one model's weights once for each step.
+
+    Args:
+        records: the records of all ways at one lam.
+        units: the ways to which all others are compared.
+        seconds: how long it takes for each token, if no row of a batch ends early.
+    """
+    by_way = {record["method"]: record for record in records}
+    bound = dict.fromkeys(records[0]) | {"method": "reading", "seconds_per_token": seconds}
+    bound |= {name: records[0][name] for name in ("batch", "lam")}
+    for unit in units:
+        ratio = seconds / by_way[unit]["seconds_per_token"]
+        bound |= dict.fromkeys([f"ratio_to_{unit.replace(' ', '_')}{end}" for end in ENDS], ratio)
+    return bound
 
 
 def arguments() -> argparse.Namespace:
     parser = job.parser(__doc__)
     parser.add_argument("--what", type=Path, required=True, help="YAML file that says what to time")
-    for name in ("study", "larger"):
-        parser.add_argument(
-            f"--{name}",
-            type=Path,
-            nargs=2,
-            required=True,
-            help="folders of a reference and its adapter",
-        )
+    parser.add_argument("--pair", required=True, help="the pair to time, as the YAML file names it")
+    parser.add_argument("--batch", type=int, required=True, help="the size of batches")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--adapter", type=Path, required=True, help="folder of its adapter")
     parser.add_argument(
         "--prompts",
         type=Path,
-        required=True,
-        help="Parquet file with a column prompt, for the study's pair",
+        help="Parquet file with a column prompt, for the study's pair; others get random words",
     )
-    parser.add_argument("--output", type=Path, required=True, help="JSON file for all records")
-    parser.add_argument(
-        "--curve", type=Path, required=True, help="JSON file for what a curve over lam costs"
-    )
-    parser.add_argument(
-        "--provenance",
-        type=Path,
-        required=True,
-        help="JSON file for what was timed, where and with what",
-    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file for the records")
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments()
-    with job.running("bench", args) as progress:
+    with job.running(f"bench, {args.pair}, batch {args.batch}", args) as progress:
         timing = read_timing(args.what)
-        study, larger = subjects(args, timing)
+        settings = timing.pairs[args.pair]
+        count = settings.rows[args.batch]
 
-        # Time a curve over lam.
-        texts = study.prompts[: timing.curve.prompts]
-        job.write_json(args.curve, time_curve(study.pair, texts, timing.curve, args.seed))
+        # Load the pair and its prompts.
+        if isinstance(settings, LargerPair):
+            prompts = random_texts(count, settings, args.seed)
+            max_new_tokens = settings.max_new_tokens
+        else:
+            prompts = pd.read_parquet(args.prompts)["prompt"].tolist()[:count]
+            max_new_tokens = job.settings_of(args, Decoding).max_new_tokens
+        pair = load(args.reference, args.adapter, max_new_tokens, settings.dtype, timing.compiler)
 
         # Time every way of decoding.
         records = []
-        done = 0
-        total = 2 * len(timing.batches) * len(timing.lams)
-        for subject in (study, larger):
-            for records_at_lam in records_of(subject, timing, args.seed):
-                records += records_at_lam
-                done += 1
-                progress.update(done, total, "combinations of pair, batch and lam")
-        job.write_json(args.output, records)
-
-        # Say what was timed, where and with what.
-        job.write_json(args.provenance, provenance_of(args))
+        timed = records_of(pair, prompts, settings, args.batch, timing, args.seed)
+        for done, of_lam in enumerate(timed, start=1):
+            records += [{"pair": args.pair, **record} for record in of_lam]
+            progress.update(done, len(timing.lams), "lams")
+        job.write_json(args.output, {"provenance": provenance_of(args), "records": records})
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def make(settings: Making, progress: job.Progress) -> tuple[Any, PreTrainedToken
         bos_token_id=None,
         tie_word_embeddings=True,
     )
-    base = LlamaForCausalLM(config)
+    base: Any = LlamaForCausalLM(config).to(job.device(), getattr(torch, settings.dtype))
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **settings.lora))
     vocabulary = settings.shape["vocab_size"]
     train(model, vocabulary, settings.training, progress)
@@ -44,10 +44,11 @@ def make(settings: Making, progress: job.Progress) -> tuple[Any, PreTrainedToken
 
 def train(model: Any, vocabulary: int, training: Training, progress: job.Progress) -> None:
     """Train the adapter for a few steps on random texts of the first half of the words."""
+    device = next(model.parameters()).device
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=training.learning_rate)
     for step in range(1, training.steps + 1):
-        ids = torch.randint(2, vocabulary // 2, (training.batch_size, training.tokens))
+        ids = torch.randint(2, vocabulary // 2, (training.batch_size, training.tokens)).to(device)
         loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()
         loss.backward()

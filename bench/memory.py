@@ -134,12 +134,16 @@ class Measuring:
         self.seed = seed
 
     def memory(self) -> dict[str, dict[str, Any]]:
-        """Return for each way the peak bytes while it continues one prompt."""
+        """Return for each way the peak bytes while it continues one prompt.
+
+        All ways use the same random numbers, so that texts are about equally long.
+        """
         lam = self.what.timing.lam
-        return {
-            way: {"peak_bytes": one.peak_bytes(self.prompts[:1], lam)}
-            for way, one in self.held.items()
-        }
+        found = {}
+        for way, one in self.held.items():
+            torch.manual_seed(self.seed)
+            found[way] = {"peak_bytes": one.peak_bytes(self.prompts[:1], lam)}
+        return found
 
     def times(self, batch: int) -> dict[str, dict[str, Any]]:
         """Return for each way its time a token at one size of batches.

@@ -45,19 +45,28 @@ def peak_bytes(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
     torch's allocator is read.
     """
     modules = list(modules)
-    # Weights that stay on disk have placeholders on the device "meta".
-    weights = [weight for module in modules for weight in _weights(module) if not weight.is_meta]
-    sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in weights}
-    weight_bytes = sum(sizes.values())
+    weights = _weights_of(modules)
     if weights and weights[0].device.type != "cpu":
         torch.accelerator.reset_peak_memory_stats()
         before = torch.accelerator.memory_allocated()
         run()
-        return weight_bytes + torch.accelerator.max_memory_allocated() - before
+        return weight_bytes(modules) + torch.accelerator.max_memory_allocated() - before
     watch = _Watch(weights)
     with watch:
         run()
-    return weight_bytes + watch.peak
+    return weight_bytes(modules) + watch.peak
+
+
+def weight_bytes(modules: Iterable[nn.Module]) -> int:
+    """Return the bytes of the modules' weights in memory. A weight that they share counts once."""
+    weights = _weights_of(modules)
+    sizes = {_storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in weights}
+    return sum(sizes.values())
+
+
+def _weights_of(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Return the modules' weights in memory. Those on disk have placeholders on device "meta"."""
+    return [weight for module in modules for weight in _weights(module) if not weight.is_meta]
 
 
 def _weights(module: nn.Module) -> Iterator[Tensor]:

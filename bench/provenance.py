@@ -11,16 +11,18 @@ import torch
 import yaml
 
 from study import job
+from study.manifest import commit
 from study.provenance import versions
 
 
 def provenance_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings, the seed, the device and the versions of a benchmark.
+    """Return the source, the settings, the seed, the device and the versions of a benchmark.
 
     Args:
         args: the arguments of the job. `args.what` is the file that says what is measured.
     """
     return {
+        "source": commit(),
         "settings": yaml.safe_load(args.what.read_text(encoding="utf-8")),
         "seed": args.seed,
         "device": device_name(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,13 @@ class Making:
         shape: the shape of the base, as arguments of transformers' `LlamaConfig`.
         lora: the shape of the adapter, as arguments of PEFT's `LoraConfig`.
         training: how the adapter is trained.
+        dtype: the numbers that the base's weights are, by torch's name.
     """
 
     shape: dict[str, Any]
     lora: dict[str, Any]
     training: Training
+    dtype: str = "float32"
 
 
 @job.settings_class
@@ -51,28 +54,30 @@ class StudyPair:
     Attributes:
         rows: how many prompts are decoded, by the size of batches.
         repeats: how often each way of decoding is timed at each lam.
+        dtype: the numbers that weights are, by torch's name.
+        needs_gpu: whether the pair is left out where there is no GPU.
     """
 
     rows: dict[int, int]
     repeats: int
+    dtype: str = "float32"
+    needs_gpu: bool = False
 
 
 @job.settings_class
-class LargerPair:
-    """How decoding is timed with the larger pair.
+class LargerPair(StudyPair):
+    """How decoding is timed with a pair that the benchmark makes.
 
     Attributes:
-        rows, repeats: as in `StudyPair`.
+        rows, repeats, dtype, needs_gpu: as in `StudyPair`.
         prompt_words: how many words each prompt has.
         max_new_tokens: how many tokens a completion has at most.
         make: how the pair is made.
     """
 
-    rows: dict[int, int]
-    repeats: int
-    prompt_words: int
-    max_new_tokens: int
-    make: Making
+    prompt_words: int = field(kw_only=True)
+    max_new_tokens: int = field(kw_only=True)
+    make: Making = field(kw_only=True)
 
 
 @job.settings_class
@@ -101,30 +106,19 @@ class Timing:
     """What the benchmark times.
 
     Attributes:
-        batches: the sizes of batches to decode in.
         lams: the mixing weights to decode at.
         once_above_seconds: a way of decoding that takes longer than this is timed once.
-        pairs: the study's pair and the larger pair, by the names that records give them.
-        curve: how a curve over lam is timed.
+        compiler: what compiles the compiled ways, as torch calls its backend; None leaves these
+            ways out.
+        pairs: the study's pair and larger ones, by the names that records give them.
+        curve: how a curve over lam is timed, with the study's pair.
     """
 
-    batches: list[int]
     lams: list[float]
     once_above_seconds: float
-    pairs: dict[str, StudyPair | LargerPair]
+    compiler: str | None
+    pairs: dict[str, LargerPair | StudyPair]
     curve: CurveTiming
-
-    def study_pair(self) -> tuple[str, StudyPair]:
-        """Return the name and the settings of the study's pair."""
-        return next(
-            (name, pair) for name, pair in self.pairs.items() if isinstance(pair, StudyPair)
-        )
-
-    def larger_pair(self) -> tuple[str, LargerPair]:
-        """Return the name and the settings of the larger pair."""
-        return next(
-            (name, pair) for name, pair in self.pairs.items() if isinstance(pair, LargerPair)
-        )
 
 
 @job.settings_class

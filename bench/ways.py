@@ -37,6 +37,26 @@ WAYS = {
     "plain": Way("**ours**: two models", "ours: two models"),
     "one pass": Way("**ours**: a base and its adapter, in one pass", "ours: adapter, one pass"),
     "speculative": Way("**ours**: two models, speculative", "ours: two, speculative"),
+    "generate compiled": Way(
+        "one model, transformers' `generate`, compiled", "one model, generate, compiled"
+    ),
+    "plain compiled": Way("**ours**: two models, compiled", "ours: two, compiled"),
+    "one pass compiled": Way(
+        "**ours**: a base and its adapter, in one pass, compiled", "ours: one pass, compiled"
+    ),
+    "reading": Way("reading one model's weights, once for each step", "reading the weights"),
+}
+
+#: The ways with one model, to which others are compared. Tables and figures show the first.
+ONE_MODEL = ("loop", "generate", "generate compiled")
+
+#: The way of decoding one model as each way of ours decodes two.
+LIKE = {
+    "plain": "loop",
+    "one pass": "loop",
+    "speculative": "loop",
+    "plain compiled": "generate compiled",
+    "one pass compiled": "generate compiled",
 }
 
 #: The ways of holding a pair in memory by their names in the records (as `way`), in the order of

@@ -8,7 +8,7 @@ the same command again, `snakemake --unlock` if the message asks for it, and del
 message says to delete. The tables, the completions and the adapters must then be those of the
 undisturbed run, byte for byte. Seconds are left out of the comparison.
 
-    python -m tests.fault_drill                # 26 faults: about an hour on two cores
+    python -m tests.fault_drill                # 26 faults: about half an hour on two cores
     python -m tests.fault_drill --only "a full disk" --faults 3 --seed 3
 
 It prints a table with a row for each fault, and ends with an error if a result differs. Run it
@@ -133,16 +133,14 @@ def kill_the_scheduler(running: Running, study: Study, rng: random.Random) -> st
 
 
 def kill_one_job(running: Running, study: Study, rng: random.Random) -> str:
-    jobs = running.jobs()
-    if not jobs:
-        return "nothing, because no job was running"
-    job = rng.choice(jobs)
-    try:
-        name = job.cmdline()[job.cmdline().index("-m") + 1]
-        job.kill()
-    except (psutil.Error, ValueError):
-        return "nothing, because the job had just ended"
-    return name
+    while running.process.poll() is None:
+        with contextlib.suppress(psutil.Error, ValueError, IndexError):  # the job has just ended
+            job = rng.choice(running.jobs())
+            name = job.cmdline()[job.cmdline().index("-m") + 1]
+            job.kill()
+            return name
+        time.sleep(0.1)
+    return "nothing, because the run had just ended"
 
 
 def interrupt(running: Running, study: Study, rng: random.Random) -> str:
@@ -194,9 +192,11 @@ def _some_file(study: Study, rng: random.Random) -> Path | None:
 
 
 def _on_a_file(change: Callable[[Path], None]) -> Callable[[Running, Study, random.Random], str]:
-    """Return a fault that kills the run, and changes one of its files."""
+    """Return a fault that kills the run once it has a file, and changes one of its files."""
 
     def strike(running: Running, study: Study, rng: random.Random) -> str:
+        while running.process.poll() is None and _some_file(study, rng) is None:
+            time.sleep(0.1)
         running.signal_all(signal.SIGKILL)
         running.wait()
         file = _some_file(study, rng)

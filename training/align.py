@@ -177,7 +177,7 @@ def main() -> None:
     label = f"{settings.task.name} {args.name} beta={args.beta} seed={args.seed}"
     with job.running(label, args) as progress:
         trainer = make_trainer(args, settings, checkpoints)
-        seconds = shared.train(trainer, checkpoints, progress)
+        seconds = shared.train(trainer, checkpoints, args.output, progress)
         record = {
             "stage": "align",
             "objective": args.name,

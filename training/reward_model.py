@@ -146,7 +146,7 @@ def main() -> None:
             train_dataset=train_pairs,
             processing_class=tokenizer,
         )
-        seconds = shared.train(trainer, checkpoints, progress)
+        seconds = shared.train(trainer, checkpoints, args.output, progress)
 
         # Stop the study if the model does not beat chance on the held-out pairs.
         result = check_accuracy(ranked_correctly(trainer, held_out), len(held_out), args.task)

@@ -158,7 +158,7 @@ def main() -> None:
             checkpoints,
             args.seed,
         )
-        record["seconds"] = shared.train(trainer, checkpoints, progress)
+        record["seconds"] = shared.train(trainer, checkpoints, args.output, progress)
         if settings.sft.lora is not None:
             trainer.model = trainer.model.merge_and_unload()
         if isinstance(settings.model, PretrainedSettings):

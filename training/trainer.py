@@ -22,6 +22,7 @@ from study import job, provenance
 from study.files import broken_file, checksum
 from training.callbacks import ProgressCallback, SecondsCallback
 from training.settings import OptimiserSettings
+from training.tracking import add_trackers
 
 #: Makes the text of a model card from the record of a training.
 Card = Callable[[Mapping[str, Any]], str]
@@ -118,8 +119,14 @@ def scoring_completions_only() -> Iterator[None]:
         trl_utils._use_triton = use_triton
 
 
-def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
+def train(trainer: Trainer, checkpoints: Path, output: Path, progress: job.Progress) -> float:
     """Train, from the newest whole checkpoint if there is one.
+
+    Args:
+        trainer: the trainer.
+        checkpoints: the folder of its checkpoints.
+        output: the folder of the model that is trained. Nothing is written to it.
+        progress: says how far the training is.
 
     Returns:
         Seconds spent in training, which include those before an interruption.
@@ -127,6 +134,7 @@ def train(trainer: Trainer, checkpoints: Path, progress: job.Progress) -> float:
     seconds = SecondsCallback()
     trainer.add_callback(seconds)
     trainer.add_callback(ProgressCallback(progress))
+    add_trackers(trainer, output)
     last = newest_whole_checkpoint(checkpoints, progress)
     if last is not None:
         progress.say(f"resuming from {last}")

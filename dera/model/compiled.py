@@ -96,8 +96,8 @@ class CompiledStep:
         positions = inputs.get("position_ids")
         if positions is None and mask is None:
             positions = torch.full_like(ids, cache.get_seq_length() + self.model.first_position)
-        elif positions is None:
-            positions = position_ids_for(self.model, mask)[:, -1:]
+        if positions is None:
+            positions = position_ids_for(self.model, mask)[:, -1:]  # type: ignore[arg-type]
 
         weights = self._weights(inputs, cache)
         logits = self._step_for(cache)(ids, static_mask, positions, weights, cache.filled)
@@ -150,9 +150,7 @@ class CompiledStep:
 def _is_plain_step(inputs: dict[str, Any]) -> bool:
     """Return whether the arguments of `forward` are those of one token a row after a prompt."""
     given = {name for name, value in inputs.items() if value is not None and value is not False}
-    ids, mask, cache = (
-        inputs.get(name) for name in ("input_ids", "attention_mask", "past_key_values")
-    )
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
     if not given <= _KNOWN or inputs.get("lam") is None:
         return False
     if ids is None or ids.shape[1] != 1:
@@ -160,7 +158,7 @@ def _is_plain_step(inputs: dict[str, Any]) -> bool:
     if mask is not None:
         return mask.ndim == 2 and mask.shape[1] > 1
     # Without a mask, nothing but the cache tells a prompt of one token from a step after it.
-    return all(part.layers[0].is_initialized for part in cache.filled)
+    return all(part.layers[0].is_initialized for part in inputs["past_key_values"].filled)
 
 
 def _step(

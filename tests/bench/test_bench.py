@@ -14,12 +14,13 @@ import torch
 import yaml
 from matplotlib import pyplot as plt
 
-from bench import decoding, larger_pair, timing
+from bench import curve, decoding, gather, larger_pair, timing
 from bench.decoders import Pair
 from bench.other_decoders import CachelessMixture, two_caches, with_processor
 from bench.peak import peak_bytes
 from bench.settings import read_timing
-from bench.ways import WAYS
+from bench.table import table, table_of_likes
+from bench.ways import LIKE, ONE_MODEL, WAYS
 from dera import RealignedModel
 from figures import decoding as figure
 from tests.dera.architectures import EOS, PAD, tiny, tiny_adapter
@@ -38,7 +39,7 @@ def pair():
     aligned = copy.deepcopy(adapter).merge_and_unload()
     reference = tiny("llama", 1, initializer_range=0.3)
     whole = RealignedModel(reference, aligned)
-    return Pair(word_tokenizer(), whole, RealignedModel(None, adapter), LENGTH)
+    return Pair(word_tokenizer(), whole, RealignedModel(None, adapter), LENGTH, compiler="eager")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_peak_memory_is_that_of_all_tensors_alive_at_one_time():
 def test_memory_is_that_of_the_modules_a_way_needs(pair):
     held = decoding.memory(pair, ["w3 w4 w5"], LAM)
     one_model = sum(parameter.numel() * 4 for parameter in pair.whole.aligned.parameters())
-    assert list(held) == list(WAYS)
+    assert set(held) == set(WAYS) - {"reading", *pair.compiled()}
     assert one_model < held["loop"] < held["one pass"] < held["plain"]
     assert held["plain"] > 2 * one_model
 
@@ -115,11 +116,11 @@ def test_ratios_are_within_a_repeat_and_slow_ways_run_once(pair, monkeypatch):
         now[0] += 30
         return decoders["loop"](prompts, lam)
 
-    decoders = pair.decoders() | {"no cache": slow}
+    decoders = pair.uncompiled() | {"no cache": slow}
     monkeypatch.setattr(timing.time, "perf_counter", clock)
     first, second = timing.time_ways(
         decoders,
-        decoding.ONE_MODEL,
+        ["loop", "generate"],
         ["w3 w4"] * 4,
         batch=2,
         lams=[0.5, 2.0],
@@ -129,13 +130,14 @@ def test_ratios_are_within_a_repeat_and_slow_ways_run_once(pair, monkeypatch):
     )
     by_way = {record["method"]: record for record in first}
     repeats = {name: record["repeats"] for name, record in by_way.items()}
-    assert repeats == {name: 1 if name == "no cache" else 3 for name in WAYS}
+    assert repeats == {name: 1 if name == "no cache" else 3 for name in decoders}
     assert by_way["loop"]["ratio_to_loop"] == by_way["generate"]["ratio_to_generate"] == 1
     times = {name: record["seconds_per_token"] for name, record in by_way.items()}
     assert 0.5 / 8 <= times["plain"] <= 0.5 / 4  # half a second for four rows of one or two tokens
     assert times["no cache"] >= 60 / 8
     assert by_way["no cache"]["ratio_to_loop"] > 60
-    assert [record["method"] for record in second] == [name for name in WAYS if name != "no cache"]
+    others = [name for name in decoders if name != "no cache"]
+    assert [record["method"] for record in second] == others
 
 
 SHAPE = dict(
@@ -152,50 +154,130 @@ MAKE = dict(
 )
 ROWS = dict(rows={1: 2, 2: 4}, repeats=2)
 WHAT = dict(
-    batches=[1, 2],
     lams=[0.5, 2],
     once_above_seconds=60,
-    pairs=dict(study=ROWS, larger=dict(**ROWS, prompt_words=3, max_new_tokens=4, make=MAKE)),
+    compiler="eager",
+    pairs=dict(
+        study=ROWS,
+        larger=dict(rows={2: 2}, repeats=1, prompt_words=3, max_new_tokens=4, make=MAKE),
+    ),
     curve=dict(prompts=4, samples=2, batch=8, points=5, max_lam=2, repeats=1),
 )
+PIECES = [("study", 1), ("study", 2), ("larger", 2)]
 
 
-def test_the_benchmark_times_and_draws_two_small_pairs(tmp_path, monkeypatch):
-    """A pair is made, timed beside itself, and what came out is drawn."""
-    folders = [str(tmp_path / name) for name in ("reference", "adapter")]
-    prompts, what = tmp_path / "prompts.parquet", tmp_path / "what.yaml"
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory):
+    """The folder of a benchmark: a pair is made, and timed beside itself."""
+    folder = tmp_path_factory.mktemp("bench")
+    prompts, what = folder / "prompts.parquet", folder / "what.yaml"
     pd.DataFrame({"prompt": [f"w{2 + i} w7 w9" for i in range(8)]}).to_parquet(prompts)
     what.write_text(yaml.safe_dump(WHAT))
-    making = ["--settings", json.dumps(MAKE), "--reference", folders[0], "--adapter", folders[1]]
-    run(monkeypatch, larger_pair, *making)
-    timing_it = ["--what", str(what), "--settings", '{"max_new_tokens": 5}']
-    timing_it += ["--study", *folders, "--larger", *folders, "--prompts", str(prompts)]
-    timing_it += ["--output", str(tmp_path / "d.json"), "--curve", str(tmp_path / "c.json")]
-    timing_it += ["--provenance", str(tmp_path / "p.json")]
-    run(monkeypatch, decoding, *timing_it)
+    pair = ["--reference", str(folder / "reference"), "--adapter", str(folder / "adapter")]
+    run(larger_pair, "--settings", json.dumps(MAKE), *pair)
+    common = ["--what", str(what), "--settings", '{"max_new_tokens": 5}', *pair]
+    common += ["--prompts", str(prompts)]
+    for name, batch in PIECES:
+        which = ["--pair", name, "--batch", str(batch)]
+        run(decoding, *common, *which, "--output", str(folder / f"{name} {batch}.json"))
+    run(curve, *common, "--output", str(folder / "curve.json"))
+    pieces = [str(folder / f"{name} {batch}.json") for name, batch in PIECES]
+    outputs = ["--output", str(folder / "all.json"), "--provenance", str(folder / "from.json")]
+    run(gather, "--pieces", *pieces, *outputs)
+    return folder
 
-    records = json.loads((tmp_path / "d.json").read_text())
-    keys = {"method", "batch", "lam", "pair", "peak_bytes", "acceptance", "repeats"}
-    keys |= {"ratio_to_generate", "ratio_to_loop"}
-    assert all(keys <= set(record) for record in records)
-    assert len(records) == 2 * 2 * 2 * len(WAYS)
-    speculative = {record["method"] for record in records if record["acceptance"] is not None}
-    assert speculative <= {"speculative"}
-    assert json.loads((tmp_path / "p.json").read_text())["settings"]["lams"] == WHAT["lams"]
-    curve = json.loads((tmp_path / "c.json").read_text())
-    assert curve["lams"] == 5
-    assert curve["ratio_to_decode"] > 0
 
-    drawn = figure.draw({"decoding": pd.read_json(tmp_path / "d.json")})
-    titles = [axes.get_title() for axes in drawn.axes]
-    of_panels = ("batch 1", "batch 2", None)
+def test_every_way_is_timed_for_every_pair_batch_and_lam(timed):
+    records = json.loads((timed / "all.json").read_text())
+    found = [tuple(record[key] for key in ("pair", "batch", "lam", "method")) for record in records]
+    expected = {
+        (*piece, lam, method) for piece in PIECES for lam in WHAT["lams"] for method in WAYS
+    }
+    assert len(found) == len(expected)
+    assert set(found) == expected
+    for record in records:
+        assert record["seconds_per_token"] > 0
+        assert (record["acceptance"] is None) or record["method"] == "speculative"
+        assert (record["first_run_seconds"] is not None) == ("compiled" in record["method"])
+        units = [record[f"ratio_to_{unit.replace(' ', '_')}"] for unit in ONE_MODEL]
+        assert min(units) > 0
+    provenance = json.loads((timed / "from.json").read_text())
+    assert provenance["settings"]["lams"] == WHAT["lams"]
+    assert len(provenance["sources"]) == 1
+
+
+def test_a_curve_is_timed(timed):
+    record = json.loads((timed / "curve.json").read_text())
+    assert record["lams"] == 5
+    assert record["ratio_to_decode"] > 0
+
+
+def test_the_figure_has_a_panel_for_each_pair_and_batch_that_were_timed(timed):
+    tables = {"decoding": pd.read_json(timed / "all.json")}
+    drawn = figure.draw(tables)
+    titles = [axes.get_title() for axes in drawn.axes if axes.axison]
     assert titles == [
-        f"{pair}, {panel}" if panel else "peak memory"
-        for pair in ("study", "larger")
-        for panel in of_panels
+        "study, batch 1",
+        "study, batch 2",
+        "peak memory",
+        "larger, batch 2",
+        "peak memory",
     ]
-    assert set(figure.NAMES) == set(WAYS)
     plt.close(drawn)
+
+
+RECORD = {"pair": "p", "batch": 1, "peak_bytes": 10}
+
+
+def test_the_tables_show_the_range_over_lam_of_each_ratio():
+    records = [
+        {**RECORD, "method": "loop", "lam": 0.5, "ratio_to_loop": 1.0},
+        {**RECORD, "method": "loop", "lam": 2, "ratio_to_loop": 1.0},
+        {**RECORD, "method": "plain", "lam": 0.5, "ratio_to_loop": 2.5, "peak_bytes": 20},
+        {**RECORD, "method": "plain", "lam": 2, "ratio_to_loop": 1.75, "peak_bytes": 20},
+        {
+            **RECORD,
+            **{"method": "plain compiled", "lam": 0.5, "peak_bytes": None},
+            **{"ratio_to_loop": 0.5, "ratio_to_generate_compiled": 1.25},
+        },
+    ]
+    rows = [line.split(" | ")[1:] for line in table(records).splitlines()[2:]]
+    assert rows == [["1.00", "1.00 |"], ["1.75 to 2.50", "2.00 |"], ["0.50", "– |"]]
+    rows = [line.split(" | ")[1:] for line in table_of_likes(records).splitlines()[2:]]
+    assert rows == [["1.75 to 2.50 |"], ["1.25 |"]]
+    assert set(LIKE.values()) <= set(ONE_MODEL)
+
+
+def test_the_title_names_the_fastest_of_our_ways():
+    ratios = {"loop": 1, "plain": 2, "plain compiled": 0.5, "one pass": 1.5, "generate": 0.1}
+    records = [
+        {"pair": "p", "batch": batch, "method": way, "ratio_to_loop": ratio * batch}
+        for batch in (1, 3)
+        for way, ratio in ratios.items()
+    ]
+    assert "takes 0.5 to 1.5 times" in figure.finding({"decoding": pd.DataFrame(records)})
+
+
+@pytest.mark.parametrize("differs", gather.SAME)
+def test_runs_on_two_machines_are_not_put_side_by_side(differs, tmp_path):
+    provenance = dict.fromkeys(gather.SAME, 0) | {"source": {"commit": "a"}}
+    other = provenance | {differs: 1}
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for file, made in zip(files, (provenance, other), strict=True):
+        file.write_text(json.dumps({"provenance": made, "records": []}))
+    with pytest.raises(ValueError, match=f"two.json.*one.json differ in {differs}"):
+        gather.gather(files)
+
+
+def test_the_bound_is_compared_to_every_way_with_one_model():
+    """Each ratio is the quotient of the times."""
+    records = [
+        {"method": "loop", "seconds_per_token": 4.0, "batch": 8, "lam": 1},
+        {"method": "generate compiled", "seconds_per_token": 2.0, "batch": 8, "lam": 1},
+    ]
+    bound = decoding._bound(records, ["loop", "generate compiled"], 0.5)
+    assert bound["ratio_to_loop"] == 0.125
+    assert bound["ratio_to_generate_compiled"] == 0.25
 
 
 @pytest.mark.parametrize("section", [(), ("curve",), ("pairs", "study")], ids=str)
@@ -210,6 +292,7 @@ def test_an_unknown_key_in_what_is_timed_is_refused(section, tmp_path):
         read_timing(tmp_path / "what.yaml")
 
 
-def run(monkeypatch, module, *arguments):
-    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
-    module.main()
+def run(module, *arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module.__name__, *arguments])
+        module.main()

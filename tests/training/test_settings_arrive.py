@@ -64,7 +64,7 @@ def run(made_trainer, folder):
     """Train, and return the learning rate of each step."""
     watch = Watch()
     made_trainer.add_callback(watch)
-    trainer.train(made_trainer, folder, job.Progress("test", io.StringIO()))
+    trainer.train(made_trainer, folder, folder / "model", job.Progress("test", io.StringIO()))
     return watch.rates
 
 

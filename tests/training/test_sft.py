@@ -41,7 +41,7 @@ def make_trainer(folder, **changes):
 
 def trained(folder, **changes):
     made = make_trainer(folder, **changes)
-    trainer.train(made, folder, job.Progress("test", io.StringIO()))
+    trainer.train(made, folder, folder / "model", job.Progress("test", io.StringIO()))
     return made
 
 

@@ -245,6 +245,8 @@ def test_the_benchmark_takes_the_pair_that_the_study_has_trained(study):
     assert study.planned("bench") == {
         "make_larger_pair",
         "time_decoding",
+        "time_curve",
+        "gather_decoding",
         "draw_decoding",
         "tabulate_decoding",
         "bench",
