@@ -34,9 +34,14 @@ def commit() -> dict[str, object]:
 
 
 def machine() -> dict[str, object]:
-    """The kind of machine this is: its system, its cores, and whether it has a GPU."""
+    """The kind of machine this is: its system, its cores, whether it has a GPU, and its image.
+
+    A program cannot find out which image of a container it runs in, so that whoever starts the
+    container says so in `DERA_IMAGE`.
+    """
     system = f"{platform.system()} {platform.machine()}"
-    return {"system": system, "cores": os.cpu_count(), "gpu": job.gpu_present()}
+    image = os.environ.get("DERA_IMAGE") or None
+    return {"system": system, "cores": os.cpu_count(), "gpu": job.gpu_present(), "image": image}
 
 
 def criteria_commit(path: Path) -> str | None:

@@ -59,4 +59,7 @@ def _seeds(seeds: Mapping[str, tuple[int, ...]]) -> str:
 def _machine(machine: Mapping[str, Any]) -> str:
     cores = machine["cores"]
     gpu = "a GPU" if machine["gpu"] else "no GPU"
-    return f"{machine['system']} with {cores} core{'s' * (cores != 1)} and {gpu}"
+    said = f"{machine['system']} with {cores} core{'s' * (cores != 1)} and {gpu}"
+    if machine.get("image"):
+        said += f", in the container image {machine['image']}"
+    return said

@@ -17,3 +17,11 @@ def test_tasks_that_differ_in_their_seeds_are_named():
         "This is the study s, at commit abcdef01, to which files had been changed, with training "
         "seeds 0, 1 (length, summarization); seed 0 (safety)."
     )
+
+
+def test_the_image_of_a_container_is_named():
+    machine = {"system": "Linux x86_64", "cores": 2, "gpu": False, "image": "sha256:12ab"}
+    manifest = {"commit": "abcdef0123", "config": {"study": "s"}, "machine": machine}
+    assert "2 cores and no GPU, in the container image sha256:12ab." in sentence(
+        manifest, {"length": (0,)}
+    )

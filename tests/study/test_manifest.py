@@ -84,3 +84,10 @@ def test_the_manifest_has_config_versions_and_a_checksum_of_each_file(tmp_path, 
 def test_a_file_that_is_missing_is_an_error_and_not_a_checksum(tmp_path):
     with pytest.raises(FileNotFoundError):
         manifest.checksum(tmp_path / "nothing.csv")
+
+
+def test_the_image_is_the_one_that_whoever_started_the_container_named(monkeypatch):
+    monkeypatch.delenv("DERA_IMAGE", raising=False)
+    assert manifest.machine()["image"] is None
+    monkeypatch.setenv("DERA_IMAGE", "sha256:12ab")
+    assert manifest.machine()["image"] == "sha256:12ab"
