@@ -148,7 +148,7 @@ rule draw_decoding:
         code=source_digest("figures.decoding"),
     shell:
         "python -m figures.decoding --decoding {input:q} --pdf {output.pdf:q} --png {output.png:q}"
-        " > {log:q} 2>&1"
+        " --log {log:q} > {log:q} 2>&1"
 
 
 rule tabulate_decoding:
@@ -225,7 +225,7 @@ rule draw_memory:
         code=source_digest("figures.memory"),
     shell:
         "python -m figures.memory --memory {input:q} --pdf {output.pdf:q} --png {output.png:q}"
-        " > {log:q} 2>&1"
+        " --log {log:q} > {log:q} 2>&1"
 
 
 rule tabulate_memory:

@@ -48,7 +48,7 @@ rule draw_figure_of_task:
         tables=lambda wildcards: DRAWN.options(RESULTS, wildcards.figure, wildcards.get("task")),
     shell:
         "python -m figures.{wildcards.figure:q} {params.tables:q}"
-        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        " --pdf {output.pdf:q} --png {output.png:q} --log {log:q} > {log:q} 2>&1"
 
 
 use rule draw_figure_of_task as draw_figure with:

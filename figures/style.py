@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from study import job, outputs
+
 #: Width in inches of a page of two columns, which is the width of every figure.
 PAGE = 6.9
 
@@ -239,6 +241,9 @@ def run(
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"CSV or JSON file {name}")
     parser.add_argument("--pdf", type=Path, required=True, help="PDF file to write")
     parser.add_argument("--png", type=Path, required=True, help="PNG file to write")
+    parser.add_argument(
+        "--log", type=Path, help="the log; a record of the figure is left beside it"
+    )
     args = parser.parse_args()
     module = sys.modules["__main__"].__spec__
     command = ["python", "-m", module.name if module else __name__, *sys.argv[1:]]
@@ -251,8 +256,10 @@ def run(
 
     # Without a date of creation the same tables give the same bytes.
     for path, metadata in ((args.pdf, {"CreationDate": None}), (args.png, None)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=metadata)
+        with job.atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    if args.log:
+        job.write_json(outputs.record_of(args.log), outputs.describe([args.pdf, args.png]))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -50,6 +50,8 @@ COMPARED = (
     "*/tables/policies.csv",
     "*/tables/agreement.csv",
     "*/tables/kl_by_lam.csv",
+    "figures/*/kl_by_lam.p*",
+    "figures/*/reward_kl_by_beta.p*",
 )
 #: How often a study is run again after one fault. Each message may ask for one thing.
 MOST_RUNS = 6

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
+from figures import style
 from study import job, outputs
 
 
@@ -79,6 +82,33 @@ def test_of_a_folder_the_file_is_named_and_the_folder_is_to_be_deleted(results, 
 def test_what_is_deleted_as_the_message_says_stops_nothing(results):
     (results / "policies.csv").unlink()
     outputs.check_or_exit(results)
+
+
+def test_a_file_that_is_gone_from_a_folder_is_named(results, capsys):
+    (results / "samples/completions.parquet").unlink()
+    assert "completions.parquet is not what its job wrote: it is gone. Delete" in said(
+        results, capsys
+    )
+
+
+def test_a_folder_that_is_deleted_stops_nothing(results):
+    shutil.rmtree(results / "samples")
+    outputs.check_or_exit(results)
+
+
+@pytest.mark.parametrize("kind", ["pdf", "png"])
+def test_a_figure_that_was_cut_is_named(results, capsys, monkeypatch, kind):
+    folder = results / "figures"
+    folder.mkdir()
+    pd.DataFrame({"lam": [0, 1]}).to_csv(folder / "table.csv")
+    paths = {name: str(folder / f"drawn.{name}") for name in ("pdf", "png")}
+    options = ["--table", str(folder / "table.csv"), "--log", str(folder / "drawn.log")]
+    options += ["--pdf", paths["pdf"], "--png", paths["png"]]
+    monkeypatch.setattr(style.sys, "argv", ["draw", *options])
+    style.run(lambda tables: plt.figure(), "", ["table"])
+    outputs.check_or_exit(results)
+    os.truncate(paths[kind], 100)
+    assert f"drawn.{kind} is not what its job wrote: it has 100 bytes" in said(results, capsys)
 
 
 def test_a_job_that_is_killed_leaves_no_record_of_an_earlier_one(results, monkeypatch):
