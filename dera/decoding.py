@@ -86,10 +86,12 @@ def sample_completions(
     arguments = _strength_arguments(batch, lam)
     if lam is not None:
         arguments["output_parts"] = on_step is not None
-    drawn = torch.full((len(prompts), max_new_tokens), batch.pad, device=input_device(model))
-    rows = torch.arange(len(prompts), device=input_device(model))  # the rows still being decoded
+    device = input_device(model)
+    drawn = torch.full((len(prompts), max_new_tokens), batch.pad, device=device)
+    ends = torch.tensor(batch.ends, device=device)
+    rows = torch.arange(len(prompts), device=device)  # the rows still being decoded
     for step in range(max_new_tokens):
-        output = batch.forward(**_of_rows(arguments, rows))
+        output = batch.forward(**arguments)
         logits = output.logits[:, -1].float()
         chosen = logits.argmax(-1) if greedy else draw(logits.softmax(-1), generator)
         drawn[rows, step] = chosen
@@ -97,10 +99,15 @@ def sample_completions(
             on_step(rows, output, chosen)
 
         # Rows that have ended leave the batch.
-        going = (~is_end(chosen, batch.ends)).nonzero()[:, 0]
+        ended = torch.isin(chosen, ends)
+        if not ended.any():
+            batch.advance(chosen)
+            continue
+        going = (~ended).nonzero()[:, 0]
         if not len(going):
             break
         rows = rows[going]
+        arguments = _of_rows(arguments, going)
         batch.advance(chosen[going], going)
     return batch.completions(drawn[:, : step + 1])
 
@@ -126,7 +133,7 @@ def _strength_arguments(batch: Rows, lam: Lam | None) -> dict[str, Any]:
 
 
 def _of_rows(arguments: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Return the arguments for these rows of the batch. A tensor lam has an entry for each row."""
+    """Return the arguments for these of their rows. A tensor lam has an entry for each row."""
     lam = arguments.get("lam")
     return {**arguments, "lam": lam[rows]} if isinstance(lam, Tensor) else arguments
 

@@ -140,15 +140,15 @@ class Rows:
             attention_mask=self._encoder_mask,
         )
 
-    def advance(self, tokens: Tensor, going: Tensor) -> None:
+    def advance(self, tokens: Tensor, going: Tensor | None = None) -> None:
         """Append a token to rows of the batch, and go on with these rows alone.
 
         Args:
             tokens: shape (rows that go on,).
             going: the rows that go on, as indices into the present rows, shape (rows that go on,).
-                An index may occur more than once.
+                An index may occur more than once. When it is absent, all rows go on.
         """
-        if not self._are_all_rows(going):
+        if going is not None and not self._are_all_rows(going):
             select_rows(self._cache, going)
             self.mask = self.mask[going]
             if self._encoder_states is not None:

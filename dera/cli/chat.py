@@ -68,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(float, maximum=MAX_BETA, positive=True),
         help="Begin at this KL strength instead (needs --aligned-beta).",
     )
-    options.add_drawing(parser.add_argument_group("decoding"), 256, "answers")
+    decoding = parser.add_argument_group("decoding")
+    options.add_drawing(decoding, 256, "answers")
+    options.add_compiled(decoding)
     distribution.add_distribution(parser, exact=False)
     # What the other commands ask for, and a chat has no choice in.
     parser.set_defaults(chat=True, prompts_file=None, output=None, exact=None)
@@ -211,6 +213,7 @@ class Chat:
                 input_ids=inputs.input_ids,
                 attention_mask=inputs.attention_mask,
                 lam=lam,
+                compiled=self._args.compiled,
                 generation_config=copy.deepcopy(self._settings),
                 streamer=streamer,
                 tokenizer=self._tokenizer if self._settings.stop_strings else None,

@@ -111,10 +111,15 @@ def check_distribution(args: argparse.Namespace) -> None:
             f"--exact {args.exact} samples one distribution, and {conflict} asks for another: "
             "leave one of them out"
         )
-    if args.exact and args.speculative:
+    ways = [f"--{way}" for way in ("speculative", "compiled") if getattr(args, way, False)]
+    if args.exact and ways:
         raise ValueError(
-            f"--exact {args.exact} decodes in a way of its own, so --speculative would do nothing: "
+            f"--exact {args.exact} decodes in a way of its own, so {ways[0]} would do nothing: "
             "leave one of them out"
+        )
+    if len(ways) > 1:
+        raise ValueError(
+            "--speculative and --compiled are two ways of decoding: leave one of them out"
         )
     if args.greedy and args.samples > 1:
         raise ValueError(

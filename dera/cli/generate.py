@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Let one model draft tokens and the other model verify them. The distribution is the "
         "same. If ALIGNED is a whole model and not an adapter, fewer model passes are needed.",
     )
+    options.add_compiled(parser)
     options.add_output(
         parser,
         "FILE.jsonl",
@@ -142,6 +143,7 @@ def _decode(
         attention_mask=inputs.attention_mask,
         lam=lams,
         speculative=args.speculative,
+        compiled=args.compiled,
         # Only stop strings, which a checkpoint may name, need the tokenizer.
         tokenizer=tokenizer if model.generation_config.stop_strings else None,
     )

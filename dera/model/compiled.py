@@ -9,12 +9,13 @@ not compile again.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, StaticCache
+from transformers import Cache, CompileConfig, StaticCache
 
 from dera.mixing import mix_present
 from dera.model.cache import RealignedCache
@@ -36,29 +37,60 @@ _KNOWN = {
 }
 
 
-def can_compile(model: RealignedModel, cache: Any) -> bool:
-    """Return whether the steps of a call of `generate` can be compiled.
+def compiled_arguments(given: dict[str, Any], default: CompileConfig) -> dict[str, Any]:
+    """Return the arguments of `generate` with those that make it compile its steps on any device.
+
+    Args:
+        given: the arguments that the caller gave.
+        default: how to compile if the caller did not say.
+
+    Raises:
+        ValueError: if the caller asks for a cache that grows, or for what excludes compilation.
+    """
+    asked = given.get("cache_implementation")
+    if asked not in (None, "static"):
+        raise ValueError(
+            "compiled=True needs a static cache, whose size stays the same: leave out "
+            f"cache_implementation={asked!r}"
+        )
+    for name in ("past_key_values", "disable_compile"):
+        if given.get(name) not in (None, False):
+            raise ValueError(f"compiled=True and {name} exclude each other: leave one of them out")
+    config = copy.copy(given.get("compile_config") or default)
+    config._compile_all_devices = True  # by itself, transformers does not compile on a CPU
+    return {**given, "cache_implementation": "static", "compile_config": config}
+
+
+def reason_not_to_compile(model: RealignedModel, cache: Any) -> str | None:
+    """Return why the steps of a call of `generate` cannot be compiled; None if they can.
 
     Args:
         model: the realigned model.
         cache: the empty cache of the call.
     """
     # The cache keeps its size, and everything is on one device.
-    if model.config.is_encoder_decoder or not isinstance(cache, RealignedCache):
-        return False
+    if model.config.is_encoder_decoder:
+        return "encoder-decoders are not compiled"
     static = (StaticCache, StaticOnePassCache)
-    if any(type(part) not in static or part.offloading for part in cache.filled):
-        return False
-    if model.training or len({part.base.device for part in model.parts}) > 1:
-        return False
+    if not isinstance(cache, RealignedCache) or any(type(c) not in static for c in cache.filled):
+        return "the cache is not static"
+    if any(of_part.offloading for of_part in cache.filled):
+        return "the cache is offloaded"
+    if len({part.base.device for part in model.parts}) > 1:
+        return "the models are on several devices"
 
     # Nothing in the models changes from call to call. One pass runs copies that do not.
     found = [part.surveyed.found() for part in model.parts]
     if any(part.rescales for part in found):
-        return False
-    if model.one_pass is not None and model.one_pass.ready:
-        return True
-    return not any(part.in_training_mode or part.layers for part in found)
+        return "a model rescales its positions with the length of the text"
+    is_one_pass = model.one_pass is not None and model.one_pass.ready
+    if model.training or (any(part.in_training_mode for part in found) and not is_one_pass):
+        return "a model is in training mode"
+    if is_one_pass:
+        return None
+    if any(part.layers for part in found):
+        return "an adapter does not run in one pass with its base, so that PEFT switches it"
+    return None
 
 
 class CompiledStep:

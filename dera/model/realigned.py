@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -16,7 +17,7 @@ from dera.mixing import mix_present, parts_with_share, with_share
 from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
-from dera.model.compiled import CompiledStep, can_compile
+from dera.model.compiled import CompiledStep, compiled_arguments, reason_not_to_compile
 from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import (
@@ -431,6 +432,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         lam: Lam | None = None,
         beta: float | None = None,
         speculative: bool = False,
+        compiled: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Run transformers' `generate` at a strength given as `lam` (any `Lam`) or as `beta`.
@@ -442,12 +444,19 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         text is decoded plainly. A base and its adapters already run in one pass, so they are
         decoded plainly without a warning.
 
+        With `compiled` the steps are compiled when they are first run, which takes up to a minute,
+        and again for another number of rows. Each token then takes a fraction of the time where
+        calling small operators takes most of it: on a GPU, and with small models. (On a GPU,
+        `cache_implementation="static"` alone does the same.) Where compilation does not work a
+        warning names the reason, and the text is decoded without.
+
         The settings of the aligned model's checkpoint (`generation_config`: temperature, top_k,
         penalties, ...) apply as in transformers, unless the call sets them otherwise.
 
         Raises:
-            ValueError: if both `lam` and `beta` are given; if an argument or a setting is given
-                that a mixture cannot honour, for example `inputs_embeds`; and where
+            ValueError: if both `lam` and `beta` are given, or `speculative` and `compiled`; if an
+                argument or a setting is given that a mixture cannot honour, for example
+                `inputs_embeds`; if `compiled` is asked for with a cache that grows; and where
                 `lam_from_beta` or `forward` raises one.
         """
         check_arguments(as_keywords(args, kwargs))
@@ -460,6 +469,13 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             # `generate` repeats the rows of a tensor for beams and for several return sequences.
             lam = as_lam(lam, batch_size_of(args, kwargs), names=self.names)
         self.last_speculation = None
+        if speculative and compiled:
+            raise ValueError(
+                "speculative decoding is not compiled: leave out speculative=True or compiled=True"
+            )
+        if compiled:
+            arguments = as_keywords(args, kwargs)
+            args, kwargs = (), compiled_arguments(arguments, self._default_compile_config())
         if speculative:
             args, kwargs = (), as_keywords(args, kwargs)
             if serves(self, lam, kwargs):
@@ -518,7 +534,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         one that cannot be compiled, and would otherwise make one mask for all of them.
         """
         cache = model_kwargs.get("past_key_values")
-        if not can_compile(self, cache):
+        reason = reason_not_to_compile(self, cache)
+        if reason is not None:
+            if generation_config.compile_config is not None:  # the caller asks for it
+                warnings.warn(f"decoding is not compiled: {reason}", stacklevel=4)
             return False
         of_one_part = {"past_key_values": cache.filled[0]}
         return super()._valid_auto_compile_criteria(of_one_part, generation_config)  # type: ignore[misc]

@@ -9,7 +9,7 @@ nothing lets the lock go before the model runs, so that such calls run at the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,28 +27,37 @@ if TYPE_CHECKING:
 OFF = "adapter.off"
 
 
-@contextmanager
-def used_as(part: Part, evaluates: bool) -> Iterator[None]:
+def used_as(part: Part, evaluates: bool) -> AbstractContextManager[None]:
     """Return a context in which the part's module is this part: its adapter is on, or all are off.
+
+    It is to be entered at once.
 
     Args:
         part: the part.
         evaluates: whether the module is in evaluation mode meanwhile, so that nothing drops out.
 
     Raises:
-        ValueError: if the part's adapter is gone, or if its PEFT model has no adapters any more.
+        ValueError: on entering the context, if the part's adapter is gone, or if its PEFT model has
+            no adapters any more.
     """
-    with ExitStack() as stack:
-        stack.enter_context(lock_of(part.base))
+    with lock_of(part.base):
         found = part.surveyed.found()
         changes_mode = evaluates and bool(found.in_training_mode)
-        if changes_mode:
+        if not (part.adapter or found.layers or found.rescales or changes_mode):
+            # This call changes nothing, so that calls in other threads need not wait for it.
+            return nullcontext()
+    return _changed(part, evaluates)
+
+
+@contextmanager
+def _changed(part: Part, evaluates: bool) -> Iterator[None]:
+    """Return a context of `used_as` in which other threads wait, because something is changed."""
+    with lock_of(part.base), ExitStack() as stack:
+        found = part.surveyed.found()
+        if evaluates:
             stack.enter_context(in_evaluation_mode(found.in_training_mode))
         if part.adapter is not None:
             stack.enter_context(_switched(part, found.layers))
-        if not (part.adapter or found.layers or found.rescales or changes_mode):
-            # This call changes nothing, so that calls in other threads need not wait for it.
-            stack.close()
         yield
 
 

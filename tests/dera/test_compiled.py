@@ -248,6 +248,48 @@ def test_what_cannot_be_compiled_is_decoded_as_without(graphs, kind):
     assert_same(found, expected)
 
 
+REASONS = {
+    "encoder-decoders": "encoder-decoders are not compiled",
+    "an adapter that one pass cannot run": "an adapter does not run in one pass",
+}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_what_is_asked_to_be_compiled_and_cannot_be_is_decoded_with_a_warning(kind):
+    make, _ = NOT_COMPILED[kind]
+    model = make()
+    expected = decode(model, lam=0.5)
+    with pytest.warns(UserWarning, match=f"decoding is not compiled: {REASONS[kind]}"):
+        found = decode(model, lam=0.5, cache_implementation=None, compiled=True)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("make", [two_models, with_adapter], ids=["two models", "an adapter"])
+def test_compiled_asks_for_all_that_compilation_needs(graphs, make):
+    model = make()
+    expected = decode(model, "one row", lam=0.5, cache_implementation="dynamic")
+    options = dict(compile_config=CompileConfig(backend=graphs.backend, mode=None))
+    options |= dict(cache_implementation=None)
+    found = decode(model, "one row", lam=0.5, compiled=True, **options)
+    assert graphs.runs == 7
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (dict(cache_implementation="dynamic"), "leave out cache_implementation='dynamic'"),
+        (dict(past_key_values=DynamicCache()), "compiled=True and past_key_values exclude"),
+        (dict(disable_compile=True), "compiled=True and disable_compile exclude"),
+        (dict(speculative=True), "leave out speculative=True or compiled=True"),
+    ],
+    ids=["another cache", "a cache of the caller", "compilation switched off", "speculation"],
+)
+def test_what_excludes_compilation_is_refused_with_it(options, said):
+    with pytest.raises(ValueError, match=said):
+        two_models().generate(IDS, lam=0.5, max_new_tokens=2, compiled=True, **options)
+
+
 def test_a_cache_that_the_caller_made_is_used(graphs):
     model = two_models()
     expected = decode(model, lam=0.5, cache_implementation=None, past_key_values=DynamicCache())
