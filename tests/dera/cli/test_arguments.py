@@ -145,6 +145,14 @@ BAD = [
         ["generate", *ASK, "--lam", "1", "--exact", "16", "--speculative"],
         "--speculative would do nothing",
     ),
+    (
+        ["generate", *ASK, "--lam", "1", "--exact", "16", "--compiled"],
+        "--compiled would do nothing",
+    ),
+    (
+        ["generate", *ASK, "--lam", "1", "--compiled", "--speculative"],
+        "--speculative and --compiled are two ways of decoding",
+    ),
     (["generate", *ASK, "--lam", "1", "--exact", "1"], "1 is not at least 2"),
     (["generate", *ASK, "--lam", "1", "--device", "gpu7"], "--device gpu7 cannot be used"),
     (["generate", *ASK, "--lam", "1", "--dtype", "int8"], "'int8'"),

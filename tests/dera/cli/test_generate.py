@@ -88,7 +88,8 @@ def test_completions_are_printed_and_strengths_may_be_given_as_beta(
         printed += f"--- lam 2, beta 0.05{cut}\n{row['completion']}\n"
     assert out == printed
     assert "%" not in err  # no progress bars
-    assert read_rows(generate(*pair_and_prompts, *words, "--lam", 2, "--speculative")) == rows
+    for way in ("--speculative", "--compiled"):
+        assert read_rows(generate(*pair_and_prompts, *words, "--lam", 2, way)) == rows
 
 
 def test_the_settings_of_the_checkpoint_apply_as_in_python_or_not_at_all(
