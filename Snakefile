@@ -27,6 +27,9 @@ if (
 
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
+# No result depends on who is told of trainings, so that it is no part of the config from here on.
+TRACKING = tracking.environment_or_exit(config, PLAN.study, Path(RESULTS), os.environ)
+config.pop("report_to", None)
 REPORT_TEXT = f"{RESULTS}/report.rst"
 STARTED = time.time()
 
@@ -39,7 +42,7 @@ if workflow.is_main_process:
     for said in filter(None, [prospects.message(PLAN), sizes.message(PLAN), takes]):
         print(said, file=sys.stderr)
 
-    # Results of another config are refused, and so are tables that were cut or edited.
+    # Results of another config are refused, and so are files that were cut or edited.
     on_disk.check_or_exit(PLAN, Path(RESULTS))
     outputs.check_or_exit(Path(RESULTS))
 
@@ -52,7 +55,7 @@ ENVIRONMENT = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
-    **tracking.environment_or_exit(config, PLAN.study, Path(RESULTS), os.environ),
+    **TRACKING,
 }
 EXPORTS = [f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
 # Snakemake formats the prefix, so that a brace in the name of a folder is doubled.

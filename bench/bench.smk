@@ -4,6 +4,8 @@
 import yaml
 
 BENCH = f"{RESULTS}/bench"
+# Where a benchmark is published: that of the default study in the folder itself.
+FOLDER_OF_BENCH = "" if PLAN.folder == "laptop" else f"/{PLAN.folder}"
 BENCH_SETTINGS = os.path.join(PROJECT, "bench/decoding.yaml")
 BENCH_PAIRS = {
     name: pair
@@ -129,7 +131,7 @@ rule gather_decoding:
         code=source_digest("bench.gather"),
     shell:
         "python -m bench.gather --pieces {input:q} --output {output.decoding:q}"
-        " --provenance {output.provenance:q} > {log:q} 2>&1"
+        " --provenance {output.provenance:q} --log {log:q} > {log:q} 2>&1"
 
 
 rule draw_decoding:
@@ -165,7 +167,8 @@ rule tabulate_decoding:
     params:
         code=source_digest("bench.table"),
     shell:
-        "python -m bench.table --decoding {input:q} --output {output:q} > {log:q} 2>&1"
+        "python -m bench.table --decoding {input:q} --output {output:q} --log {log:q}"
+        " > {log:q} 2>&1"
 
 
 rule bench:
@@ -242,7 +245,8 @@ rule tabulate_memory:
     params:
         code=source_digest("bench.memory_table"),
     shell:
-        "python -m bench.memory_table --memory {input:q} --output {output:q} > {log:q} 2>&1"
+        "python -m bench.memory_table --memory {input:q} --output {output:q} --log {log:q}"
+        " > {log:q} 2>&1"
 
 
 # What it costs to hold the study's pair in less memory.
@@ -260,7 +264,7 @@ rule publish_bench:
         rules.draw_decoding.output.png,
         rules.tabulate_decoding.output,
     output:
-        directory("docs/bench"),
+        directory(f"docs/bench{FOLDER_OF_BENCH}"),
     log:
         f"{BENCH}/logs/publish_bench.log",
     benchmark:

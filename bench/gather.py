@@ -54,10 +54,12 @@ def main() -> None:
         required=True,
         help="JSON file for what was timed, where and with what",
     )
+    parser.add_argument("--log", type=Path, help="the log; a record of the files is left beside it")
     args = parser.parse_args()
-    records, provenance = gather(args.pieces)
-    job.write_json(args.output, records)
-    job.write_json(args.provenance, provenance)
+    with job.recorded(args.log):
+        records, provenance = gather(args.pieces)
+        job.write_json(args.output, records)
+        job.write_json(args.provenance, provenance)
 
 
 if __name__ == "__main__":

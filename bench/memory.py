@@ -234,6 +234,8 @@ def main() -> None:
     what = read_holding(args.what)
     with job.running("bench memory", args) as progress, ExitStack() as stack:
         check_quantises()
+        provenance = {**provenance_of(args), "task": settings.task.name}
+        provenance["versions"]["bitsandbytes"] = metadata.version("bitsandbytes")
         prompts = list(Dataset.from_parquet(str(args.prompts))["prompt"][: what.prompts])
         tokenizer = chat.prompt_tokenizer(args.reference)
 
@@ -267,8 +269,6 @@ def main() -> None:
         job.write_json(args.output, records)
 
         # Say what was measured, where and with what.
-        provenance = {**provenance_of(args), "task": settings.task.name}
-        provenance["versions"]["bitsandbytes"] = metadata.version("bitsandbytes")
         job.write_json(args.provenance, provenance)
 
 

@@ -96,9 +96,10 @@ def main() -> None:
         "--decoding", type=Path, required=True, help="JSON file of the benchmark's records"
     )
     parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--log", type=Path, help="the log; a record of the table is left beside it")
     args = parser.parse_args()
     records = job.read_json(args.decoding)
-    with job.atomic_path(args.output) as path:
+    with job.recorded(args.log), job.atomic_path(args.output) as path:
         path.write_text(f"{table(records)}\n{table_of_likes(records)}")
 
 

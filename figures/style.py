@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from study import job, outputs
+from study import job
 
 #: Width in inches of a page of two columns, which is the width of every figure.
 PAGE = 6.9
@@ -255,11 +255,10 @@ def run(
         entitle(figure, finding(read))
 
     # Without a date of creation the same tables give the same bytes.
-    for path, metadata in ((args.pdf, {"CreationDate": None}), (args.png, None)):
-        with job.atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
-    if args.log:
-        job.write_json(outputs.record_of(args.log), outputs.describe([args.pdf, args.png]))
+    with job.recorded(args.log):
+        for path, metadata in ((args.pdf, {"CreationDate": None}), (args.png, None)):
+            with job.atomic_path(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
 
 
 def _read(path: Path) -> pd.DataFrame:

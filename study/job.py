@@ -154,6 +154,20 @@ def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
 
 
+@contextmanager
+def recorded(log: Path | None) -> Iterator[None]:
+    """Leave a record of what is written meanwhile beside a log, for a job that only reads tables.
+
+    Its log is the output of its command. Without a log there is no record.
+    """
+    _WRITTEN.clear()
+    if log:
+        outputs.record_of(log).unlink(missing_ok=True)
+    yield
+    if log:
+        write_json(outputs.record_of(log), outputs.describe(list(_WRITTEN)))
+
+
 def _said(error: Exception) -> str:
     """Return what an error says; one of a library's is headed by its kind.
 

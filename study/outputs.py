@@ -19,7 +19,9 @@ from study.files import checksum
 #: How the name of the record ends, which has the name of the log otherwise.
 ENDING = ".outputs.json"
 #: The kinds of files that are on record. Weights are not, because who loads them reads them whole.
+#: Nor is the card of a model, which a user may edit.
 KINDS = (".csv", ".json", ".parquet", ".pdf", ".png", ".html", ".md", ".rst")
+CARD = "README.md"
 
 
 def record_of(log: Path) -> Path:
@@ -101,4 +103,4 @@ def _difference(file: Path, output: Path, was: dict[str, Any]) -> str:
 def _on_record(output: Path) -> list[Path]:
     """Return the file if it is of a kind that is on record, or such files of a folder."""
     files = sorted(output.rglob("*")) if output.is_dir() else [output]
-    return [file for file in files if file.suffix in KINDS and file.is_file()]
+    return [file for file in files if file.suffix in KINDS and file.is_file() and file.name != CARD]

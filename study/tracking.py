@@ -23,7 +23,6 @@ FOLDER = "DERA_TRACKING_FOLDER"
 PROJECTS = {
     "wandb": "WANDB_PROJECT",
     "mlflow": "MLFLOW_EXPERIMENT_NAME",
-    "trackio": "TRACKIO_PROJECT",
 }
 
 

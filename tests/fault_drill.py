@@ -5,8 +5,8 @@ number may be silently wrong. This script first runs a tiny study to its end wit
 and once more in another folder, which must give the same tables. Then it runs the study again and
 again. Each time it does one thing to it at a random moment, and goes on as the README says: run
 the same command again, `snakemake --unlock` if the message asks for it, and delete a file that the
-message says to delete. The tables, the completions and the adapters must then be those of the
-undisturbed run, byte for byte. Seconds are left out of the comparison.
+message says to delete. The tables, the completions, the adapters and some figures must then be
+those of the undisturbed run, byte for byte. Seconds are left out of the comparison.
 
     python -m tests.fault_drill                # 26 faults: about half an hour on two cores
     python -m tests.fault_drill --only "a full disk" --faults 3 --seed 3

@@ -24,6 +24,7 @@ def add_trackers(trainer: Trainer, output: Path) -> None:
     folder = Path(os.environ[FOLDER])
     name = run_name(output, folder.parent)
     trainer.args.run_name = name
+    trainer.args.project = folder.parent.name  # which trackio shows
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / name)
     for callback in get_reporting_integration_callbacks(trackers):
         trainer.add_callback(callback)

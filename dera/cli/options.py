@@ -179,8 +179,9 @@ def add_compiled(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--compiled",
         action="store_true",
-        help="Compile the steps of decoding when they are first run. The first batch takes up to a "
-        "minute longer, and each token then a fraction of the time on a GPU or with small models.",
+        help="Compile the steps of decoding when they are first run. This takes up to a minute, "
+        "and may be done again for texts of another length. A token then takes a fraction of the "
+        "time on a GPU, or with small models.",
     )
 
 

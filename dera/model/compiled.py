@@ -10,12 +10,17 @@ not compile again.
 from __future__ import annotations
 
 import copy
+import os
+import shutil
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, CompileConfig, StaticCache
+from transformers import Cache, CompileConfig, GenerationConfig, StaticCache
+from transformers.generation import GenerationMode
 
 from dera.mixing import mix_present
 from dera.model.cache import RealignedCache
@@ -37,28 +42,59 @@ _KNOWN = {
 }
 
 
-def compiled_arguments(given: dict[str, Any], default: CompileConfig) -> dict[str, Any]:
+def compiled_arguments(
+    given: dict[str, Any], default: CompileConfig, device: torch.device
+) -> dict[str, Any]:
     """Return the arguments of `generate` with those that make it compile its steps on any device.
 
     Args:
         given: the arguments that the caller gave.
         default: how to compile if the caller did not say.
+        device: where the models are.
 
     Raises:
-        ValueError: if the caller asks for a cache that grows, or for what excludes compilation.
+        ValueError: if the caller asks for a cache that grows, or for what excludes compilation; or
+            if there is nothing to compile with.
     """
-    asked = given.get("cache_implementation")
-    if asked not in (None, "static"):
+    settings = given.get("generation_config")
+
+    def asked(name: str) -> Any:
+        value = given.get(name)
+        return getattr(settings, name, None) if value is None else value
+
+    if asked("cache_implementation") not in (None, "static"):
         raise ValueError(
             "compiled=True needs a static cache, whose size stays the same: leave out "
-            f"cache_implementation={asked!r}"
+            f"cache_implementation={asked('cache_implementation')!r}"
         )
     for name in ("past_key_values", "disable_compile"):
-        if given.get(name) not in (None, False):
+        if asked(name) not in (None, False):
             raise ValueError(f"compiled=True and {name} exclude each other: leave one of them out")
-    config = copy.copy(given.get("compile_config") or default)
+    config = copy.copy(asked("compile_config") or default)
+    if device.type == "cpu" and config.backend == "inductor" and not _finds_cpp_compiler():
+        raise ValueError(
+            "compiled=True needs a C++ compiler on a CPU: install g++, name one in the environment "
+            "variable CXX, or leave compiled=True out"
+        )
     config._compile_all_devices = True  # by itself, transformers does not compile on a CPU
     return {**given, "cache_implementation": "static", "compile_config": config}
+
+
+def _finds_cpp_compiler() -> bool:
+    """Return whether there is the compiler that torch calls on a CPU. Elsewhere torch looks."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def reason_not_to_compile_a_call(settings: GenerationConfig) -> str | None:
+    """Return why the settings of a call of `generate` keep it from being compiled, or None."""
+    mode = settings.get_generation_mode()
+    if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        return f"{mode.value.replace('_', ' ')} is not compiled"
+    if settings.output_hidden_states or settings.output_attentions:
+        return "hidden states and attentions are asked for"
+    return None
 
 
 def reason_not_to_compile(model: RealignedModel, cache: Any) -> str | None:
@@ -110,11 +146,21 @@ class CompiledStep:
         # There is one compiled function for each choice of parts that run, or one pass of them.
         self._compiled: dict[tuple[Any, ...], Callable[..., Tensor]] = {}
         self._weights_of: tuple[Any, int, Tensor] | None = None
+        self._warns = False
 
     def __call__(self, **inputs: Any) -> Any:
         """Return what `forward` returns for these arguments."""
         cache: RealignedCache = inputs["past_key_values"]
-        if not _is_plain_step(inputs) or self._has_adapter_alone(cache):
+        if self._has_adapter_alone(cache):
+            if self._warns:
+                self._warns = False
+                warnings.warn(
+                    "decoding is not compiled: an adapter runs alone, without its base, as at "
+                    "lam = 1",
+                    stacklevel=2,
+                )
+            return self.model(**inputs)
+        if not _is_plain_step(inputs):
             return self.model(**inputs)
         ids, mask = inputs["input_ids"], inputs.get("attention_mask")
 
@@ -142,9 +188,14 @@ class CompiledStep:
             part.adapter is not None for part, of_part in parts if of_part is not None
         )
 
-    def forget_lam(self) -> None:
-        """Look at lam again at the next step. A caller may have changed a tensor in place."""
+    def begin(self, asked: bool) -> None:
+        """Begin a call of `generate`. The caller may have changed a tensor lam in place.
+
+        Args:
+            asked: whether the caller asks for compilation, and is told if nothing is compiled.
+        """
         self._weights_of = None
+        self._warns = asked
 
     def _weights(self, inputs: dict[str, Any], cache: RealignedCache) -> Tensor:
         """Return the mixing weights of the rows, which stay the same unless lam is a schedule.
@@ -190,7 +241,12 @@ def _is_plain_step(inputs: dict[str, Any]) -> bool:
     if mask is not None:
         return mask.ndim == 2 and mask.shape[1] > 1
     # Without a mask, nothing but the cache tells a prompt of one token from a step after it.
-    return all(part.layers[0].is_initialized for part in inputs["past_key_values"].filled)
+    return all(_has_read(cache) for cache in inputs["past_key_values"].filled)
+
+
+def _has_read(cache: Cache) -> bool:
+    """Return whether a cache holds tokens. Their number would make a GPU wait."""
+    return any(getattr(layer, "is_initialized", False) for layer in cache.layers)
 
 
 def _step(

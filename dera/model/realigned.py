@@ -17,7 +17,12 @@ from dera.mixing import mix_present, parts_with_share, with_share
 from dera.model.asked import asked_of_parts, asked_outputs, check_supported
 from dera.model.assembly import check_one_kind, parts_of
 from dera.model.cache import RealignedCache, realigned_cache
-from dera.model.compiled import CompiledStep, compiled_arguments, reason_not_to_compile
+from dera.model.compiled import (
+    CompiledStep,
+    compiled_arguments,
+    reason_not_to_compile,
+    reason_not_to_compile_a_call,
+)
 from dera.model.conventions import decoder_mask_from_labels, shared_first_position
 from dera.model.encoder import JoinedEncoder
 from dera.model.generation import (
@@ -44,6 +49,7 @@ from dera.model.lam_of_call import (
     replace_lam_of_call,
 )
 from dera.model.loading import load_parts
+from dera.model.modules import input_device
 from dera.model.output import RealignedOutput, aligned_output, loss_of
 from dera.model.pipelines import accept_in_text_generation
 from dera.model.proof.pair import prove
@@ -444,9 +450,10 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         text is decoded plainly. A base and its adapters already run in one pass, so they are
         decoded plainly without a warning.
 
-        With `compiled` the steps are compiled when they are first run, which takes up to a minute,
-        and again for another number of rows. Each token then takes a fraction of the time where
-        calling small operators takes most of it: on a GPU, and with small models. (On a GPU,
+        With `compiled` the steps are compiled when they are first run, which takes up to a minute.
+        They may be compiled again for other shapes: more rows, longer texts, a batch with padding
+        after one without. Each token then takes a fraction of the time where calling small
+        operators takes most of it: on a GPU, and with small models. (On a GPU,
         `cache_implementation="static"` alone does the same.) Where compilation does not work a
         warning names the reason, and the text is decoded without.
 
@@ -456,8 +463,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: if both `lam` and `beta` are given, or `speculative` and `compiled`; if an
                 argument or a setting is given that a mixture cannot honour, for example
-                `inputs_embeds`; if `compiled` is asked for with a cache that grows; and where
-                `lam_from_beta` or `forward` raises one.
+                `inputs_embeds`; if `compiled` is asked for with a cache that grows, or without a
+                C++ compiler on a CPU; and where `lam_from_beta` or `forward` raises one.
         """
         check_arguments(as_keywords(args, kwargs))
         lam = self.strength(lam, beta)
@@ -475,7 +482,8 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
             )
         if compiled:
             arguments = as_keywords(args, kwargs)
-            args, kwargs = (), compiled_arguments(arguments, self._default_compile_config())
+            default = self._default_compile_config()
+            args, kwargs = (), compiled_arguments(arguments, default, input_device(self))
         if speculative:
             args, kwargs = (), as_keywords(args, kwargs)
             if serves(self, lam, kwargs):
@@ -547,7 +555,7 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
         options = (compile_config or self._default_compile_config()).to_dict()
         if self._compiled_step is None or self._compiled_step.options != options:
             self._compiled_step = CompiledStep(self, options)
-        self._compiled_step.forget_lam()
+        self._compiled_step.begin(asked=compile_config is not None)
         return self._compiled_step
 
     def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: Any) -> Any:
@@ -562,7 +570,12 @@ class RealignedModel(PreTrainedModel, GenerationMixin):
     def _prepare_generation_config(self, generation_config: Any, **kwargs: Any) -> Any:
         """Let transformers put the settings of a call together, and refuse what cannot be done."""
         prepared = super()._prepare_generation_config(generation_config, **kwargs)  # type: ignore[misc]
-        check_settings(prepared[0])
+        settings = prepared[0]
+        check_settings(settings)
+        if settings.compile_config is not None:  # the caller asks for it
+            reason = reason_not_to_compile_a_call(settings)
+            if reason is not None:
+                warnings.warn(f"decoding is not compiled: {reason}", stacklevel=4)
         return prepared
 
     def _get_logits_processor(self, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 import torch
-from transformers import CompileConfig, DynamicCache
+from transformers import CompileConfig, DynamicCache, GenerationConfig
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from dera import RealignedModel, linear_schedule
@@ -249,19 +249,38 @@ def test_what_cannot_be_compiled_is_decoded_as_without(graphs, kind):
 
 
 REASONS = {
-    "encoder-decoders": "encoder-decoders are not compiled",
-    "an adapter that one pass cannot run": "an adapter does not run in one pass",
+    "encoder-decoders are not compiled": (lambda: two_models("t5"), {}),
+    "an adapter does not run in one pass": (lambda: with_adapter(use_dora=True), {}),
+    "an adapter runs alone": (with_adapter, dict(lam=1)),
+    "beam search is not compiled": (two_models, dict(num_beams=2)),
+    "hidden states and attentions are asked for": (two_models, dict(output_hidden_states=True)),
 }
 
 
-@pytest.mark.parametrize("kind", REASONS)
-def test_what_is_asked_to_be_compiled_and_cannot_be_is_decoded_with_a_warning(kind):
-    make, _ = NOT_COMPILED[kind]
+@pytest.mark.parametrize("reason", REASONS)
+def test_what_is_asked_to_be_compiled_and_cannot_be_is_decoded_with_a_warning(reason):
+    make, options = REASONS[reason]
+    options = dict(lam=0.5) | options
     model = make()
-    expected = decode(model, lam=0.5)
-    with pytest.warns(UserWarning, match=f"decoding is not compiled: {REASONS[kind]}"):
-        found = decode(model, lam=0.5, cache_implementation=None, compiled=True)
+    expected = decode(model, **options)
+    with pytest.warns(UserWarning, match=f"decoding is not compiled: {reason}"):
+        found = decode(model, **options, cache_implementation=None, compiled=True)
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize("architecture", ["lfm2", "qwen3_next"])
+@pytest.mark.parametrize("batch", ["padding", "no padding"])
+def test_models_whose_layers_keep_a_state_are_decoded_as_without(graphs, architecture, batch):
+    model = two_models(architecture)
+    expected = decode(model, batch, lam=0.5)
+    found = decode(model, batch, lam=0.5, compile_config=compiled(graphs.backend))
+    assert_same(found, expected)
+
+
+def test_without_a_compiler_on_a_cpu_compilation_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "there-is-no-such-compiler")
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler on a CPU: install g\+\+"):
+        two_models().generate(IDS, lam=0.5, max_new_tokens=2, compiled=True)
 
 
 @pytest.mark.parametrize("make", [two_models, with_adapter], ids=["two models", "an adapter"])
@@ -281,9 +300,13 @@ def test_compiled_asks_for_all_that_compilation_needs(graphs, make):
         (dict(cache_implementation="dynamic"), "leave out cache_implementation='dynamic'"),
         (dict(past_key_values=DynamicCache()), "compiled=True and past_key_values exclude"),
         (dict(disable_compile=True), "compiled=True and disable_compile exclude"),
+        (
+            dict(generation_config=GenerationConfig(disable_compile=True)),
+            "compiled=True and disable_compile exclude",
+        ),
         (dict(speculative=True), "leave out speculative=True or compiled=True"),
     ],
-    ids=["another cache", "a cache of the caller", "compilation switched off", "speculation"],
+    ids=["cache of another kind", "caller's cache", "switched off", "its settings", "speculation"],
 )
 def test_what_excludes_compilation_is_refused_with_it(options, said):
     with pytest.raises(ValueError, match=said):
