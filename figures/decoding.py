@@ -16,10 +16,12 @@ from figures import style
 #: The ways of decoding stand in rows in this order, by the names that records give them.
 NAMES = {name: way.label for name, way in WAYS.items()}
 
-#: Ticks of the time axis. They are used if the axis ends below the number before them.
+#: Ticks of the time axis, by how many times as large its end is as its beginning. The first whose
+#: number is not exceeded are used.
 TICKS = {
-    4: (0.5, 1, 1.5, 2, 3),
-    1000: (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100),
+    10: (0.5, 1, 1.5, 2, 3, 5),
+    60: (0.5, 1, 2, 5, 10, 20),
+    float("inf"): (0.01, 0.1, 1, 10, 100),
 }
 
 
@@ -60,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     all_axes[0, 0].invert_yaxis()
     for axes in all_axes[-1, :-1]:
         axes.set_xlabel("time, relative to\none model, our loop")
-    all_axes[-1, -1].set_xlabel("memory, relative to\none model, our loop")
+    all_axes[-1, -1].set_xlabel("memory, relative\nto one model")
     figure.legend(
         handles=_handles(looks, batches),
         loc="outside upper center",
@@ -76,7 +78,7 @@ def finding(tables: dict[str, pd.DataFrame]) -> str:
     by_way = ours.groupby(["pair", "batch", "method"])["ratio_to_loop"].median()
     fastest = by_way.groupby(["pair", "batch"]).min()
     return (
-        f"Decoding the mixture takes {fastest.min():.2g} to {fastest.max():.2g} times as long as "
+        f"Decoding the mixture takes {fastest.min():.1f} to {fastest.max():.1f} times as long as "
         "one model in our loop, in the fastest of our ways"
     )
 
@@ -148,8 +150,8 @@ def _shades(batches: list[int]) -> dict[int, dict[str, Any]]:
 
 def _set_ticks(axes: Axes) -> None:
     """Set ticks that suit the range of a logarithmic axis."""
-    right = axes.get_xlim()[1]
-    ticks = next(ticks for end, ticks in TICKS.items() if right < end)
+    left, right = axes.get_xlim()
+    ticks = next(ticks for span, ticks in TICKS.items() if right / left <= span)
     style.set_log_ticks(axes, ticks)
 
 
