@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import CompileConfig, GenerationConfig
 
 from dera import RealignedModel
 from tests.dera import oracle
@@ -73,7 +73,7 @@ def test_greedy_decoding_equals_the_oracle(pair_and_truth, options, tmp_path, de
 
 
 def test_completions_are_printed_and_strengths_may_be_given_as_beta(
-    llamas, tmp_path, dera, generate
+    llamas, tmp_path, dera, generate, monkeypatch
 ):
     pair_and_prompts = [*llamas, *PROMPTS]
     words = ["--greedy", "--max-new-tokens", 5]
@@ -88,6 +88,9 @@ def test_completions_are_printed_and_strengths_may_be_given_as_beta(
         printed += f"--- lam 2, beta 0.05{cut}\n{row['completion']}\n"
     assert out == printed
     assert "%" not in err  # no progress bars
+    # Graphs are run as they are, because to compile them takes long.
+    as_they_are = CompileConfig(backend="eager", mode=None)
+    monkeypatch.setattr(RealignedModel, "_default_compile_config", lambda self: as_they_are)
     for way in ("--speculative", "--compiled"):
         assert read_rows(generate(*pair_and_prompts, *words, "--lam", 2, way)) == rows
 
