@@ -75,11 +75,10 @@ def finding(tables: dict[str, pd.DataFrame]) -> str:
     """Say what the fastest of our ways costs, over all pairs and sizes of batches."""
     records = tables["decoding"]
     ours = records[records["method"].isin(LIKE)]
-    by_way = ours.groupby(["pair", "batch", "method"])["ratio_to_loop"].median()
-    fastest = by_way.groupby(["pair", "batch"]).min()
+    fastest = ours.groupby(["pair", "batch", "lam"])["ratio_to_loop"].min()
     return (
-        f"Decoding the mixture takes {fastest.min():.1f} to {fastest.max():.1f} times as long as "
-        "one model in our loop, in the fastest of our ways"
+        f"The fastest of our ways to decode the mixture takes {fastest.min():.1f} to "
+        f"{fastest.max():.1f} times as long as one model in our loop"
     )
 
 
@@ -129,6 +128,9 @@ def _draw_memory(axes: Axes, records: pd.DataFrame, names: list[str], batches: l
         places = [names.index(name) + shift for name in known]
         shade = _shades(batches)[batch]
         axes.barh(places, held[known] / held["loop"], height=0.9 * height, **shade)
+    for place, name in enumerate(names):
+        if name in {*LIKE, *LIKE.values()} and name not in set(counted["method"]):
+            axes.text(0.06, place, "not counted", va="center", fontsize=6, color="#555555")
     _mark_one_model(axes)
     axes.set_title("peak memory")
 

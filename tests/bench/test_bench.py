@@ -250,7 +250,7 @@ def test_the_tables_show_the_range_over_lam_of_each_ratio():
 def test_the_title_names_the_fastest_of_our_ways():
     ratios = {"loop": 1, "plain": 2, "plain compiled": 0.5, "one pass": 1.5, "generate": 0.1}
     records = [
-        {"pair": "p", "batch": batch, "method": way, "ratio_to_loop": ratio * batch}
+        {"pair": "p", "batch": batch, "lam": 2, "method": way, "ratio_to_loop": ratio * batch}
         for batch in (1, 3)
         for way, ratio in ratios.items()
     ]
