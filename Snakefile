@@ -74,6 +74,7 @@ include: "training/training.smk"
 include: "eval/inputs.smk"
 include: "eval/eval.smk"
 include: "figures/figures.smk"
+include: "bench/inputs.smk"
 include: "bench/bench.smk"
 
 

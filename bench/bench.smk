@@ -1,40 +1,6 @@
 # `snakemake bench` times each way of decoding the mixture, with the pair of the study's main
 # objective and with larger pairs. Each size of batches of each pair is a job, so that a run that
 # was interrupted goes on where it was.
-import yaml
-
-BENCH = f"{RESULTS}/bench"
-# Where a benchmark is published: that of the default study in the folder itself.
-FOLDER_OF_BENCH = "" if PLAN.folder == "laptop" else f"/{PLAN.folder}"
-BENCH_SETTINGS = os.path.join(PROJECT, "bench/decoding.yaml")
-BENCH_PAIRS = {
-    name: pair
-    for name, pair in yaml.safe_load(Path(BENCH_SETTINGS).read_text())["pairs"].items()
-    if GPU or not pair.get("needs_gpu")
-}
-MADE_PAIRS = {
-    name: {**pair["make"], "dtype": pair.get("dtype", "float32")}
-    for name, pair in BENCH_PAIRS.items()
-    if "make" in pair
-}
-# What the study's pair needs, to time it.
-STUDY_PAIR = {
-    "reference": f"{RESULTS}/{MAIN_TASK.name}/models/reference",
-    "adapter": MAIN_ADAPTER,
-    "prompts": f"{RESULTS}/{MAIN_TASK.name}/data/test.parquet",
-}
-
-
-def parts_of_timed_pair(wildcards):
-    """What the job needs that times a pair: its two folders, and the study's prompts."""
-    if wildcards.pair not in MADE_PAIRS:
-        return STUDY_PAIR
-    return {name: f"{BENCH}/models/{wildcards.pair}/{name}" for name in ("reference", "adapter")}
-
-
-def prompts_option(wildcards, input):
-    """The option that names the study's prompts. Larger pairs continue random words."""
-    return f"--prompts {shlex.quote(input.prompts)}" if "prompts" in input.keys() else ""
 
 
 rule make_larger_pair:
@@ -264,7 +230,7 @@ rule publish_bench:
         rules.draw_decoding.output.png,
         rules.tabulate_decoding.output,
     output:
-        directory(f"docs/bench{FOLDER_OF_BENCH}"),
+        directory(PUBLISHED_BENCH),
     log:
         f"{BENCH}/logs/publish_bench.log",
     benchmark:
