@@ -6,6 +6,7 @@ One study of two tasks, `length` and one with several rewards, is run once. Ever
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -242,9 +243,10 @@ def test_nothing_is_planned_when_nothing_changed(study):
 
 
 def test_the_benchmark_takes_the_pair_that_the_study_has_trained(study):
+    pieces = itertools.product(("study", "100M"), (1, 8, 32))
     assert study.planned("bench") == {
-        "make_larger_pair",
-        "time_decoding",
+        "make_larger_pair pair=100M",
+        *(f"time_decoding pair={pair}, batch={batch}" for pair, batch in pieces),
         "time_curve",
         "gather_decoding",
         "draw_decoding",
