@@ -28,7 +28,7 @@ if (
 PLAN = resolve.plan_or_exit(config, workflow.configfiles)
 RESULTS = f"results/{PLAN.folder}"
 # No result depends on who is told of trainings, so that it is no part of the config from here on.
-TRACKING = tracking.environment_or_exit(config, PLAN.study, Path(RESULTS), os.environ)
+TRACKING = tracking.environment(config, PLAN.study, Path(RESULTS), os.environ)
 config.pop("report_to", None)
 REPORT_TEXT = f"{RESULTS}/report.rst"
 STARTED = time.time()

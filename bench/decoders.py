@@ -13,6 +13,7 @@ from transformers import CompileConfig
 from bench.other_decoders import CachelessMixture, generated, two_caches, with_processor
 from dera.completions import end_tokens
 from dera.decoding import sample_completions
+from dera.model.compiled import compiled_arguments
 from dera.model.realigned import RealignedModel
 from dera.rows import batch_of
 
@@ -153,9 +154,8 @@ class Pair:
         return self._in_graphs(self.adapter, prompts, lam=lam)
 
     def _in_graphs(self, model: Any, prompts: Sequence[str], **options: Any) -> Decoded:
-        settings = CompileConfig(backend=self.compiler)
-        settings._compile_all_devices = True  # transformers does not compile on a CPU otherwise
-        options |= dict(cache_implementation="static", compile_config=settings)
+        how = CompileConfig(backend=self.compiler)
+        options = compiled_arguments(options, how, self.whole.device)
         batch = self._batch(prompts)
         return self._counted(generated(model, batch, self.max_new_tokens, **options))
 

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench.decoders import Decoder, Pair, try_one_pass
+from bench.decoders import Pair, try_one_pass
 from bench.peak import peak_bytes, weight_bytes
 from bench.provenance import provenance_of
 from bench.settings import Decoding, LargerPair, StudyPair, Timing, read_timing
-from bench.timing import time_ways
-from bench.ways import ONE_MODEL
+from bench.timing import ratios, time_once, time_ways
+from bench.ways import ONE_MODEL, ratio_to
 from dera import chat
 from dera.model.realigned import RealignedModel
 from study import job
@@ -33,9 +33,6 @@ from study import job
 #: How many numbers are read to find how fast this machine reads, and how often.
 READ_NUMBERS = 2**27
 READ_REPEATS = 5
-
-#: How the names of a ratio end: its median and its quartiles.
-ENDS = ("", "_low", "_high")
 
 
 def load(
@@ -96,9 +93,11 @@ def records_of(
         For each lam, the records of every way of decoding.
     """
     lams = timing.lams
-    # This comes first, because what has run once is compiled.
+    # This comes first, because what has run once is compiled. Every prompt is decoded, because a
+    # step is compiled again for another length of prompts.
     first_run_seconds = {
-        way: _first_run(decode, prompts, batch, lams[0]) for way, decode in pair.compiled().items()
+        way: time_once(decode, prompts, batch, lams[0], seed).seconds
+        for way, decode in pair.compiled().items()
     }
     peak_bytes_by_way = memory(pair, prompts[:batch], 0.5)
     reading = _seconds_to_read(weight_bytes(pair.modules("loop")), pair.whole.device) / batch
@@ -121,17 +120,6 @@ def records_of(
             record["peak_bytes"] = peak_bytes_by_way.get(way)
             record["first_run_seconds"] = first_run_seconds.get(way)
         yield [*records, _bound(records, units, reading)]
-
-
-def _first_run(decode: Decoder, prompts: Sequence[str], batch: int, lam: float) -> float:
-    """Return the seconds of a way's first run, in which its steps are compiled.
-
-    Every prompt is decoded, because a step is compiled again for another length of prompts.
-    """
-    started = time.perf_counter()
-    for start in range(0, len(prompts), batch):
-        decode(prompts[start : start + batch], lam)
-    return time.perf_counter() - started
 
 
 def _seconds_to_read(count: int, device: torch.device) -> float:
@@ -159,8 +147,7 @@ def _bound(records: list[dict[str, Any]], units: Sequence[str], seconds: float) 
     bound = dict.fromkeys(records[0]) | {"method": "reading", "seconds_per_token": seconds}
     bound |= {name: records[0][name] for name in ("batch", "lam")}
     for unit in units:
-        ratio = seconds / by_way[unit]["seconds_per_token"]
-        bound |= dict.fromkeys([f"ratio_to_{unit.replace(' ', '_')}{end}" for end in ENDS], ratio)
+        bound |= ratios(ratio_to(unit), [seconds], [by_way[unit]["seconds_per_token"]])
     return bound
 
 

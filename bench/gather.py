@@ -54,7 +54,7 @@ def main() -> None:
         required=True,
         help="JSON file for what was timed, where and with what",
     )
-    parser.add_argument("--log", type=Path, help="the log; a record of the files is left beside it")
+    job.add_log_of_command(parser)
     args = parser.parse_args()
     with job.recorded(args.log):
         records, provenance = gather(args.pieces)

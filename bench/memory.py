@@ -34,7 +34,7 @@ from bench.peak import peak_bytes
 from bench.provenance import provenance_of
 from bench.settings import Holding, Memory, read_holding
 from bench.timing import time_ways
-from bench.ways import HOLDINGS, WHOLE
+from bench.ways import HOLDINGS, WHOLE, ratio_to
 from dera import chat
 from dera.completions import Completions
 from dera.decoding import sample_completions
@@ -168,8 +168,10 @@ class Measuring:
         )
         columns = {}
         for record in records:
-            ratio = f"ratio_to_{WHOLE.replace(' ', '_')}"
-            found = {f"batch {batch}{end}": record[ratio + end] for end in ("", "_low", "_high")}
+            found = {
+                f"batch {batch}{end}": record[ratio_to(WHOLE) + end]
+                for end in ("", "_low", "_high")
+            }
             found[f"batch {batch}, ms"] = 1000 * record["seconds_per_token"]
             columns[record["method"]] = found
         return columns

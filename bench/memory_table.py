@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory", type=Path, required=True, help="JSON file of the records")
     parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--log", type=Path, help="the log; a record of the table is left beside it")
+    job.add_log_of_command(parser)
     args = parser.parse_args()
     with job.recorded(args.log), job.atomic_path(args.output) as path:
         path.write_text(table(job.read_json(args.memory)))

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.ways import LIKE, ONE_MODEL, WAYS
+from bench.ways import LIKE, ONE_MODEL, WAYS, ratio_to
 from study import job
 
 Records = list[dict[str, Any]]
@@ -66,7 +66,7 @@ def _written(lines: list[list[str]]) -> str:
 def _range(records: Records, way: str, unit: str, pair: str, batch: int) -> str:
     """Return the range over lam of the ratios of a way's times to a unit's."""
     of_way = _records_of(records, way, pair, batch)
-    ratios = [record[f"ratio_to_{unit.replace(' ', '_')}"] for record in of_way]
+    ratios = [record[ratio_to(unit)] for record in of_way]
     low = f"{min(ratios):.2f}"
     high = f"{max(ratios):.2f}"
     return low if low == high else f"{low} to {high}"
@@ -96,7 +96,7 @@ def main() -> None:
         "--decoding", type=Path, required=True, help="JSON file of the benchmark's records"
     )
     parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--log", type=Path, help="the log; a record of the table is left beside it")
+    job.add_log_of_command(parser)
     args = parser.parse_args()
     records = job.read_json(args.decoding)
     with job.recorded(args.log), job.atomic_path(args.output) as path:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from bench.decoders import Decoder
+from bench.ways import ratio_to
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ def record_of(
     accepted = sum(run.accepted for run in of_way)
     compared: dict[str, float] = {}
     for unit in units:
-        name = "ratio_to_" + unit.replace(" ", "_")
-        compared |= ratios(name, seconds, _seconds_a_token(runs[unit]))
+        compared |= ratios(ratio_to(unit), seconds, _seconds_a_token(runs[unit]))
     return {
         "method": way,
         "batch": batch,

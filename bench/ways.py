@@ -59,6 +59,12 @@ LIKE = {
     "one pass compiled": "generate compiled",
 }
 
+
+def ratio_to(way: str) -> str:
+    """Return what records call the ratio of a time to that of a way."""
+    return f"ratio_to_{way.replace(' ', '_')}"
+
+
 #: The ways of holding a pair in memory by their names in the records (as `way`), in the order of
 #: tables and figures.
 HOLDINGS = {

@@ -127,9 +127,9 @@ def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(ends))
 
 
-def is_end(ids: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:
-    """Return whether each token is one that ends a completion."""
-    return torch.isin(ids, torch.tensor(end_token_ids, device=ids.device))
+def is_end(ids: Tensor, end_token_ids: tuple[int, ...] | Tensor) -> Tensor:
+    """Return whether each token is one that ends a completion. A loop passes a tensor of these."""
+    return torch.isin(ids, torch.as_tensor(end_token_ids, device=ids.device))
 
 
 def mask_until_end(drawn: Tensor, end_token_ids: tuple[int, ...]) -> Tensor:

@@ -99,7 +99,7 @@ def sample_completions(
             on_step(rows, output, chosen)
 
         # Rows that have ended leave the batch.
-        ended = torch.isin(chosen, ends)
+        ended = is_end(chosen, ends)
         if not ended.any():
             batch.advance(chosen)
             continue

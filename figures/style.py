@@ -241,9 +241,7 @@ def run(
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"CSV or JSON file {name}")
     parser.add_argument("--pdf", type=Path, required=True, help="PDF file to write")
     parser.add_argument("--png", type=Path, required=True, help="PNG file to write")
-    parser.add_argument(
-        "--log", type=Path, help="the log; a record of the figure is left beside it"
-    )
+    job.add_log_of_command(parser)
     args = parser.parse_args()
     module = sys.modules["__main__"].__spec__
     command = ["python", "-m", module.name if module else __name__, *sys.argv[1:]]

@@ -70,6 +70,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return result
 
 
+def add_log_of_command(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--log` of a command whose output the workflow sends to that file."""
+    parser.add_argument(
+        "--log", type=Path, help="the log; a record of the output is left beside it"
+    )
+
+
 def read_settings(value: str) -> Any:
     """Settings from JSON text, or from the file of that name.
 
@@ -132,33 +139,30 @@ class Progress:
 def running(label: str, args: argparse.Namespace) -> Iterator[Progress]:
     """Run a job with its threads set and its output in its log; name a failure on the terminal."""
     terminal = os.fdopen(os.dup(2), "w")
-    _WRITTEN.clear()
-    if args.log:
-        _send_output_to(args.log)
-        outputs.record_of(args.log).unlink(missing_ok=True)  # a job that is killed leaves none
-        settings_file = args.log.with_suffix(".settings.json")
-        write_json(settings_file, args.settings)
-        print(f"# To repeat this job: {repeating(sys.argv[1:], settings_file)}", flush=True)
-    progress = Progress(label, terminal)
-    progress.say("started" + (f", log in {args.log}" if args.log else ""))
-    try:
-        set_threads(args.threads)
-        yield progress
-    except Exception as error:
-        helps = out_of_memory.remedy(error, args) + _full_disk(error) + _broken_inputs(args)
-        said = _said(error)
-        progress.say(f"failed: {said.rstrip('.') if helps else said}{helps}")
-        raise
-    if args.log:
-        write_json(outputs.record_of(args.log), outputs.describe(list(_WRITTEN)))
+    with recorded(args.log):
+        if args.log:
+            _send_output_to(args.log)
+            settings_file = args.log.with_suffix(".settings.json")
+            write_json(settings_file, args.settings)
+            print(f"# To repeat this job: {repeating(sys.argv[1:], settings_file)}", flush=True)
+        progress = Progress(label, terminal)
+        progress.say("started" + (f", log in {args.log}" if args.log else ""))
+        try:
+            set_threads(args.threads)
+            yield progress
+        except Exception as error:
+            helps = out_of_memory.remedy(error, args) + _full_disk(error) + _broken_inputs(args)
+            said = _said(error)
+            progress.say(f"failed: {said.rstrip('.') if helps else said}{helps}")
+            raise
     progress.say(f"done in {time.monotonic() - progress.started:.0f} s")
 
 
 @contextmanager
 def recorded(log: Path | None) -> Iterator[None]:
-    """Leave a record of what is written meanwhile beside a log, for a job that only reads tables.
+    """Leave a record of what is written meanwhile beside a log; without a log, none.
 
-    Its log is the output of its command. Without a log there is no record.
+    What fails or is killed leaves none, and none of an earlier job either.
     """
     _WRITTEN.clear()
     if log:

@@ -20,6 +20,7 @@ from study import (
     schema,
     several_rewards,
     sources,
+    tracking,
 )
 from study.objective_checks import Declared
 from study.plan import ObjectivePlan, Plan, TaskPlan
@@ -71,7 +72,9 @@ def plan_of(config: Mapping[str, Any]) -> Plan:
 
 
 def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Plan:
-    """Resolve a config and find the files of its corpora; a mistake ends the process with one line.
+    """Resolve a config, and find the files of its corpora and its trackers.
+
+    A mistake ends the process with one line.
 
     Args:
         config: as read from YAML.
@@ -81,6 +84,7 @@ def plan_or_exit(config: Mapping[str, Any], files: Iterable[str | Path] = ()) ->
         for path in files:
             schema.check_file(Path(path))
         plan = plan_of(config)
+        tracking.check(config)
         tasks = {}
         for name, task in plan.tasks.items():
             key, section = f"tasks.{name}", task.section

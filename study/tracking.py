@@ -7,7 +7,6 @@ is added.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +25,21 @@ PROJECTS = {
 }
 
 
+def check(config: Mapping[str, Any]) -> None:
+    """Check that the trackers of a config are installed.
+
+    Raises:
+        ConfigError: naming the first that is not, and how to install it.
+    """
+    trackers = config.get("report_to", [])
+    for name in trackers:
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"report_to = {trackers}: {name} is not installed; run `pip install {name}` in "
+                "the environment of the study"
+            )
+
+
 def environment(
     config: Mapping[str, Any], study: str, results: Path, users: Mapping[str, str]
 ) -> dict[str, str]:
@@ -36,17 +50,8 @@ def environment(
         study: the name of the study.
         results: the folder of its results.
         users: the environment in which the study was started.
-
-    Raises:
-        ConfigError: if a tracker is not installed.
     """
     trackers = config.get("report_to", [])
-    for name in trackers:
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"report_to = {trackers}: {name} is not installed; run `pip install {name}` in "
-                "the environment of the study"
-            )
     if not trackers:
         return {}
     found = {TRACKERS: " ".join(trackers), FOLDER: str(results / "tracking")}
@@ -55,14 +60,3 @@ def environment(
         if variable is not None and variable not in users:
             found[variable] = study
     return found
-
-
-def environment_or_exit(
-    config: Mapping[str, Any], study: str, results: Path, users: Mapping[str, str]
-) -> dict[str, str]:
-    """Return what `environment` does; a tracker that is not installed ends the process."""
-    try:
-        return environment(config, study, results, users)
-    except ConfigError as error:
-        print(f"config error: {error}", file=sys.stderr)
-        sys.exit(1)

@@ -166,16 +166,14 @@ class CompiledStep:
 
         # The mask gets a shape that stays the same from step to step. Transformers leaves out the
         # mask of a batch without padding.
-        if mask is None:
-            static_mask = None
-        else:
+        static_mask, positions = None, inputs.get("position_ids")
+        if mask is not None:
             length = min(part.get_max_length() for part in cache.filled)
             static_mask = nn.functional.pad(mask, (0, max(0, length - mask.shape[1])))
-        positions = inputs.get("position_ids")
-        if positions is None and mask is None:
+            if positions is None:
+                positions = position_ids_for(self.model, mask)[:, -1:]
+        elif positions is None:
             positions = torch.full_like(ids, cache.get_seq_length() + self.model.first_position)
-        if positions is None:
-            positions = position_ids_for(self.model, mask)[:, -1:]  # type: ignore[arg-type]
 
         weights = self._weights(inputs, cache)
         logits = self._step_for(cache)(ids, static_mask, positions, weights, cache.filled)

@@ -100,7 +100,7 @@ def test_tensorboard_shows_the_losses_of_a_training(monkeypatch, tmp_path):
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(schema.ConfigError, match=r"report_to = \['wandb'\].*pip install wandb"):
-        tracking.environment({"report_to": ["wandb"]}, "study", Path("results/study"), {})
+        tracking.check({"report_to": ["wandb"]})
 
 
 def test_a_study_is_a_project_of_its_trackers_unless_the_user_has_named_one(monkeypatch):
